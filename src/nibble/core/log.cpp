@@ -1,0 +1,33 @@
+#include "nibble/core/log.h"
+
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <memory>
+
+namespace nibble {
+namespace {
+
+spdlog::logger& logger() {
+  static const std::shared_ptr<spdlog::logger> instance = [] {
+    auto sink = std::make_shared<spdlog::sinks::stderr_color_sink_mt>();
+    auto made = std::make_shared<spdlog::logger>("nibble", sink);
+    made->set_pattern("nibble: %v");
+    return made;
+  }();
+  return *instance;
+}
+
+}  // namespace
+
+void set_log_level(LogLevel level) {
+  logger().set_level(level == LogLevel::kQuiet    ? spdlog::level::err
+                     : level == LogLevel::kNormal ? spdlog::level::warn
+                                                  : spdlog::level::debug);
+}
+
+void log_message(LogLevel level, std::string_view text) {
+  logger().log(level == LogLevel::kVerbose ? spdlog::level::debug : spdlog::level::warn, text);
+}
+
+}  // namespace nibble

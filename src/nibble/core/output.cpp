@@ -1,0 +1,127 @@
+#include "nibble/core/output.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+
+#include "nibble/core/error.h"
+
+namespace nibble {
+namespace fs = std::filesystem;
+namespace {
+
+/// "dir/.name.partial-<pid>": beside `path`, so that a rename never crosses file systems.
+fs::path temporary_beside(const fs::path& path) {
+  return path.parent_path() / fmt::format(".{}.partial-{}", path.filename().string(), ::getpid());
+}
+
+/// `path` without a trailing slash, so that filename() is its last part.
+fs::path without_trailing_slash(const fs::path& path) {
+  return path.has_filename() ? path : path.parent_path();
+}
+
+void sync_folder(const fs::path& folder) {
+  const int fd = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return;  // the rename has happened; only its durability is at stake
+  ::fsync(fd);
+  ::close(fd);
+}
+
+void rename_or_fail(const fs::path& from, const fs::path& to) {
+  std::error_code error;
+  fs::rename(from, to, error);
+  if (error) fail("{}: cannot be put in its place: {}", to.string(), error.message());
+}
+
+}  // namespace
+
+OutputFile::OutputFile(const fs::path& path) : path_(path), temporary_(temporary_beside(path)) {
+  if (fs::is_directory(path)) fail("{}: is a folder, expected a file to write", path.string());
+  fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (fd_ < 0) fail("{}: cannot be written: {}", path.string(), std::strerror(errno));
+}
+
+OutputFile::~OutputFile() {
+  if (fd_ < 0) return;
+  ::close(fd_);
+  ::unlink(temporary_.c_str());
+}
+
+void OutputFile::reserve(std::uint64_t bytes) {
+  const int error = ::posix_fallocate(fd_, 0, static_cast<off_t>(bytes));
+  if (error == ENOSPC || error == EDQUOT || error == EFBIG) {
+    fail("{}: no room for its {} bytes: {}", path_.string(), bytes, std::strerror(error));
+  }
+}
+
+void OutputFile::write(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t count = ::write(fd_, bytes.data(), bytes.size());
+    if (count < 0) {
+      if (errno == EINTR) continue;
+      fail("{}: writing failed: {}", path_.string(), std::strerror(errno));
+    }
+    bytes = bytes.subspan(static_cast<std::size_t>(count));
+    written_ += static_cast<std::uint64_t>(count);
+  }
+}
+
+void OutputFile::commit() {
+  // posix_fallocate may have made the file longer than what was written.
+  const bool good = ::ftruncate(fd_, static_cast<off_t>(written_)) == 0 && ::fsync(fd_) == 0;
+  if (!good) fail("{}: writing failed: {}", path_.string(), std::strerror(errno));
+  ::close(fd_);
+  fd_ = -1;
+  std::error_code error;
+  fs::rename(temporary_, path_, error);
+  if (error) {
+    ::unlink(temporary_.c_str());
+    fail("{}: cannot be put in its place: {}", path_.string(), error.message());
+  }
+  sync_folder(path_.parent_path());
+}
+
+OutputFolder::OutputFolder(const fs::path& path, bool replace)
+    : path_(without_trailing_slash(path)), temporary_(temporary_beside(path_)) {
+  std::error_code error;
+  const fs::file_status status = fs::symlink_status(path_, error);
+  if (fs::exists(status)) {
+    if (!replace) fail("{}: exists already (--force replaces it)", path_.string());
+    const bool replaceable =
+        fs::is_directory(status) && (fs::is_empty(path_) || fs::exists(path_ / "config.json"));
+    if (!replaceable) {
+      fail("{}: is not a model folder (no config.json), so it is not replaced", path_.string());
+    }
+  }
+  fs::remove_all(temporary_, error);
+  if (!fs::create_directory(temporary_, error)) {
+    fail("{}: cannot be created: {}", path_.string(), error.message());
+  }
+}
+
+OutputFolder::~OutputFolder() {
+  std::error_code ignored;
+  if (!temporary_.empty()) fs::remove_all(temporary_, ignored);
+}
+
+void OutputFolder::commit() {
+  sync_folder(temporary_);
+  const fs::path old = temporary_.string() + ".old";
+  std::error_code error;
+  const bool replaces = fs::exists(fs::symlink_status(path_, error));
+  if (replaces) rename_or_fail(path_, old);
+  fs::rename(temporary_, path_, error);
+  if (error) {
+    std::error_code ignored;
+    if (replaces) fs::rename(old, path_, ignored);
+    fail("{}: cannot be put in its place: {}", path_.string(), error.message());
+  }
+  temporary_.clear();
+  fs::remove_all(old, error);
+  sync_folder(path_.parent_path());
+}
+
+}  // namespace nibble

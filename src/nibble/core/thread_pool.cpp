@@ -1,0 +1,136 @@
+#include "nibble/core/thread_pool.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <set>
+#include <string>
+#include <utility>
+
+namespace nibble {
+namespace {
+
+// About 20 to 50 microseconds: longer than the gap between two operators of a token, far shorter
+// than a scheduler's time slice.
+constexpr int kSpins = 1000;
+
+void pause() {
+  __builtin_ia32_pause();
+}
+
+/// Waits until `value` is no longer `old`: spinning first, then asleep.
+void wait_while_equal(const std::atomic<std::uint32_t>& value, std::uint32_t old) {
+  for (int i = 0; i < kSpins; ++i) {
+    if (value.load(std::memory_order_acquire) != old) return;
+    pause();
+  }
+  value.wait(old, std::memory_order_acquire);
+}
+
+/// The first line of a small file of the kernel's, "" where there is none.
+std::string first_line(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+/// Cores that the cgroup's CPU quota allows, rounded up; INT_MAX without a quota.
+int quota_cores() {
+  long long quota = 0;
+  long long period = 0;
+  const std::string v2 = first_line("/sys/fs/cgroup/cpu.max");
+  if (std::sscanf(v2.c_str(), "%lld %lld", &quota, &period) != 2) {
+    std::sscanf(first_line("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").c_str(), "%lld", &quota);
+    std::sscanf(first_line("/sys/fs/cgroup/cpu/cpu.cfs_period_us").c_str(), "%lld", &period);
+  }
+  if (quota <= 0 || period <= 0) return INT32_MAX;
+  return static_cast<int>((quota + period - 1) / period);
+}
+
+/// Physical cores with at least one hardware thread in the affinity mask.
+int affinity_cores() {
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  if (sched_getaffinity(0, sizeof mask, &mask) != 0) {
+    return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  }
+  std::set<std::string> cores;  // hardware threads of one core share one list of siblings
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &mask)) continue;
+    const std::string name = std::to_string(cpu);
+    const std::string siblings =
+        first_line("/sys/devices/system/cpu/cpu" + name + "/topology/thread_siblings_list");
+    cores.insert(siblings.empty() ? name : siblings);
+  }
+  return std::max(1, static_cast<int>(cores.size()));
+}
+
+}  // namespace
+
+int usable_cores() {
+  return std::max(1, std::min(affinity_cores(), quota_cores()));
+}
+
+ThreadPool::ThreadPool(int threads) {
+  const int count = threads > 0 ? threads : usable_cores();
+  workers_.reserve(static_cast<std::size_t>(count - 1));
+  for (int i = 1; i < count; ++i) workers_.emplace_back([this, i] { worker_loop(i); });
+}
+
+ThreadPool::~ThreadPool() {
+  stopping_.store(true, std::memory_order_relaxed);
+  epoch_.fetch_add(1, std::memory_order_release);
+  epoch_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void ThreadPool::parallel_for(std::int64_t items, FunctionRef<void(std::int64_t, int)> work) {
+  if (items <= 0) return;
+  work_ = &work;
+  items_ = items;
+  next_item_.store(0, std::memory_order_relaxed);
+  const bool alone = workers_.empty() || items == 1;
+  if (!alone) {
+    busy_workers_.store(static_cast<std::uint32_t>(workers_.size()), std::memory_order_relaxed);
+    epoch_.fetch_add(1, std::memory_order_release);
+    epoch_.notify_all();
+  }
+  run_items(0);
+  if (!alone) {
+    for (std::uint32_t busy; (busy = busy_workers_.load(std::memory_order_acquire)) != 0;) {
+      wait_while_equal(busy_workers_, busy);
+    }
+  }
+  work_ = nullptr;
+  if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+}
+
+void ThreadPool::worker_loop(int thread) {
+  std::uint32_t seen = 0;
+  for (;;) {
+    wait_while_equal(epoch_, seen);
+    seen = epoch_.load(std::memory_order_acquire);
+    if (stopping_.load(std::memory_order_relaxed)) return;
+    run_items(thread);
+    if (busy_workers_.fetch_sub(1, std::memory_order_acq_rel) == 1) busy_workers_.notify_all();
+  }
+}
+
+void ThreadPool::run_items(int thread) {
+  for (;;) {
+    const std::int64_t item = next_item_.fetch_add(1, std::memory_order_relaxed);
+    if (item >= items_) return;
+    try {
+      (*work_)(item, thread);
+    } catch (...) {
+      const std::lock_guard lock(error_mutex_);
+      if (!error_) error_ = std::current_exception();
+      next_item_.store(items_, std::memory_order_relaxed);
+    }
+  }
+}
+
+}  // namespace nibble

@@ -1,0 +1,51 @@
+// One pool of threads for all operators. The calling thread works too, as thread 0; the others spin
+// briefly between jobs (the operators of one token follow each other within microseconds) and sleep
+// otherwise. How work is cut never depends on the number of threads, so no result does.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "nibble/core/function_ref.h"
+
+namespace nibble {
+
+/// Physical cores that this process may use: its affinity mask and its cgroup's CPU quota heeded.
+int usable_cores();
+
+class ThreadPool {
+ public:
+  /// `threads` of 1 and more; 0 means usable_cores().
+  explicit ThreadPool(int threads = 0);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int size() const { return static_cast<int>(workers_.size()) + 1; }
+
+  /// Calls work(item, thread) once for each item of 0..items-1, thread being 0..size()-1 and each
+  /// thread working on one item at a time; returns when all are done. The first exception thrown by
+  /// `work` is thrown here, and items not yet begun are left out. Calls do not nest.
+  void parallel_for(std::int64_t items, FunctionRef<void(std::int64_t item, int thread)> work);
+
+ private:
+  void worker_loop(int thread);
+  void run_items(int thread);
+
+  std::vector<std::thread> workers_;
+  // The job under way, written before epoch_ is raised and read after.
+  const FunctionRef<void(std::int64_t, int)>* work_ = nullptr;
+  std::int64_t items_ = 0;
+  alignas(64) std::atomic<std::int64_t> next_item_{0};
+  alignas(64) std::atomic<std::uint32_t> epoch_{0};
+  alignas(64) std::atomic<std::uint32_t> busy_workers_{0};
+  std::atomic<bool> stopping_{false};
+  std::mutex error_mutex_;
+  std::exception_ptr error_;
+};
+
+}  // namespace nibble
