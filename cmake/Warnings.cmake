@@ -9,5 +9,6 @@ target_compile_options(nibble_options INTERFACE
 if(NIBBLE_SANITIZE)
   target_compile_options(nibble_options INTERFACE
     -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_compile_definitions(nibble_options INTERFACE _GLIBCXX_ASSERTIONS)
   target_link_options(nibble_options INTERFACE -fsanitize=address,undefined)
 endif()

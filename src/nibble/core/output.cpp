@@ -23,6 +23,15 @@ fs::path without_trailing_slash(const fs::path& path) {
   return path.has_filename() ? path : path.parent_path();
 }
 
+/// What `path` leads to if it is a symbolic link, so that the link stays when the file is replaced.
+fs::path link_target(const fs::path& path) {
+  std::error_code error;
+  if (!fs::is_symlink(path, error)) return path;
+  const fs::path target = fs::canonical(path, error);
+  if (error) fail("{}: is a broken link: {}", path.string(), error.message());
+  return target;
+}
+
 void sync_folder(const fs::path& folder) {
   const int fd = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return;  // the rename has happened; only its durability is at stake
@@ -38,8 +47,14 @@ void rename_or_fail(const fs::path& from, const fs::path& to) {
 
 }  // namespace
 
-OutputFile::OutputFile(const fs::path& path) : path_(path), temporary_(temporary_beside(path)) {
-  if (fs::is_directory(path)) fail("{}: is a folder, expected a file to write", path.string());
+OutputFile::OutputFile(const fs::path& path)
+    : path_(link_target(path)), temporary_(temporary_beside(path_)) {
+  std::error_code ignored;
+  const fs::file_status status = fs::status(path_, ignored);
+  if (fs::is_directory(status)) fail("{}: is a folder, expected a file to write", path.string());
+  if (fs::exists(status) && !fs::is_regular_file(status)) {
+    fail("{}: is not a regular file, so it is not replaced", path.string());  // /dev/null, a pipe
+  }
   fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (fd_ < 0) fail("{}: cannot be written: {}", path.string(), std::strerror(errno));
 }
@@ -90,8 +105,8 @@ OutputFolder::OutputFolder(const fs::path& path, bool replace)
   const fs::file_status status = fs::symlink_status(path_, error);
   if (fs::exists(status)) {
     if (!replace) fail("{}: exists already (--force replaces it)", path_.string());
-    const bool replaceable =
-        fs::is_directory(status) && (fs::is_empty(path_) || fs::exists(path_ / "config.json"));
+    const bool replaceable = fs::is_directory(status) && (fs::is_empty(path_, error) ||
+                                                          fs::exists(path_ / "config.json", error));
     if (!replaceable) {
       fail("{}: is not a model folder (no config.json), so it is not replaced", path_.string());
     }

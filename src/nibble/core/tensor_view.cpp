@@ -27,7 +27,7 @@ std::string shape_to_string(const std::vector<std::int64_t>& shape) {
 
 std::int64_t checked_tensor_bytes(DType dtype, const std::vector<std::int64_t>& shape) {
   const DTypeLayout layout = dtype_layout(dtype);
-  if (!shape.empty() && shape.back() % layout.block != 0) return -1;
+  if ((shape.empty() ? 1 : shape.back()) % layout.block != 0) return -1;
   std::int64_t elements = 1;
   for (std::int64_t dim : shape) {
     if (dim < 0 || __builtin_mul_overflow(elements, dim, &elements)) return -1;

@@ -7,7 +7,11 @@
 #include <fstream>
 #include <set>
 #include <string>
+#include <system_error>
 #include <utility>
+
+#include "nibble/core/error.h"
+#include "nibble/core/interrupt.h"
 
 namespace nibble {
 namespace {
@@ -77,10 +81,20 @@ int usable_cores() {
 ThreadPool::ThreadPool(int threads) {
   const int count = threads > 0 ? threads : usable_cores();
   workers_.reserve(static_cast<std::size_t>(count - 1));
-  for (int i = 1; i < count; ++i) workers_.emplace_back([this, i] { worker_loop(i); });
+  try {
+    for (int i = 1; i < count; ++i) workers_.emplace_back([this, i] { worker_loop(i); });
+  } catch (const std::system_error& error) {  // more threads than the system allows
+    const std::size_t started = workers_.size();
+    stop();
+    fail("cannot start {} threads, only {}: {}", count, started + 1, error.code().message());
+  }
 }
 
 ThreadPool::~ThreadPool() {
+  stop();
+}
+
+void ThreadPool::stop() {
   stopping_.store(true, std::memory_order_relaxed);
   epoch_.fetch_add(1, std::memory_order_release);
   epoch_.notify_all();
@@ -124,6 +138,7 @@ void ThreadPool::run_items(int thread) {
     const std::int64_t item = next_item_.fetch_add(1, std::memory_order_relaxed);
     if (item >= items_) return;
     try {
+      check_interrupt();  // here, so that no operator can take long to stop
       (*work_)(item, thread);
     } catch (...) {
       const std::lock_guard lock(error_mutex_);

@@ -19,7 +19,7 @@ int usable_cores();
 
 class ThreadPool {
  public:
-  /// `threads` of 1 and more; 0 means usable_cores().
+  /// `threads` of 1 and more; 0 means usable_cores(). Throws Error if so many cannot be started.
   explicit ThreadPool(int threads = 0);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -29,10 +29,12 @@ class ThreadPool {
 
   /// Calls work(item, thread) once for each item of 0..items-1, thread being 0..size()-1 and each
   /// thread working on one item at a time; returns when all are done. The first exception thrown by
-  /// `work` is thrown here, and items not yet begun are left out. Calls do not nest.
+  /// `work` is thrown here, and items not yet begun are left out; likewise Interrupted after
+  /// request_interrupt(). Calls do not nest.
   void parallel_for(std::int64_t items, FunctionRef<void(std::int64_t item, int thread)> work);
 
  private:
+  void stop();
   void worker_loop(int thread);
   void run_items(int thread);
 

@@ -1,0 +1,95 @@
+#include "command.h"
+
+#include <fmt/core.h>
+
+#include <iostream>
+#include <iterator>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "nibble/core/error.h"
+#include "nibble/core/mapped_file.h"
+
+namespace nibble::cli {
+
+DType parse_dtype(const std::string& name) {
+  return name == "f32" ? DType::kF32 : name == "f16" ? DType::kF16 : DType::kBF16;
+}
+
+ComputeOptions ComputeFlags::options(const CommonFlags& common) const {
+  return {.dtype = parse_dtype(dtype),
+          .activations = activations == "f32" ? ActivationType::kF32 : ActivationType::kBF16,
+          .kv = kv == "f32" ? KvType::kF32 : KvType::kBF16,
+          .threads = common.threads};
+}
+
+void add_common_flags(CLI::App& command, CommonFlags& flags) {
+  command.add_flag("--json", flags.json, "Print one JSON document and nothing else");
+  command
+      .add_option("--threads", flags.threads,
+                  "Threads to compute with (default: the physical cores this process may use)")
+      ->check(CLI::Range(1, 1024));
+  command.add_option("--seed", flags.seed, "Seed of everything random")->capture_default_str();
+  command.add_flag("-q,--quiet", flags.quiet, "No remarks and no progress on standard error");
+  command.add_flag("-v,--verbose", flags.verbose, "More remarks on standard error");
+}
+
+void add_dtype_flag(CLI::App& command, std::string& dtype) {
+  command.add_option("--dtype", dtype, "What weights that are not quantized are rounded to")
+      ->check(CLI::IsMember({"bf16", "f16", "f32"}))
+      ->capture_default_str();
+}
+
+void add_compute_flags(CLI::App& command, ComputeFlags& flags) {
+  add_dtype_flag(command, flags.dtype);
+  command
+      .add_option("--activations", flags.activations, "What inputs of linear layers are rounded to")
+      ->check(CLI::IsMember({"bf16", "f32"}))
+      ->capture_default_str();
+  command.add_option("--kv", flags.kv, "What the KV cache holds")
+      ->check(CLI::IsMember({"bf16", "f32"}))
+      ->capture_default_str();
+  command
+      .add_option("-c,--context", flags.context,
+                  "Positions the KV cache has room for (default: the model's context)")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 30));
+}
+
+void add_model_argument(CLI::App& command, std::string& model) {
+  command
+      .add_option("MODEL", model,
+                  "A model folder, a .gguf file, or a name under $NIBBLE_MODELS or in the "
+                  "Hugging Face cache")
+      ->required();
+}
+
+void set_example(CLI::App& command, const std::string& example) {
+  command.footer("\nExample:\n  " + example);
+}
+
+void add_text_argument(CLI::App& command, TextFlags& flags, const std::string& name,
+                       const std::string& description) {
+  CLI::Option* text =
+      command.add_option(name, flags.text, description + " (- reads standard input)");
+  CLI::Option* file = command.add_option("-f,--file", flags.file, "Read it from a file (or -)");
+  file->excludes(text);
+  command.parse_complete_callback([&flags, text, file, name] {
+    flags.given = text->count() > 0;
+    if (!flags.given && file->count() == 0) throw CLI::RequiredError(name + " or --file");
+  });
+}
+
+std::string TextFlags::read() const {
+  if (given && text != "-") return text;
+  if (given || file == "-") {
+    return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
+  }
+  return read_text_file(file);
+}
+
+void print_json(const Json& json) {
+  // Text of a model may hold bytes that are no UTF-8: JSON has only U+FFFD for them.
+  fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
+}
+
+}  // namespace nibble::cli

@@ -1,0 +1,162 @@
+// nibble quantize: writes a quantized checkpoint.
+#include <fmt/core.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "command.h"
+#include "nibble/core/error.h"
+#include "nibble/core/log.h"
+#include "nibble/core/progress.h"
+#include "nibble/kernels/select.h"
+#include "nibble/quant/pipeline.h"
+
+namespace nibble::cli {
+namespace {
+
+struct QuantizeFlags {
+  std::string model;
+  std::string output;
+  std::string algorithm = "pergrp";
+  std::string dtype = "bf16";
+  std::string head = "quantized";
+  QuantizeOptions options;
+  bool force = false;
+  bool dry_run = false;
+};
+
+std::int64_t peak_rss_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
+}
+
+Json report_json(const QuantizeFlags& flags, const QuantizeReport& report,
+                 const QuantizePlan& plan) {
+  Json tensors = Json::array();
+  for (const QuantizedTensor& tensor : report.tensors) {
+    tensors.push_back({{"name", tensor.name},
+                       {"shape", tensor.shape},
+                       {"bits", tensor.bits},
+                       {"group_size", tensor.group_size},
+                       {"rel_error", tensor.error.relative()},
+                       {"clipped_groups", tensor.error.clipped_groups}});
+  }
+  return {{"output", flags.output},
+          {"algorithm", flags.algorithm},
+          {"seconds", report.seconds},
+          {"sync_seconds", report.sync_seconds},
+          {"peak_rss_bytes", peak_rss_bytes()},
+          {"bytes_in", report.bytes_in},
+          {"bytes_out", report.bytes_out},
+          {"bits_per_weight", report.bits_per_weight},
+          {"file_bits_per_parameter", report.file_bits_per_parameter},
+          {"notes", plan.notes},
+          {"tensors", std::move(tensors)}};
+}
+
+void print_report(const QuantizeFlags& flags, const QuantizeReport& report) {
+  RoundingError total;
+  for (const QuantizedTensor& tensor : report.tensors) total += tensor.error;
+  fmt::print("{}: {} layers at w{} g{}\n", flags.output, report.tensors.size(), flags.options.bits,
+             flags.options.group_size);
+  fmt::print("  size            {} from {}\n", human_bytes(static_cast<double>(report.bytes_out)),
+             human_bytes(static_cast<double>(report.bytes_in)));
+  fmt::print("  bits a weight   {:.3f} read for a token, {:.3f} in the file\n",
+             report.bits_per_weight, report.file_bits_per_parameter);
+  fmt::print(
+      "  relative error  {:.4f} (root mean square of the rounding over that of the weights)\n",
+      total.relative());
+  if (total.clipped_groups > 0) {
+    fmt::print("  clipped groups  {} (all their weights have one sign)\n", total.clipped_groups);
+  }
+  fmt::print("  time            {:.1f} s, and {:.1f} s to sync; peak memory {}\n", report.seconds,
+             report.sync_seconds, human_bytes(static_cast<double>(peak_rss_bytes())));
+}
+
+Json plan_json(const QuantizePlan& plan) {
+  Json layers = Json::array();
+  for (const LayerPlan& layer : plan.layers) {
+    Json entry = {{"name", layer.linear.name + ".weight"},
+                  {"shape", {layer.linear.out, layer.linear.in}}};
+    if (layer.packed) {
+      entry["bits"] = layer.layout.bits;
+      entry["group_size"] = layer.layout.group_size;
+    }
+    layers.push_back(std::move(entry));
+  }
+  return {{"notes", plan.notes}, {"tensors", std::move(layers)}};
+}
+
+void print_plan(const QuantizePlan& plan) {
+  std::size_t width = 0;
+  for (const LayerPlan& layer : plan.layers) width = std::max(width, layer.linear.name.size());
+  for (const LayerPlan& layer : plan.layers) {
+    fmt::print("{:<{}}  {:>7} x {:<7}  {}\n", layer.linear.name, width, layer.linear.out,
+               layer.linear.in,
+               layer.packed ? fmt::format("w{} g{}", layer.layout.bits, layer.layout.group_size)
+                            : std::string("kept"));
+  }
+}
+
+void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
+  const Checkpoint checkpoint(locate_model(flags.model));
+  QuantizeOptions options = flags.options;
+  options.dtype = parse_dtype(flags.dtype);
+  options.quantize_head = flags.head == "quantized";
+  const QuantizePlan plan = plan_quantization(checkpoint.spec(), options);
+  for (const std::string& note : plan.notes) warn("{}", note);
+  if (flags.dry_run) {
+    common.json ? print_json(plan_json(plan)) : print_plan(plan);
+    return;
+  }
+  Compute compute(select_kernels(), common.threads);
+  const QuantizeReport report =
+      quantize_model(checkpoint, plan, compute, flags.output, flags.force);
+  common.json ? print_json(report_json(flags, report, plan)) : print_report(flags, report);
+}
+
+}  // namespace
+
+void add_quantize(CLI::App& app, CommonFlags& common, Action& action) {
+  CLI::App* command = app.add_subcommand("quantize", "Write a quantized checkpoint");
+  auto flags = std::make_shared<QuantizeFlags>();
+  add_model_argument(*command, flags->model);
+  CLI::Option* output = command->add_option("-o,--output", flags->output, "The folder to write");
+  command->add_option("--algorithm", flags->algorithm, "How to quantize")
+      ->check(CLI::IsMember({"pergrp"}))
+      ->capture_default_str();
+  command->add_option("--w-bit", flags->options.bits, "Bits a weight")
+      ->check(CLI::IsMember({3, 4}))
+      ->capture_default_str();
+  command
+      ->add_option(
+          "--group-size", flags->options.group_size,
+          "Input channels that share a scale; where it does not divide a layer, the largest "
+          "of 128, 64, 32 that does")
+      ->check(CLI::IsMember({32, 64, 128}))
+      ->capture_default_str();
+  command->add_option("--head", flags->head, "Quantize lm_head too, or keep it")
+      ->check(CLI::IsMember({"bf16", "quantized"}))
+      ->capture_default_str();
+  command
+      ->add_option("--exclude", flags->options.exclude,
+                   "Keep layers of this name (* stands for anything; may be given several times)")
+      ->allow_extra_args(false);
+  add_dtype_flag(*command, flags->dtype);
+  command->add_flag("--force", flags->force, "Replace the output folder if it exists");
+  CLI::Option* dry_run = command->add_flag("--dry-run", flags->dry_run,
+                                           "Show what would be done to each layer, and stop");
+  command->parse_complete_callback([output, dry_run] {
+    if (output->count() == 0 && dry_run->count() == 0) throw CLI::RequiredError("--output");
+  });
+  add_common_flags(*command, common);
+  set_example(*command,
+              "nibble quantize Llama-3.2-1B -o Llama-3.2-1B-w4 --w-bit 4 --group-size 128");
+  command->final_callback(
+      [flags, &common, &action] { action = [flags, &common] { quantize(*flags, common); }; });
+}
+
+}  // namespace nibble::cli

@@ -1,0 +1,118 @@
+// nibble run: streams a completion.
+#include <fmt/core.h>
+
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "command.h"
+#include "nibble/core/log.h"
+#include "nibble/runtime/generate.h"
+
+namespace nibble::cli {
+namespace {
+
+struct RunFlags {
+  std::string model;
+  TextFlags prompt;
+  ComputeFlags compute;
+  GenerateOptions generate;
+};
+
+/// A prompt without tokens begins with BOS, where the model has one.
+std::vector<std::int32_t> encode_prompt(const Model& model, const Tokenizer& tokenizer,
+                                        const std::string& text) {
+  std::vector<std::int32_t> ids = tokenizer.encode(text);
+  if (ids.empty() && model.spec().bos) ids.push_back(*model.spec().bos);
+  return ids;
+}
+
+void print_text(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
+void report(const Generation& result, std::size_t prompt_tokens, std::int64_t capacity) {
+  if (result.reason == StopReason::kContext) {
+    warn("stopped: the context of {} tokens is full (-c/--context)", capacity);
+  }
+  const double ms = result.ms_per_token();
+  log_message(LogLevel::kNormal,
+              fmt::format("prompt {} tokens in {:.1f} ms; {} new tokens{}", prompt_tokens,
+                          result.prefill_ms, result.ids.size(),
+                          ms > 0 ? fmt::format(", {:.2f} ms each ({:.1f} a second)", ms, 1000 / ms)
+                                 : std::string()));
+}
+
+void run(const RunFlags& flags, const CommonFlags& common) {
+  const std::string text = flags.prompt.read();
+  Model model(locate_model(flags.model), flags.compute.options(common));
+  const Tokenizer tokenizer = model.checkpoint().load_tokenizer();
+  const std::vector<std::int32_t> prompt = encode_prompt(model, tokenizer, text);
+  KvCache cache = model.make_cache(flags.compute.context);
+  GenerateOptions options = flags.generate;
+  if (options.max_tokens < 0) options.max_tokens = cache.capacity();
+  options.sampler.seed = common.seed;
+
+  std::vector<std::int32_t> context;
+  const Generation result =
+      generate(model, tokenizer, cache, context, prompt, options, [&](std::string_view piece) {
+        if (!common.json) print_text(piece);
+      });
+  if (!common.json) {
+    print_text("\n");
+    report(result, prompt.size(), cache.capacity());
+    return;
+  }
+  print_json({{"prompt_tokens", prompt.size()},
+              {"generated_tokens", result.ids.size()},
+              {"ids", result.ids},
+              {"text", result.text},
+              {"stop_reason", stop_reason_name(result.reason)},
+              {"prefill_ms", result.prefill_ms},
+              {"ms_per_token", result.ms_per_token()}});
+}
+
+void add_sampling_flags(CLI::App& command, GenerateOptions& options) {
+  SamplerOptions& sampler = options.sampler;
+  command
+      .add_option("-n,--max-tokens", options.max_tokens, "New tokens at the most (-1: no limit)")
+      ->check(CLI::Range(std::int64_t{-1}, std::int64_t{1} << 30))
+      ->capture_default_str();
+  command.add_option("--temperature", sampler.temperature, "0: always the most likely token")
+      ->capture_default_str();
+  command.add_option("--top-k", sampler.top_k, "Draw from the k most likely tokens (0: all)")
+      ->capture_default_str();
+  command.add_option("--top-p", sampler.top_p, "Draw from the most likely tokens of this share")
+      ->capture_default_str();
+  command
+      .add_option("--min-p", sampler.min_p,
+                  "Draw from tokens at least this share as likely as the first")
+      ->capture_default_str();
+  command
+      .add_option("--repeat-penalty", sampler.repeat_penalty,
+                  "Divides the logits of tokens in the context (1: off)")
+      ->capture_default_str();
+  // One text for each --stop: a vector option would swallow the arguments that follow it.
+  command.add_option("--stop", options.stop, "End before this text (may be given several times)")
+      ->allow_extra_args(false);
+  command.add_flag("--ignore-eos", options.ignore_eos, "Go on past end-of-sequence tokens");
+}
+
+}  // namespace
+
+void add_run(CLI::App& app, CommonFlags& common, Action& action) {
+  CLI::App* command = app.add_subcommand("run", "Complete a prompt");
+  auto flags = std::make_shared<RunFlags>();
+  add_model_argument(*command, flags->model);
+  add_text_argument(*command, flags->prompt, "PROMPT",
+                    "The text to complete, special tokens in it parsed; no template is applied");
+  add_sampling_flags(*command, flags->generate);
+  add_compute_flags(*command, flags->compute);
+  add_common_flags(*command, common);
+  set_example(*command, "nibble run SmolLM2-135M \"Once upon a time\" -n 100 --temperature 0.8");
+  command->final_callback(
+      [flags, &common, &action] { action = [=, &common] { run(*flags, common); }; });
+}
+
+}  // namespace nibble::cli

@@ -1,0 +1,74 @@
+// nibble tokenize and nibble detokenize: text to token ids and back.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "command.h"
+#include "nibble/models/checkpoint.h"
+
+namespace nibble::cli {
+namespace {
+
+struct TokenizeFlags {
+  std::string model;
+  TextFlags text;
+  bool no_special = false;
+  bool no_parse_special = false;
+};
+
+void tokenize(const TokenizeFlags& flags, const CommonFlags& common) {
+  const Tokenizer tokenizer = load_tokenizer(locate_model(flags.model));
+  const std::vector<std::int32_t> ids = tokenizer.encode(
+      flags.text.read(),
+      {.add_special = !flags.no_special, .parse_special = !flags.no_parse_special});
+  if (common.json) {
+    print_json({{"ids", ids}});
+  } else {
+    fmt::print("{}\n", fmt::join(ids, " "));
+  }
+}
+
+struct DetokenizeFlags {
+  std::string model;
+  std::vector<std::int32_t> ids;
+};
+
+void detokenize(const DetokenizeFlags& flags, const CommonFlags& common) {
+  const std::string text = load_tokenizer(locate_model(flags.model)).decode(flags.ids);
+  if (common.json) {
+    print_json({{"text", text}});
+  } else {
+    fmt::print("{}\n", text);
+  }
+}
+
+}  // namespace
+
+void add_tokenize(CLI::App& app, CommonFlags& common, Action& action) {
+  CLI::App* command = app.add_subcommand("tokenize", "Turn text into token ids");
+  auto flags = std::make_shared<TokenizeFlags>();
+  add_model_argument(*command, flags->model);
+  add_text_argument(*command, flags->text, "TEXT", "The text");
+  command->add_flag("--no-special", flags->no_special, "Add no BOS or EOS: the text itself only");
+  command->add_flag("--no-parse-special", flags->no_parse_special,
+                    "Read special tokens in the text as plain text");
+  add_common_flags(*command, common);
+  set_example(*command, "nibble tokenize Llama-3.2-1B \"Hello world\"");
+  command->final_callback(
+      [flags, &common, &action] { action = [flags, &common] { tokenize(*flags, common); }; });
+}
+
+void add_detokenize(CLI::App& app, CommonFlags& common, Action& action) {
+  CLI::App* command = app.add_subcommand("detokenize", "Turn token ids into text");
+  auto flags = std::make_shared<DetokenizeFlags>();
+  add_model_argument(*command, flags->model);
+  command->add_option("ID", flags->ids, "Token ids")->required()->delimiter(',');
+  add_common_flags(*command, common);
+  set_example(*command, "nibble detokenize Llama-3.2-1B 9906 1917");
+  command->final_callback(
+      [flags, &common, &action] { action = [flags, &common] { detokenize(*flags, common); }; });
+}
+
+}  // namespace nibble::cli

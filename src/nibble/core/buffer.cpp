@@ -1,0 +1,35 @@
+#include "nibble/core/buffer.h"
+
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "nibble/core/error.h"
+
+namespace nibble {
+namespace {
+
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+
+}  // namespace
+
+Buffer::Buffer(std::size_t bytes) : size_(bytes) {
+  if (bytes == 0) return;
+  void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) fail("cannot get {} bytes of memory: {}", bytes, std::strerror(errno));
+  if (bytes >= kHugePage) ::madvise(memory, bytes, MADV_HUGEPAGE);  // only advice
+  data_ = static_cast<std::byte*>(memory);
+}
+
+Buffer::~Buffer() {
+  if (data_ != nullptr) ::munmap(data_, size_);
+}
+
+void Buffer::grow(std::size_t bytes) {
+  *this = Buffer();  // given back first: old and new need not exist together
+  *this = Buffer(bytes + bytes / 4);
+}
+
+}  // namespace nibble

@@ -1,0 +1,44 @@
+// Memory for weights, caches and activations: aligned, not touched until used.
+#pragma once
+
+#include <cstddef>
+#include <utility>
+
+namespace nibble {
+
+/// Zeroed memory straight from the operating system, aligned to a page. Pages cost nothing until
+/// they are first written, so that a cache may be as long as a model's whole context; the thread
+/// that writes a page first owns it on a machine with several memory nodes.
+class Buffer {
+ public:
+  Buffer() = default;
+  /// Throws Error if the address space or memory is not to be had.
+  explicit Buffer(std::size_t bytes);
+  ~Buffer();
+  Buffer(Buffer&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  Buffer& operator=(Buffer&& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    return *this;
+  }
+
+  std::byte* data() const { return data_; }
+  std::size_t size() const { return size_; }
+
+  /// The memory as an array of T, at least `count` long: grown first if it is shorter, its content
+  /// then lost.
+  template <typename T>
+  T* as(std::size_t count) {
+    if (count * sizeof(T) > size_) grow(count * sizeof(T));
+    return reinterpret_cast<T*>(data_);
+  }
+
+ private:
+  void grow(std::size_t bytes);
+
+  std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+}  // namespace nibble

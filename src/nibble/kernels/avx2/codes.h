@@ -1,0 +1,71 @@
+// Unpacking the integers of the packed formats (weights/packed_group.h) in AVX2 registers.
+#pragma once
+
+#include "nibble/kernels/avx2/simd.h"
+
+namespace nibble {
+namespace {
+
+constexpr int kBlockVectors = 2;  // vectors of floats that a block of 16 rows takes
+
+inline Vec multiply_subtract(Vec a, Vec b, Vec c) {
+  return _mm256_fmsub_ps(a, b, c);
+}  // a b - c
+
+inline __m256i load_bits(const std::uint8_t* p) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+
+// The zero points of rows 8 v .. 8 v + 7: kBits bytes of the unit, kBits bits each.
+template <int kBits>
+Vec load_zeros(const std::uint8_t* unit, int v) {
+  std::uint32_t bits = 0;
+  __builtin_memcpy(&bits, unit + v * kBits, kBits);
+  const __m256i shifts =
+      _mm256_mullo_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(kBits));
+  const __m256i shifted = _mm256_srlv_epi32(_mm256_set1_epi32(static_cast<int>(bits)), shifts);
+  return _mm256_cvtepi32_ps(_mm256_and_si256(shifted, _mm256_set1_epi32((1 << kBits) - 1)));
+}
+
+// A run of columns of a block of 16 rows, in registers: v = 0 for the first 8 rows, 1 for the rest.
+template <int kBits>
+struct Codes;
+
+template <>
+struct Codes<4> {
+  static constexpr int kCols = 8;
+  static constexpr int kBytes = 64;
+  explicit Codes(const std::uint8_t* p) : lanes{load_bits(p), load_bits(p + 32)} {}
+
+  // Column i as float32: bits 4 (i / 2) and up of the lower (even i) or upper half of 32 bits.
+  Vec column(int i, int v) const {
+    const __m256i shifted = _mm256_srli_epi32(lanes[v], 16 * (i % 2) + 4 * (i / 2));
+    return _mm256_cvtepi32_ps(_mm256_and_si256(shifted, _mm256_set1_epi32(15)));
+  }
+
+  __m256i lanes[2];
+};
+
+template <>
+struct Codes<3> {
+  static constexpr int kCols = 32;
+  static constexpr int kBytes = 192;
+  explicit Codes(const std::uint8_t* p) : codes(p) {}
+
+  Vec column(int i, int v) const {
+    const __m256i low = load_bits(codes + 64 * (i / 16) + 32 * v);
+    const __m256i high = load_bits(codes + 128 + 32 * v);
+    const int low_shift = 16 * (i % 2) + 2 * (i % 16 / 2);
+    const int high_shift = 16 * (i % 2) + i / 2 - 2;
+    const __m256i upper =
+        high_shift < 0 ? _mm256_slli_epi32(high, -high_shift) : _mm256_srli_epi32(high, high_shift);
+    const __m256i lower = _mm256_srli_epi32(low, low_shift);
+    return _mm256_cvtepi32_ps(_mm256_or_si256(_mm256_and_si256(lower, _mm256_set1_epi32(3)),
+                                              _mm256_and_si256(upper, _mm256_set1_epi32(4))));
+  }
+
+  const std::uint8_t* codes;  // six vectors would take too many of the 16 registers
+};
+
+}  // namespace
+}  // namespace nibble

@@ -1,0 +1,36 @@
+// The table of the AVX2 set.
+#include "nibble/kernels/avx2/avx2.h"
+
+namespace nibble {
+namespace {
+
+constexpr PeakKernel kPeaks[] = {{"f32 multiply-add (AVX2)", avx2::peak_f32_fma}};
+
+}  // namespace
+
+const KernelSet kAvx2Kernels = {
+    .name = "avx2",
+    .matmul_f32 = {avx2::matmul_f32_f32, avx2::matmul_f32_f16, avx2::matmul_f32_bf16,
+                   avx2::matmul_f32_w4, avx2::matmul_f32_w3},
+    .matmul_bf16 = {nullptr, nullptr, avx2::matmul_bf16_bf16, avx2::matmul_bf16_w4,
+                    avx2::matmul_bf16_w3},
+    .matmul_scratch_bytes = avx2::matmul_scratch_bytes,
+    .panel_rows = 64,
+    .attention_f32 = avx2::attention_f32,
+    .attention_bf16 = avx2::attention_bf16,
+    .attention_scratch_bytes = avx2::attention_scratch_bytes,
+    .rms_norm = avx2::rms_norm,
+    .rope = avx2::rope,
+    .silu_mul = avx2::silu_mul,
+    .add = avx2::add,
+    .to_bf16 = avx2::to_bf16,
+    .group_sums_f32 = avx2::group_sums_f32,
+    .group_sums_bf16 = avx2::group_sums_bf16,
+    .log_sum_exp = avx2::log_sum_exp,
+    .softmax = avx2::softmax,
+    .read_memory = avx2::read_memory,
+    .peaks = kPeaks,
+    .peak_count = 1,
+};
+
+}  // namespace nibble

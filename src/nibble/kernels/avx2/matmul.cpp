@@ -1,0 +1,64 @@
+#include "nibble/kernels/avx2/avx2.h"
+#include "nibble/kernels/avx2/simd.h"
+// The set's vectors first.
+#include "nibble/kernels/avx2/codes.h"
+#include "nibble/kernels/vector/matmul_few.h"
+#include "nibble/kernels/vector/matmul_many.h"
+
+namespace nibble::avx2 {
+namespace {
+
+template <WeightFormat format>
+void multiply_f32(const MatmulTask& task) {
+  if (task.tokens > kFewTokens) return multiply_many<format, float>(task);
+  multiply_few<format>(task, static_cast<const float*>(task.x), task.x_stride);
+}
+
+// There is no product of bfloat16: the activations are widened, for a few tokens all of them first.
+template <WeightFormat format>
+void multiply_bf16(const MatmulTask& task) {
+  if (task.tokens > kFewTokens) return multiply_many<format, BFloat16>(task);
+  const auto* x = static_cast<const BFloat16*>(task.x);
+  const std::int64_t cols = task.weight.cols;
+  auto* widened = reinterpret_cast<float*>(task.scratch);
+  for (std::int64_t t = 0; t < task.tokens; ++t) {
+    for (std::int64_t c = 0; c < cols; c += kLanes) {
+      store_part(widened + t * cols + c, load_part(x + t * task.x_stride + c, cols - c), cols - c);
+    }
+  }
+  multiply_few<format>(task, widened, cols);
+}
+
+}  // namespace
+
+void matmul_f32_f32(const MatmulTask& task) {
+  multiply_f32<WeightFormat::kF32>(task);
+}
+void matmul_f32_f16(const MatmulTask& task) {
+  multiply_f32<WeightFormat::kF16>(task);
+}
+void matmul_f32_bf16(const MatmulTask& task) {
+  multiply_f32<WeightFormat::kBF16>(task);
+}
+void matmul_f32_w4(const MatmulTask& task) {
+  multiply_f32<WeightFormat::kW4>(task);
+}
+void matmul_f32_w3(const MatmulTask& task) {
+  multiply_f32<WeightFormat::kW3>(task);
+}
+void matmul_bf16_bf16(const MatmulTask& task) {
+  multiply_bf16<WeightFormat::kBF16>(task);
+}
+void matmul_bf16_w4(const MatmulTask& task) {
+  multiply_bf16<WeightFormat::kW4>(task);
+}
+void matmul_bf16_w3(const MatmulTask& task) {
+  multiply_bf16<WeightFormat::kW3>(task);
+}
+
+std::size_t matmul_scratch_bytes(std::int64_t cols) {
+  const auto few = static_cast<std::size_t>(kFewTokens * cols) * sizeof(float);
+  return few > many_scratch_bytes() ? few : many_scratch_bytes();
+}
+
+}  // namespace nibble::avx2

@@ -1,0 +1,111 @@
+// Unpacking the integers of the packed formats (weights/packed_group.h) in AVX-512 registers.
+#pragma once
+
+#include <bit>
+
+#include "nibble/kernels/avx512/simd.h"
+
+namespace nibble {
+namespace {
+
+constexpr int kBlockVectors = 1;  // vectors of floats that a block of 16 rows takes
+
+inline Vec multiply_subtract(Vec a, Vec b, Vec c) {
+  return _mm512_fmsub_ps(a, b, c);
+}  // a b - c
+
+// The 16 zero points of a unit of 2 * kBits bytes. VPMULTISHIFTQB takes for each byte any 8 bits of
+// its 64-bit half: bits kBits * r and up for row r.
+template <int kBits>
+Vec load_zeros(const std::uint8_t* unit, int) {
+  std::uint64_t bits = 0;
+  __builtin_memcpy(&bits, unit, 2 * kBits);
+  const __m128i shifts =
+      kBits == 4 ? _mm_setr_epi8(0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60)
+                 : _mm_setr_epi8(0, 3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 33, 36, 39, 42, 45);
+  const __m128i bytes =
+      _mm_multishift_epi64_epi8(shifts, _mm_set1_epi64x(static_cast<long long>(bits)));
+  const __m128i zeros = _mm_and_si128(bytes, _mm_set1_epi8((1 << kBits) - 1));
+  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(zeros));
+}
+
+// The numbers 0, 1, ... count - 1, over and over. As bfloat16 a table for VPERMW, which heeds only
+// the low five bits of each index, as float32 one for VPERMPS, which heeds four: nothing above a
+// code needs masking away.
+template <int kCount>
+struct NumberTable {
+  constexpr NumberTable() {
+    for (int i = 0; i < 32; ++i) {
+      const auto value = static_cast<float>(i % kCount);
+      bf16[i] = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(value) >> 16);
+      if (i < 16) f32[i] = value;
+    }
+  }
+  alignas(64) std::uint16_t bf16[32] = {};
+  alignas(64) float f32[16] = {};
+};
+template <int kCount>
+constexpr NumberTable<kCount> kNumbers;
+
+template <int kCount>
+__m512i pick_bf16(__m512i index) {
+  return _mm512_permutexvar_epi16(index, _mm512_load_si512(kNumbers<kCount>.bf16));
+}
+template <int kCount>
+Vec pick_float(__m512i index) {
+  return _mm512_permutexvar_ps(index, _mm512_load_ps(kNumbers<kCount>.f32));
+}
+
+// A run of columns of a block of 16 rows, in registers.
+template <int kBits>
+struct Codes;
+
+template <>
+struct Codes<4> {
+  static constexpr int kCols = 8;
+  static constexpr int kBytes = 64;
+  explicit Codes(const std::uint8_t* p) : lanes(_mm512_loadu_si512(p)) {}
+
+  // Column i as float32.
+  Vec column(int i, int) const {
+    const int shift = 16 * (i % 2) + 4 * (i / 2);
+    return pick_float<16>(_mm512_srli_epi32(lanes, shift));
+  }
+  // Columns 2 j and 2 j + 1 as pairs of bfloat16.
+  __m512i pair(int j) const { return pick_bf16<16>(_mm512_srli_epi16(lanes, 4 * j)); }
+
+  __m512i lanes;
+};
+
+template <>
+struct Codes<3> {
+  static constexpr int kCols = 32;
+  static constexpr int kBytes = 192;
+  explicit Codes(const std::uint8_t* p)
+      : low{_mm512_loadu_si512(p), _mm512_loadu_si512(p + 64)}, high(_mm512_loadu_si512(p + 128)) {}
+
+  // 0xca: where the mask (3) is set the low plane, elsewhere the high one; what stands above bit 2
+  // does not matter to the tables.
+  Vec column(int i, int) const {
+    const int low_shift = 16 * (i % 2) + 2 * (i % 16 / 2);
+    const int high_shift = 16 * (i % 2) + i / 2 - 2;
+    const __m512i upper =
+        high_shift < 0 ? _mm512_slli_epi32(high, -high_shift) : _mm512_srli_epi32(high, high_shift);
+    const __m512i index = _mm512_ternarylogic_epi32(
+        _mm512_set1_epi32(3), _mm512_srli_epi32(low[i / 16], low_shift), upper, 0xca);
+    return pick_float<8>(index);
+  }
+  __m512i pair(int j) const {
+    const __m512i upper =
+        j < 2 ? _mm512_slli_epi16(high, 2 - j) : _mm512_srli_epi16(high, j < 2 ? 0 : j - 2);
+    const __m512i index = _mm512_ternarylogic_epi32(
+        _mm512_set1_epi16(3), _mm512_srli_epi16(low[j / 8], 2 * (j % 8)), upper, 0xca);
+    return pick_bf16<8>(index);
+  }
+
+  __m512i low[2];
+  __m512i high;
+};
+
+}  // namespace
+}  // namespace nibble

@@ -1,0 +1,38 @@
+// The table of the AVX-512 set.
+#include "nibble/kernels/avx512/avx512.h"
+
+namespace nibble {
+namespace {
+
+constexpr PeakKernel kPeaks[] = {{"bf16 dot (VDPBF16PS)", avx512::peak_bf16_dot},
+                                 {"int8 dot (VPDPBUSD)", avx512::peak_int8_dot},
+                                 {"f32 multiply-add (AVX-512)", avx512::peak_f32_fma}};
+
+}  // namespace
+
+const KernelSet kAvx512Kernels = {
+    .name = "avx512",
+    .matmul_f32 = {avx512::matmul_f32_f32, avx512::matmul_f32_f16, avx512::matmul_f32_bf16,
+                   avx512::matmul_f32_w4, avx512::matmul_f32_w3},
+    .matmul_bf16 = {nullptr, nullptr, avx512::matmul_bf16_bf16, avx512::matmul_bf16_w4,
+                    avx512::matmul_bf16_w3},
+    .matmul_scratch_bytes = avx512::matmul_scratch_bytes,
+    .panel_rows = 32,
+    .attention_f32 = avx512::attention_f32,
+    .attention_bf16 = avx512::attention_bf16,
+    .attention_scratch_bytes = avx512::attention_scratch_bytes,
+    .rms_norm = avx512::rms_norm,
+    .rope = avx512::rope,
+    .silu_mul = avx512::silu_mul,
+    .add = avx512::add,
+    .to_bf16 = avx512::to_bf16,
+    .group_sums_f32 = avx512::group_sums_f32,
+    .group_sums_bf16 = avx512::group_sums_bf16,
+    .log_sum_exp = avx512::log_sum_exp,
+    .softmax = avx512::softmax,
+    .read_memory = avx512::read_memory,
+    .peaks = kPeaks,
+    .peak_count = 3,
+};
+
+}  // namespace nibble

@@ -1,0 +1,259 @@
+// Matrix products with bfloat16 activations by VDPBF16PS: 16 float32 sums, to each of which two
+// products of bfloat16 are added. A block of 16 packed rows has just the layout of its operand, so
+// that a pair of activations is broadcast and nothing is shuffled or summed across lanes.
+#pragma once
+
+#include "nibble/kernels/avx512/codes.h"
+#include "nibble/kernels/kernel_set.h"
+#include "nibble/kernels/vector/matmul_few.h"
+#include "nibble/kernels/vector/tile.h"
+
+namespace nibble {
+namespace {
+
+inline Vec dot_pairs(Vec sum, __m512i a, __m512i b) {
+  return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
+}
+
+// Columns 0 and 1 of x in every lane.
+inline __m512i broadcast_pair(const BFloat16* x) {
+  int pair;
+  __builtin_memcpy(&pair, x, sizeof pair);
+  return _mm512_set1_epi32(pair);
+}
+
+// 0..15 is exact in bfloat16, so the products q x are exact.
+template <>
+struct Product<BFloat16> {
+  static constexpr int kCols = 2;
+  template <int kBits>
+  static __m512i unpack(const Codes<kBits>& codes, int i, int) {
+    return codes.pair(i);
+  }
+  static Vec add(Vec sum, __m512i q, const BFloat16* x) {
+    return dot_pairs(sum, q, broadcast_pair(x));
+  }
+};
+
+inline __m512i load_bf16(const BFloat16* p, std::int64_t n) {
+  const __mmask32 mask = n >= 32 ? ~__mmask32{0} : (__mmask32{1} << n) - 1;
+  return _mm512_maskz_loadu_epi16(mask, p);
+}
+
+// Rows row .. row + kRows of a row-major matrix with every token, along the columns.
+template <int kRows, int kTokens>
+void few_bf16_rows(const MatmulTask& task, std::int64_t row) {
+  const std::int64_t cols = task.weight.cols;
+  const auto* w = static_cast<const BFloat16*>(task.weight.data) + row * cols;
+  const auto* x = static_cast<const BFloat16*>(task.x);
+  Vec sums[kRows][kTokens];
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) sums[r][t] = zero();
+  }
+  for (std::int64_t c = 0; c < cols; c += 32) {
+    __m512i columns[kTokens];
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) columns[t] = load_bf16(x + t * task.x_stride + c, cols - c);
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) {
+      const __m512i weights = load_bf16(w + r * cols + c, cols - c);
+#pragma GCC unroll 8
+      for (int t = 0; t < kTokens; ++t) sums[r][t] = dot_pairs(sums[r][t], weights, columns[t]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) {
+      task.out[t * task.out_stride + row + r] = sum_of(sums[r][t]);
+    }
+  }
+}
+
+template <int kTokens>
+void few_dense_bf16(const MatmulTask& task) {
+  constexpr int kRows = 4 * kTokens <= kDenseSums ? 4 : 2;
+  std::int64_t row = task.row_begin;
+  for (; row + kRows <= task.row_end; row += kRows) few_bf16_rows<kRows, kTokens>(task, row);
+  for (; row < task.row_end; ++row) few_bf16_rows<1, kTokens>(task, row);
+}
+
+// The instance for the task's number of tokens, up to kFewTokens.
+template <WeightFormat format, int kTokens = kFewTokens>
+void multiply_few_bf16(const MatmulTask& task) {
+  if constexpr (kTokens > 0) {
+    if (task.tokens < kTokens) return multiply_few_bf16<format, kTokens - 1>(task);
+    if constexpr (format == WeightFormat::kBF16) {
+      few_dense_bf16<kTokens>(task);
+    } else {
+      few_packed<format == WeightFormat::kW4 ? 4 : 3, kTokens>(
+          task, static_cast<const BFloat16*>(task.x), task.x_stride);
+    }
+  }
+}
+
+// A panel of pairs of columns: (pairs, kTileCols rows, 2) bfloat16, 128 KiB.
+constexpr std::int64_t kPairDepth = 2048;  // columns, a multiple of every group size
+
+// Columns begin .. begin + depth of up to 16 packed rows, w' rounded to bfloat16. q * scale and
+// zero * scale are exact in float32, and so is their difference.
+template <int kBits>
+void unpack_pairs(const WeightView& weight, std::int64_t row, std::int64_t begin,
+                  std::int64_t depth, BFloat16* out) {
+  const PackedBlock block = packed_block<kBits>(weight, row);
+  const std::uint8_t* codes = block.codes + begin * 2 * kBits;
+  const std::int64_t group_size = weight.group_size;
+  // VCVTNE2PS2BF16 gives the even columns of all rows, then the odd ones; this brings them
+  // together.
+  alignas(64) static constexpr std::uint16_t kInterleave[32] = {
+      0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+      8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  const __m512i interleave = _mm512_load_si512(kInterleave);
+  for (std::int64_t g = begin / group_size; g < (begin + depth) / group_size; ++g) {
+    const Vec scale = load(block.scales + g * 16);
+    const Vec offset = scale * load_zeros<kBits>(block.zeros + g * 2 * kBits, 0);
+    for (std::int64_t c = 0; c < group_size; c += Codes<kBits>::kCols) {
+      const Codes<kBits> unpacked(codes);
+      codes += Codes<kBits>::kBytes;
+#pragma GCC unroll 16
+      for (int j = 0; j < Codes<kBits>::kCols / 2; ++j, out += 2 * kTileCols) {
+        const __m512i q = unpacked.pair(j);
+        const Vec even = _mm512_castsi512_ps(_mm512_slli_epi32(q, 16));
+        const Vec odd = _mm512_castsi512_ps(_mm512_and_si512(q, _mm512_set1_epi32(-65536)));
+        const __m512bh halves = _mm512_cvtne2ps_pbh(multiply_subtract(odd, scale, offset),
+                                                    multiply_subtract(even, scale, offset));
+        _mm512_store_si512(out,
+                           _mm512_permutexvar_epi16(interleave, reinterpret_cast<__m512i>(halves)));
+      }
+    }
+  }
+}
+
+inline void transpose_pair_panel(const WeightView& weight, std::int64_t row, std::int64_t rows,
+                                 std::int64_t begin, std::int64_t depth, BFloat16* out) {
+  const auto* source = static_cast<const BFloat16*>(weight.data) + row * weight.cols + begin;
+  for (std::int64_t c = 0; c < depth; c += 32) {
+    __m512i pairs[16];
+    transpose_pairs(source + c, weight.cols, rows, depth - c, pairs);
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) {
+      _mm512_store_si512(out + (c + 2 * i) * kTileCols, pairs[i]);
+    }
+  }
+}
+
+template <WeightFormat format>
+void fill_pair_panel(const WeightView& weight, std::int64_t row, std::int64_t rows,
+                     std::int64_t begin, std::int64_t depth, BFloat16* panel) {
+  for (std::int64_t r = 0; r < kTileCols && r < rows; r += 16) {
+    BFloat16* out = panel + 2 * r;
+    if constexpr (format == WeightFormat::kBF16) {
+      transpose_pair_panel(weight, row + r, rows - r, begin, depth, out);
+    } else {
+      unpack_pairs<format == WeightFormat::kW4 ? 4 : 3>(weight, row + r, begin, depth, out);
+    }
+  }
+}
+
+// out (kTokens, width) = or += x (kTokens, depth) . panel, as multiply_tile does in float32.
+struct PairTile {
+  const BFloat16* x;
+  std::int64_t x_stride;
+  const BFloat16* panel;
+  std::int64_t depth;
+  float* out;
+  std::int64_t out_stride;
+  std::int64_t width;
+  bool accumulate;
+};
+
+template <int kTokens>
+void multiply_pair_tile(const PairTile& task) {
+  Vec sums[kTokens][kTileVectors];
+#pragma GCC unroll 16
+  for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kTileVectors; ++v) {
+      const std::int64_t n = task.accumulate ? task.width - v * kLanes : 0;
+      sums[t][v] = load_part(task.out + t * task.out_stride + v * kLanes, n);
+    }
+  }
+  const BFloat16* x = task.x;
+  const BFloat16* panel = task.panel;
+  const std::int64_t x_stride = task.x_stride;
+  for (std::int64_t c = 0; c + 1 < task.depth; c += 2, x += 2, panel += 2 * kTileCols) {
+    const __m512i w0 = _mm512_load_si512(panel);
+    const __m512i w1 = _mm512_load_si512(panel + 32);
+#pragma GCC unroll 16
+    for (int t = 0; t < kTokens; ++t) {
+      const __m512i pair = broadcast_pair(x + t * x_stride);
+      sums[t][0] = dot_pairs(sums[t][0], w0, pair);
+      sums[t][1] = dot_pairs(sums[t][1], w1, pair);
+    }
+  }
+  if (task.depth % 2 != 0) {  // the last column has no partner
+    const __m512i w0 = _mm512_load_si512(panel);
+    const __m512i w1 = _mm512_load_si512(panel + 32);
+#pragma GCC unroll 16
+    for (int t = 0; t < kTokens; ++t) {
+      const __m512i pair = _mm512_set1_epi32(x[t * x_stride].bits);
+      sums[t][0] = dot_pairs(sums[t][0], w0, pair);
+      sums[t][1] = dot_pairs(sums[t][1], w1, pair);
+    }
+  }
+#pragma GCC unroll 16
+  for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kTileVectors; ++v) {
+      store_part(task.out + t * task.out_stride + v * kLanes, sums[t][v], task.width - v * kLanes);
+    }
+  }
+}
+
+template <int kTokens = kTileRows>
+void multiply_pair_tile(const PairTile& task, std::int64_t tokens) {
+  if constexpr (kTokens > 0) {
+    if (tokens == kTokens) return multiply_pair_tile<kTokens>(task);
+    multiply_pair_tile<kTokens - 1>(task, tokens);
+  }
+}
+
+// Every token with the panel of rows row .. row + rows, columns begin .. begin + depth.
+inline void multiply_pair_panel(const MatmulTask& task, std::int64_t row, std::int64_t rows,
+                                std::int64_t begin, std::int64_t depth) {
+  std::int64_t t = 0;
+  while (t < task.tokens) {
+    const std::int64_t tokens = next_tile(task.tokens - t);
+    multiply_pair_tile(
+        PairTile{.x = static_cast<const BFloat16*>(task.x) + t * task.x_stride + begin,
+                 .x_stride = task.x_stride,
+                 .panel = reinterpret_cast<const BFloat16*>(task.scratch),
+                 .depth = depth,
+                 .out = task.out + t * task.out_stride + row,
+                 .out_stride = task.out_stride,
+                 .width = rows,
+                 .accumulate = begin > 0},
+        tokens);
+    t += tokens;
+  }
+}
+
+template <WeightFormat format>
+void multiply_many_bf16(const MatmulTask& task) {
+  auto* panel = reinterpret_cast<BFloat16*>(task.scratch);
+  const std::int64_t cols = task.weight.cols;
+  for (std::int64_t row = task.row_begin; row < task.row_end; row += kTileCols) {
+    const std::int64_t left = task.row_end - row;
+    const std::int64_t rows = left < kTileCols ? left : kTileCols;
+    for (std::int64_t begin = 0; begin < cols; begin += kPairDepth) {
+      const std::int64_t depth = cols - begin < kPairDepth ? cols - begin : kPairDepth;
+      fill_pair_panel<format>(task.weight, row, rows, begin, depth, panel);
+      multiply_pair_panel(task, row, rows, begin, depth);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace nibble

@@ -1,0 +1,40 @@
+// The table of the scalar set.
+#include "nibble/kernels/scalar/scalar.h"
+
+namespace nibble {
+namespace {
+
+constexpr PeakKernel kPeaks[] = {{"f32 multiply and add (SSE2)", scalar::peak_f32}};
+
+}  // namespace
+
+const KernelSet kScalarKernels = {
+    .name = "scalar",
+    .matmul_f32 = {scalar::matmul<WeightFormat::kF32, float>,
+                   scalar::matmul<WeightFormat::kF16, float>,
+                   scalar::matmul<WeightFormat::kBF16, float>,
+                   scalar::matmul<WeightFormat::kW4, float>,
+                   scalar::matmul<WeightFormat::kW3, float>},
+    .matmul_bf16 = {nullptr, nullptr, scalar::matmul<WeightFormat::kBF16, BFloat16>,
+                    scalar::matmul<WeightFormat::kW4, BFloat16>,
+                    scalar::matmul<WeightFormat::kW3, BFloat16>},
+    .matmul_scratch_bytes = scalar::matmul_scratch_bytes,
+    .panel_rows = 64,
+    .attention_f32 = scalar::attention<float>,
+    .attention_bf16 = scalar::attention<BFloat16>,
+    .attention_scratch_bytes = scalar::attention_scratch_bytes,
+    .rms_norm = scalar::rms_norm,
+    .rope = scalar::rope,
+    .silu_mul = scalar::silu_mul,
+    .add = scalar::add,
+    .to_bf16 = scalar::to_bf16,
+    .group_sums_f32 = scalar::group_sums_f32,
+    .group_sums_bf16 = scalar::group_sums_bf16,
+    .log_sum_exp = scalar::log_sum_exp,
+    .softmax = scalar::softmax,
+    .read_memory = scalar::read_memory,
+    .peaks = kPeaks,
+    .peak_count = 1,
+};
+
+}  // namespace nibble

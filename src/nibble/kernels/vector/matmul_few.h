@@ -1,0 +1,214 @@
+// Matrix products for a few tokens (decode) with float32 activations: the weights are unpacked once
+// in registers and multiplied with every token. Include the set's simd.h and codes.h first.
+#pragma once
+
+#include "nibble/kernels/kernel_set.h"
+
+namespace nibble {
+namespace {
+
+constexpr std::int64_t kPrefetchBytes = 4096;  // ahead of the one stream that a thread reads
+
+// Where the parts of one block of 16 packed rows lie.
+struct PackedBlock {
+  const std::uint8_t* codes;
+  const BFloat16* scales;     // (groups, 16)
+  const std::uint8_t* zeros;  // (groups, 2 * bits)
+};
+
+template <int kBits>
+PackedBlock packed_block(const WeightView& weight, std::int64_t row) {
+  const std::int64_t block = row / 16;
+  const std::int64_t groups = weight.cols / weight.group_size;
+  return {static_cast<const std::uint8_t*>(weight.data) + block * weight.cols * 2 * kBits,
+          weight.scales + block * groups * 16, weight.zeros + block * groups * 2 * kBits};
+}
+
+// Writes the sums of one block of rows; the rows past the matrix are left out.
+template <int kTokens>
+void store_block(const MatmulTask& task, std::int64_t row,
+                 const Vec (&totals)[kTokens][kBlockVectors]) {
+#pragma GCC unroll 8
+  for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kBlockVectors; ++v) {
+      store_part(task.out + t * task.out_stride + row + v * kLanes, totals[t][v],
+                 task.row_end - row - v * kLanes);
+    }
+  }
+}
+
+// How codes and activations are multiplied: `kCols` columns of a block of 16 rows at a time. A set
+// that can multiply bfloat16 specializes it.
+template <typename Activation>
+struct Product;
+
+template <>
+struct Product<float> {
+  static constexpr int kCols = 1;
+  template <int kBits>
+  static Vec unpack(const Codes<kBits>& codes, int i, int v) {
+    return codes.column(i, v);
+  }
+  static Vec add(Vec sum, Vec q, const float* x) { return fma(q, broadcast(*x), sum); }
+};
+
+// totals += scale * (sum(q x) - zero * sum(x)) for one group.
+template <int kBits, int kTokens>
+void add_group(const MatmulTask& task, const PackedBlock& block, std::int64_t group,
+               const Vec (&sums)[kTokens][kBlockVectors], Vec (&totals)[kTokens][kBlockVectors]) {
+  const std::int64_t groups = task.weight.cols / task.weight.group_size;
+#pragma GCC unroll 2
+  for (int v = 0; v < kBlockVectors; ++v) {
+    const Vec scale = load(block.scales + group * 16 + v * kLanes);
+    const Vec zero = load_zeros<kBits>(block.zeros + group * 2 * kBits, v);
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) {
+      const Vec centred = negated_fma(zero, broadcast(task.x_sums[t * groups + group]), sums[t][v]);
+      totals[t][v] = fma(scale, centred, totals[t][v]);
+    }
+  }
+}
+
+template <int kBits>
+void prefetch_codes(const std::uint8_t* codes) {
+  const auto* line = reinterpret_cast<const char*>(codes) + kPrefetchBytes;
+#pragma GCC unroll 3
+  for (int i = 0; i < Codes<kBits>::kBytes; i += 64) _mm_prefetch(line + i, _MM_HINT_T0);
+}
+
+// sum(q x) of one group and block of rows. Few tokens take several sums each, so that the chain of
+// additions is not what the loop waits for.
+template <int kBits, int kTokens, typename Activation>
+void sum_group(const std::uint8_t* codes, const Activation* x, std::int64_t x_stride,
+               std::int64_t group_size, Vec (&sums)[kTokens][kBlockVectors]) {
+  constexpr int kCols = Product<Activation>::kCols;
+  constexpr int kChains = kTokens == 1 ? 4 : kTokens == 2 ? 2 : 1;
+  Vec chains[kChains][kTokens][kBlockVectors];
+#pragma GCC unroll 4
+  for (int i = 0; i < kChains; ++i) {
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 2
+      for (int v = 0; v < kBlockVectors; ++v) chains[i][t][v] = zero();
+    }
+  }
+  for (std::int64_t c = 0; c < group_size; c += Codes<kBits>::kCols) {
+    prefetch_codes<kBits>(codes);
+    const Codes<kBits> unpacked(codes);
+    codes += Codes<kBits>::kBytes;
+#pragma GCC unroll 32
+    for (int i = 0; i < Codes<kBits>::kCols / kCols; ++i) {
+#pragma GCC unroll 2
+      for (int v = 0; v < kBlockVectors; ++v) {
+        const auto q = Product<Activation>::unpack(unpacked, i, v);
+#pragma GCC unroll 8
+        for (int t = 0; t < kTokens; ++t) {
+          Vec& sum = chains[i % kChains][t][v];
+          sum = Product<Activation>::add(sum, q, x + t * x_stride + c + i * kCols);
+        }
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kBlockVectors; ++v) {
+      sums[t][v] = chains[0][t][v];
+#pragma GCC unroll 4
+      for (int i = 1; i < kChains; ++i) sums[t][v] = sums[t][v] + chains[i][t][v];
+    }
+  }
+}
+
+template <int kBits, int kTokens, typename Activation>
+void few_packed(const MatmulTask& task, const Activation* x, std::int64_t x_stride) {
+  const std::int64_t group_size = task.weight.group_size;
+  for (std::int64_t row = task.row_begin; row < task.row_end; row += 16) {
+    const PackedBlock block = packed_block<kBits>(task.weight, row);
+    Vec totals[kTokens][kBlockVectors];
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 2
+      for (int v = 0; v < kBlockVectors; ++v) totals[t][v] = zero();
+    }
+    for (std::int64_t g = 0; g < task.weight.cols / group_size; ++g) {
+      Vec sums[kTokens][kBlockVectors];
+      sum_group<kBits, kTokens>(block.codes + g * group_size * 2 * kBits, x + g * group_size,
+                                x_stride, group_size, sums);
+      add_group<kBits, kTokens>(task, block, g, sums, totals);
+    }
+    store_block<kTokens>(task, row, totals);
+  }
+}
+
+// Rows row .. row + kRows of a row-major matrix with every token, along the columns.
+template <typename Element, int kRows, int kTokens>
+void few_dense_rows(const MatmulTask& task, std::int64_t row, const float* x,
+                    std::int64_t x_stride) {
+  const std::int64_t cols = task.weight.cols;
+  const Element* w = static_cast<const Element*>(task.weight.data) + row * cols;
+  Vec sums[kRows][kTokens];
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) sums[r][t] = zero();
+  }
+  std::int64_t c = 0;
+  for (; c + kLanes <= cols; c += kLanes) {
+    Vec columns[kTokens];
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) columns[t] = load(x + t * x_stride + c);
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) {
+      const Vec weights = load(w + r * cols + c);
+#pragma GCC unroll 8
+      for (int t = 0; t < kTokens; ++t) sums[r][t] = fma(weights, columns[t], sums[r][t]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) {
+    const Vec weights = load_part(w + r * cols + c, cols - c);
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) {
+      const Vec sum = fma(weights, load_part(x + t * x_stride + c, cols - c), sums[r][t]);
+      task.out[t * task.out_stride + row + r] = sum_of(sum);
+    }
+  }
+}
+
+// Several rows at a time hide the latency of the sums and share the loads of x.
+template <typename Element, int kTokens>
+void few_dense(const MatmulTask& task, const float* x, std::int64_t x_stride) {
+  constexpr int kRows = 4 * kTokens <= kDenseSums ? 4 : 2;
+  std::int64_t row = task.row_begin;
+  for (; row + kRows <= task.row_end; row += kRows) {
+    few_dense_rows<Element, kRows, kTokens>(task, row, x, x_stride);
+  }
+  for (; row < task.row_end; ++row) few_dense_rows<Element, 1, kTokens>(task, row, x, x_stride);
+}
+
+template <WeightFormat format, int kTokens>
+void few_tokens(const MatmulTask& task, const float* x, std::int64_t x_stride) {
+  if constexpr (format == WeightFormat::kF32) {
+    few_dense<float, kTokens>(task, x, x_stride);
+  } else if constexpr (format == WeightFormat::kF16) {
+    few_dense<Float16, kTokens>(task, x, x_stride);
+  } else if constexpr (format == WeightFormat::kBF16) {
+    few_dense<BFloat16, kTokens>(task, x, x_stride);
+  } else {
+    few_packed<format == WeightFormat::kW4 ? 4 : 3, kTokens>(task, x, x_stride);
+  }
+}
+
+// The instance for the task's number of tokens, up to kFewTokens.
+template <WeightFormat format, int kTokens = kFewTokens>
+void multiply_few(const MatmulTask& task, const float* x, std::int64_t x_stride) {
+  if constexpr (kTokens > 0) {
+    if (task.tokens == kTokens) return few_tokens<format, kTokens>(task, x, x_stride);
+    multiply_few<format, kTokens - 1>(task, x, x_stride);
+  }
+}
+
+}  // namespace
+}  // namespace nibble

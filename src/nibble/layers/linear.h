@@ -1,0 +1,35 @@
+// y = W x + b.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "nibble/ops/compute.h"
+#include "nibble/weights/weight.h"
+
+namespace nibble {
+
+struct Linear {
+  Weight weight;            // (out, in)
+  std::vector<float> bias;  // (out), or empty
+
+  std::int64_t out_features() const { return weight.view.rows; }
+  std::int64_t in_features() const { return weight.view.cols; }
+};
+
+/// A layer and where its result goes, (tokens, out).
+struct LinearCall {
+  const Linear* layer;
+  float* out;
+};
+
+/// Applies layers that share the input x, (tokens, in), all in one go.
+void apply_linears(Compute& compute, const float* x, std::int64_t tokens,
+                   std::span<const LinearCall> calls);
+
+/// Applies one layer.
+void apply_linear(Compute& compute, const Linear& layer, const float* x, std::int64_t tokens,
+                  float* out);
+
+}  // namespace nibble

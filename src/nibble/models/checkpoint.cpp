@@ -1,0 +1,130 @@
+#include "nibble/models/checkpoint.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "nibble/core/error.h"
+#include "nibble/formats/gguf.h"
+#include "nibble/models/architecture.h"
+#include "nibble/models/gguf_model.h"
+#include "nibble/models/quantization_config.h"
+
+namespace nibble {
+namespace fs = std::filesystem;
+namespace {
+
+bool is_gguf_file(const fs::path& path) {
+  return path.extension() == ".gguf" && !fs::is_directory(path);
+}
+
+bool has_tokenizer_files(const fs::path& folder) {
+  return fs::exists(folder / "tokenizer.json") || fs::exists(folder / "tokenizer.model") ||
+         fs::exists(folder / "vocab.json");
+}
+
+/// Checks a packed part: uint8 or bfloat16, of this shape.
+CheckpointTensor packed_part(const Checkpoint& checkpoint, const std::string& name, DType dtype,
+                             const std::vector<std::int64_t>& shape) {
+  CheckpointTensor tensor = checkpoint.tensor(name, shape);
+  if (tensor.view.dtype != dtype) {
+    fail("{}: tensor \"{}\" has dtype {}, expected {}", checkpoint.path().string(), name,
+         dtype_name(tensor.view.dtype), dtype_name(dtype));
+  }
+  return tensor;
+}
+
+}  // namespace
+
+Checkpoint::Checkpoint(const fs::path& path) : path_(path) {
+  if (!fs::exists(path)) fail("{}: no such file or folder", path.string());
+  if (is_gguf_file(path)) {
+    open_gguf();
+  } else if (fs::is_directory(path)) {
+    open_folder();
+  } else {
+    fail("{}: expected a model folder or a .gguf file", path.string());
+  }
+}
+
+void Checkpoint::open_folder() {
+  const fs::path config_path = path_ / "config.json";
+  if (!fs::exists(config_path)) fail("{}: no config.json in this folder", path_.string());
+  config_origin_ = config_path.string();
+  config_ = read_json_file(config_path);
+  const JsonObject config(config_, config_origin_);
+  const Architecture& architecture = find_architecture(config);
+  spec_ = architecture.make_spec(config);
+  spec_.architecture = architecture.name;
+  read_quantization(config);
+  const fs::path generation_path = path_ / "generation_config.json";
+  if (fs::exists(generation_path)) {
+    const Json generation = read_json_file(generation_path);
+    std::vector<std::int32_t> eos = read_eos(JsonObject(generation, generation_path.string()));
+    if (!eos.empty()) spec_.eos = std::move(eos);
+  }
+  source_ = open_safetensors_source(path_);
+}
+
+void Checkpoint::open_gguf() {
+  gguf_ = std::make_shared<const GgufFile>(path_);
+  const std::string origin = path_.string();
+  const Architecture& architecture =
+      find_gguf_architecture(gguf_->get_string("general.architecture"), origin);
+  config_ = gguf_config(*gguf_, architecture);
+  spec_ = architecture.make_spec(JsonObject(config_, origin));
+  spec_.architecture = architecture.name;
+  source_ = make_gguf_source(gguf_, architecture, spec_.n_heads, spec_.n_kv_heads);
+}
+
+void Checkpoint::read_quantization(const JsonObject& config) {
+  const auto quantization = config.find_object("quantization_config");
+  if (quantization) packed_layouts_ = read_quantization_config(*quantization, spec_);
+}
+
+CheckpointTensor Checkpoint::tensor(const std::string& name,
+                                    const std::vector<std::int64_t>& shape) const {
+  std::optional<CheckpointTensor> found = source_->find(name);
+  if (!found) {
+    fail("{}: tensor \"{}\" is missing, expected shape {}", path_.string(), name,
+         shape_to_string(shape));
+  }
+  if (found->view.shape != shape) {
+    fail("{}: tensor \"{}\" has shape {}, expected {}", path_.string(), name,
+         shape_to_string(found->view.shape), shape_to_string(shape));
+  }
+  return *std::move(found);
+}
+
+CheckpointTensor Checkpoint::dense_weight(const LinearSpec& linear) const {
+  const bool tied = spec_.tied_head && linear.name == spec_.head.name;
+  return tensor((tied ? spec_.embedding : linear.name) + ".weight", {linear.out, linear.in});
+}
+
+std::optional<PackedTensors> Checkpoint::packed_weight(const LinearSpec& linear) const {
+  const auto found = packed_layouts_.find(linear.name);
+  if (found == packed_layouts_.end()) return std::nullopt;
+  const PackedGroup& layout = found->second;
+  return PackedTensors{.layout = layout,
+                       .codes = packed_part(*this, linear.name + kCodesSuffix, DType::kU8,
+                                            packed_codes_shape(layout)),
+                       .scales = packed_part(*this, linear.name + kScalesSuffix, DType::kBF16,
+                                             packed_scales_shape(layout)),
+                       .zeros = packed_part(*this, linear.name + kZerosSuffix, DType::kU8,
+                                            packed_zeros_shape(layout))};
+}
+
+bool Checkpoint::has_tokenizer() const {
+  return is_gguf() ? gguf_->has("tokenizer.ggml.tokens") : has_tokenizer_files(path_);
+}
+
+Tokenizer Checkpoint::load_tokenizer() const {
+  return is_gguf() ? Tokenizer::from_gguf(gguf_vocab(*gguf_)) : Tokenizer::load(path_);
+}
+
+Tokenizer load_tokenizer(const fs::path& path) {
+  if (!fs::exists(path)) fail("{}: no such file or folder", path.string());
+  if (is_gguf_file(path)) return Tokenizer::from_gguf(gguf_vocab(GgufFile(path)));
+  return Tokenizer::load(path);
+}
+
+}  // namespace nibble

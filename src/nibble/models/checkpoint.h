@@ -1,0 +1,82 @@
+// A model on disk, ready to be read: a Hugging Face folder, Nibble's own quantized folder or a GGUF
+// file, all seen as one thing. Opening maps files and reads configs; no weight is touched.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "nibble/core/json.h"
+#include "nibble/models/model_spec.h"
+#include "nibble/models/quantization_config.h"
+#include "nibble/models/tensor_source.h"
+#include "nibble/tokenizer/tokenizer.h"
+#include "nibble/weights/packed_group.h"
+
+namespace nibble {
+
+class GgufFile;
+
+/// Parts of a packed linear layer in a Nibble checkpoint (docs/formats.md).
+struct PackedTensors {
+  PackedGroup layout;
+  CheckpointTensor codes;   // <module>.weight_packed
+  CheckpointTensor scales;  // <module>.weight_scale
+  CheckpointTensor zeros;   // <module>.weight_zero_point
+};
+
+class Checkpoint {
+ public:
+  /// `path`: a folder or a .gguf file (see locate_model for names). Throws Error naming file and
+  /// key: no such folder, an unknown architecture, a config or tensor file that is not right.
+  explicit Checkpoint(const std::filesystem::path& path);
+
+  const std::filesystem::path& path() const { return path_; }
+  bool is_gguf() const { return gguf_ != nullptr; }
+  /// config.json; for a GGUF file the one it would have.
+  const Json& config() const { return config_; }
+  const ModelSpec& spec() const { return spec_; }
+  const TensorSource& tensors() const { return *source_; }
+
+  /// The tensor `name`, which must exist with this shape (else Error naming both).
+  CheckpointTensor tensor(const std::string& name, const std::vector<std::int64_t>& shape) const;
+  /// The weight tensor that a dense linear layer reads: the embedding's for a tied head.
+  CheckpointTensor dense_weight(const LinearSpec& linear) const;
+  /// The parts of a linear layer that config.json says is packed, nothing for a dense one. Throws
+  /// Error if they are missing or of other shapes than the layout gives.
+  std::optional<PackedTensors> packed_weight(const LinearSpec& linear) const;
+  /// Whether config.json says that any layer is packed.
+  bool is_quantized() const { return !packed_layouts_.empty(); }
+
+  /// Whether there is a tokenizer to load.
+  bool has_tokenizer() const;
+  /// Throws Error if the checkpoint has no tokenizer files.
+  Tokenizer load_tokenizer() const;
+
+ private:
+  void open_folder();
+  void open_gguf();
+  void read_quantization(const JsonObject& config);
+
+  std::filesystem::path path_;
+  std::string config_origin_;
+  Json config_;
+  ModelSpec spec_;
+  std::shared_ptr<const GgufFile> gguf_;
+  std::unique_ptr<TensorSource> source_;
+  PackedLayouts packed_layouts_;
+};
+
+/// The folder or file that a user means by `model`: a path, or a name ("org/name" or "name") under
+/// $NIBBLE_MODELS (default ~/.cache/nibble) or in the Hugging Face cache. Throws Error saying where
+/// it looked.
+std::filesystem::path locate_model(const std::string& model);
+
+/// The tokenizer of a model that need have no weights: a folder with tokenizer files, a GGUF file
+/// with a vocabulary.
+Tokenizer load_tokenizer(const std::filesystem::path& path);
+
+}  // namespace nibble

@@ -1,0 +1,139 @@
+#include "nibble/models/decoder.h"
+
+#include <cassert>
+#include <cmath>
+
+#include "nibble/models/weight_loader.h"
+#include "nibble/ops/rowwise.h"
+#include "nibble/weights/packed_group.h"
+
+namespace nibble {
+namespace {
+
+RmsNorm load_norm(const WeightLoader& loader, const std::string& module, const ModelSpec& spec) {
+  return {loader.vector(module + ".weight", spec.hidden), spec.norm_eps};
+}
+
+DecoderBlock load_block(const WeightLoader& loader, const ModelSpec& spec, std::int64_t layer) {
+  const auto linear = [&](LinearSpec linear_spec) {
+    linear_spec.name = block_name(linear_spec.name, layer);
+    return loader.linear(linear_spec);
+  };
+  return {.input_norm = load_norm(loader, block_name(spec.input_norm, layer), spec),
+          .attention = {.q = linear(spec.q),
+                        .k = linear(spec.k),
+                        .v = linear(spec.v),
+                        .o = linear(spec.o),
+                        .shape = {spec.n_heads, spec.n_kv_heads, spec.head_dim}},
+          .post_norm = load_norm(loader, block_name(spec.post_norm, layer), spec),
+          .mlp = {.gate = linear(spec.gate), .up = linear(spec.up), .down = linear(spec.down)}};
+}
+
+/// llama3 scaling (transformers, modeling_rope_utils.py: _compute_llama3_parameters): long
+/// wavelengths are stretched by the factor, short ones kept, those between blended.
+float scale_llama3(const RopeSpec& rope, float frequency) {
+  const double wavelength = 2 * M_PI / frequency;
+  const double turns = rope.original_context / wavelength;
+  if (turns < rope.low_freq_factor) return static_cast<float>(frequency / rope.factor);
+  if (turns > rope.high_freq_factor) return frequency;
+  const double smooth =
+      (turns - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor);
+  return static_cast<float>((1 - smooth) * frequency / rope.factor + smooth * frequency);
+}
+
+}  // namespace
+
+std::vector<float> rope_frequencies(const RopeSpec& rope, std::int64_t head_dim) {
+  std::vector<float> frequencies;
+  for (std::int64_t i = 0; i < head_dim / 2; ++i) {
+    const double exponent = static_cast<double>(2 * i) / static_cast<double>(head_dim);
+    auto frequency = static_cast<float>(1.0 / std::pow(rope.theta, exponent));
+    if (rope.scaling == RopeSpec::Scaling::kLinear) {
+      frequency = static_cast<float>(frequency / rope.factor);
+    } else if (rope.scaling == RopeSpec::Scaling::kLlama3) {
+      frequency = scale_llama3(rope, frequency);
+    }
+    frequencies.push_back(frequency);
+  }
+  return frequencies;
+}
+
+Decoder::Decoder(const Checkpoint& checkpoint, Compute& compute, DType dtype)
+    : spec_(checkpoint.spec()), dtype_(dtype) {
+  const WeightLoader loader(checkpoint, compute, dtype);
+  embedding_ = checkpoint.tensor(spec_.embedding + ".weight", {spec_.vocab, spec_.hidden});
+  for (std::int64_t layer = 0; layer < spec_.n_layers; ++layer) {
+    blocks_.push_back(load_block(loader, spec_, layer));
+  }
+  final_norm_ = load_norm(loader, spec_.final_norm, spec_);
+  head_ = loader.linear(spec_.head);
+  rope_ = Rope(rope_frequencies(spec_.rope, spec_.head_dim));
+}
+
+void Decoder::embed(std::span<const std::int32_t> tokens, float* out) const {
+  for (const std::int32_t token : tokens) {
+    assert(token >= 0 && token < spec_.vocab);
+    read_rows(embedding_, token, 1, out);
+    round_to_dtype(dtype_, {out, static_cast<std::size_t>(spec_.hidden)});
+    out += spec_.hidden;
+  }
+}
+
+void Decoder::forward(Compute& compute, std::span<const std::int32_t> tokens, KvCache& cache,
+                      float* hidden) {
+  const auto count = static_cast<std::int64_t>(tokens.size());
+  const std::int64_t width = spec_.hidden;
+  const auto elements = static_cast<std::size_t>(count * width);
+  float* normed = normed_.as<float>(elements);
+  float* residual = residual_.as<float>(elements);
+  const auto add_residual = [&] {
+    for_each_row(compute, count, [&](std::int64_t t) {
+      compute.kernels().add(hidden + t * width, residual + t * width, width);
+    });
+  };
+
+  embed(tokens, hidden);
+  rope_.prepare(cache.length(), count);
+  for (std::int64_t layer = 0; layer < spec_.n_layers; ++layer) {
+    const DecoderBlock& block = blocks_[static_cast<std::size_t>(layer)];
+    block.input_norm.apply(compute, hidden, count, normed);
+    block.attention.apply(compute, normed, count, rope_, cache, layer, scratch_, residual);
+    add_residual();
+    block.post_norm.apply(compute, hidden, count, normed);
+    block.mlp.apply(compute, normed, count, scratch_, residual);
+    add_residual();
+  }
+  final_norm_.apply(compute, hidden, count, hidden);
+  cache.advance(count);
+}
+
+void Decoder::logits(Compute& compute, const float* hidden, std::int64_t rows, float* out) const {
+  apply_linear(compute, head_, hidden, rows, out);
+}
+
+double Decoder::weights_per_token() const {
+  double weights = 0;
+  for (const LinearSpec& linear : spec_.linears()) {
+    weights += static_cast<double>(linear.out) * static_cast<double>(linear.in);
+  }
+  return weights;
+}
+
+double Decoder::bytes_per_token() const {
+  double bytes = 0;
+  const auto add = [&](const Linear& layer) {
+    bytes += bits_per_weight(layer.weight.view) / 8 * static_cast<double>(layer.out_features()) *
+             static_cast<double>(layer.in_features());
+  };
+  for (const DecoderBlock& block : blocks_) {
+    for (const Linear* layer :
+         {&block.attention.q, &block.attention.k, &block.attention.v, &block.attention.o,
+          &block.mlp.gate, &block.mlp.up, &block.mlp.down}) {
+      add(*layer);
+    }
+  }
+  add(head_);
+  return bytes;
+}
+
+}  // namespace nibble

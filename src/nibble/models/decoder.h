@@ -1,0 +1,67 @@
+// Runs any ModelSpec: token ids in, hidden states and logits out. Prefill (many tokens) and decode
+// (one or a few) are the same pass.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "nibble/core/dtype.h"
+#include "nibble/layers/kv_cache.h"
+#include "nibble/layers/linear.h"
+#include "nibble/layers/mlp.h"
+#include "nibble/layers/norm.h"
+#include "nibble/layers/rope.h"
+#include "nibble/layers/self_attention.h"
+#include "nibble/models/checkpoint.h"
+
+namespace nibble {
+
+/// One decoder block: x += attention(norm(x)); x += mlp(norm(x)).
+struct DecoderBlock {
+  RmsNorm input_norm;
+  SelfAttention attention;
+  RmsNorm post_norm;
+  GatedMlp mlp;
+};
+
+class Decoder {
+ public:
+  /// Loads the weights. Those of `checkpoint` that are of `dtype` (kBF16, kF16 or kF32) or packed
+  /// are used where they lie; the others are converted. `checkpoint` must outlive this. Throws
+  /// Error for missing tensors and wrong shapes.
+  Decoder(const Checkpoint& checkpoint, Compute& compute, DType dtype);
+
+  const ModelSpec& spec() const { return spec_; }
+
+  /// Runs `tokens` at the positions after those in `cache`, which must have room, and counts them
+  /// as held. Writes the final normed hidden states, (tokens, hidden). Ids must be below vocab.
+  void forward(Compute& compute, std::span<const std::int32_t> tokens, KvCache& cache,
+               float* hidden);
+
+  /// Logits of `rows` hidden states, (rows, vocab).
+  void logits(Compute& compute, const float* hidden, std::int64_t rows, float* out) const;
+
+  /// Bytes and weights that one token of decode reads: every linear layer and the head.
+  double bytes_per_token() const;
+  double weights_per_token() const;
+
+ private:
+  void embed(std::span<const std::int32_t> tokens, float* out) const;
+
+  ModelSpec spec_;
+  DType dtype_;
+  CheckpointTensor embedding_;  // (vocab, hidden), rows read as they are needed
+  std::vector<DecoderBlock> blocks_;
+  RmsNorm final_norm_;
+  Linear head_;
+  Rope rope_;
+  Buffer normed_;    // (tokens, hidden)
+  Buffer residual_;  // (tokens, hidden), what a block's half adds
+  Buffer scratch_;   // of attention and MLP
+};
+
+/// The angles a position adds to each pair of a head, in radians: (head_dim / 2), float32.
+std::vector<float> rope_frequencies(const RopeSpec& rope, std::int64_t head_dim);
+
+}  // namespace nibble

@@ -1,0 +1,53 @@
+// Where a model's tensors come from, under the names that Hugging Face gives them: safetensors
+// files or a GGUF file.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "nibble/core/tensor_view.h"
+
+namespace nibble {
+
+class GgufFile;
+struct Architecture;
+
+/// A tensor of a checkpoint.
+struct CheckpointTensor {
+  std::string name;
+  TensorView view;
+  /// If not 0, the rows of each of so many heads lie as GGUF's converter orders them for RoPE on
+  /// neighbours: row 2 j + s of a head of D rows is row s D/2 + j of the Hugging Face checkpoint.
+  std::int64_t interleaved_heads = 0;
+};
+
+/// Rows first .. first + count - 1 of the tensor in Hugging Face's order, as float32.
+/// out: (count, cols). Throws Error if the dtype cannot be read as numbers.
+void read_rows(const CheckpointTensor& tensor, std::int64_t first, std::int64_t count, float* out);
+
+class TensorSource {
+ public:
+  virtual ~TensorSource() = default;
+  /// Names of all tensors, in the order of the file.
+  virtual std::vector<std::string> names() const = 0;
+  /// The tensor `name`, if there is one. What it views lives as long as the source.
+  virtual std::optional<CheckpointTensor> find(const std::string& name) const = 0;
+  /// Gives back the memory of bytes that will not be read again soon.
+  virtual void drop(std::span<const std::byte> bytes) const = 0;
+};
+
+/// The safetensors files of a folder. Throws Error as SafetensorsModel does.
+std::unique_ptr<TensorSource> open_safetensors_source(const std::filesystem::path& folder);
+
+/// The tensors of a GGUF file. `n_heads` and `n_kv_heads` undo the row order of q and k where the
+/// architecture's files have it.
+std::unique_ptr<TensorSource> make_gguf_source(std::shared_ptr<const GgufFile> file,
+                                               const Architecture& architecture,
+                                               std::int64_t n_heads, std::int64_t n_kv_heads);
+
+}  // namespace nibble

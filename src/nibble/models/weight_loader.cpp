@@ -1,0 +1,91 @@
+#include "nibble/models/weight_loader.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "nibble/core/error.h"
+
+namespace nibble {
+namespace {
+
+WeightFormat format_of(DType dtype) {
+  return dtype == DType::kF32   ? WeightFormat::kF32
+         : dtype == DType::kF16 ? WeightFormat::kF16
+                                : WeightFormat::kBF16;
+}
+
+}  // namespace
+
+void round_to_dtype(DType dtype, std::span<float> values) {
+  if (dtype == DType::kF32) return;
+  for (float& value : values) {
+    value = dtype == DType::kF16 ? to_float(to_float16(value)) : round_to_bfloat16(value);
+  }
+}
+
+void store_as_dtype(DType dtype, std::span<const float> values, std::byte* out) {
+  if (dtype == DType::kF32) {
+    std::memcpy(out, values.data(), values.size_bytes());
+  } else if (dtype == DType::kF16) {
+    auto* to = reinterpret_cast<Float16*>(out);
+    for (const float value : values) *to++ = to_float16(value);
+  } else {
+    auto* to = reinterpret_cast<BFloat16*>(out);
+    for (const float value : values) *to++ = to_bfloat16(value);
+  }
+}
+
+Weight WeightLoader::dense(const CheckpointTensor& tensor) const {
+  const std::int64_t rows = tensor.view.rows();
+  const std::int64_t cols = tensor.view.cols();
+  Weight weight{.view = {.format = format_of(dtype_), .rows = rows, .cols = cols}};
+  const bool aligned =
+      reinterpret_cast<std::uintptr_t>(tensor.view.data) % dtype_layout(dtype_).bytes == 0;
+  if (tensor.view.dtype == dtype_ && tensor.interleaved_heads == 0 && aligned) {
+    weight.view.data = tensor.view.data;
+    return weight;
+  }
+  const std::int64_t row_bytes = cols * dtype_layout(dtype_).bytes;
+  weight.storage = Buffer(static_cast<std::size_t>(rows * row_bytes));
+  weight.view.data = weight.storage.data();
+  constexpr std::int64_t kRows = 64;
+  compute_.pool().parallel_for((rows + kRows - 1) / kRows, [&](std::int64_t item, int thread) {
+    const std::int64_t first = item * kRows;
+    const std::int64_t count = std::min(kRows, rows - first);
+    const auto elements = static_cast<std::size_t>(count * cols);
+    auto* values =
+        reinterpret_cast<float*>(compute_.thread_scratch(thread, elements * sizeof(float)));
+    read_rows(tensor, first, count, values);
+    store_as_dtype(dtype_, {values, elements}, weight.storage.data() + first * row_bytes);
+  });
+  checkpoint_.tensors().drop({tensor.view.data, tensor.view.bytes});
+  return weight;
+}
+
+Linear WeightLoader::linear(const LinearSpec& spec) const {
+  Linear layer;
+  if (const auto packed = checkpoint_.packed_weight(spec)) {
+    layer.weight.view = {.format = packed->layout.bits == 4 ? WeightFormat::kW4 : WeightFormat::kW3,
+                         .rows = packed->layout.rows,
+                         .cols = packed->layout.cols,
+                         .data = packed->codes.view.data,
+                         .group_size = packed->layout.group_size,
+                         .scales = reinterpret_cast<const BFloat16*>(packed->scales.view.data),
+                         .zeros = reinterpret_cast<const std::uint8_t*>(packed->zeros.view.data)};
+  } else {
+    layer.weight = dense(checkpoint_.dense_weight(spec));
+  }
+  if (spec.bias) layer.bias = vector(spec.name + ".bias", spec.out);
+  return layer;
+}
+
+std::vector<float> WeightLoader::vector(const std::string& name, std::int64_t size) const {
+  CheckpointTensor tensor = checkpoint_.tensor(name, {size});
+  tensor.view.shape = {size, 1};  // rows of one element, so that a row order applies
+  std::vector<float> values(static_cast<std::size_t>(size));
+  read_rows(tensor, 0, size, values.data());
+  round_to_dtype(dtype_, values);
+  return values;
+}
+
+}  // namespace nibble

@@ -1,0 +1,50 @@
+// What every operator needs: the kernels, the threads and some scratch memory.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "nibble/core/buffer.h"
+#include "nibble/core/thread_pool.h"
+#include "nibble/kernels/kernel_set.h"
+
+namespace nibble {
+
+/// How the inputs of linear layers are rounded before they are multiplied (spec: section 3).
+enum class ActivationType { kBF16, kF32 };
+
+class Compute {
+ public:
+  /// `threads` 0: one a usable physical core.
+  Compute(const KernelSet& kernels, int threads,
+          ActivationType activations = ActivationType::kBF16);
+
+  const KernelSet& kernels() const { return *kernels_; }
+  ThreadPool& pool() { return pool_; }
+  ActivationType activations() const { return activations_; }
+
+  /// Scratch of one thread, at least `bytes` long, aligned to 64 bytes; valid until its next call.
+  std::byte* thread_scratch(int thread, std::size_t bytes) {
+    return thread_scratch_[static_cast<std::size_t>(thread)].as<std::byte>(bytes);
+  }
+
+  /// Buffers that matmul() prepares its input in (ops/matmul.cpp).
+  struct InputBuffers {
+    Buffer bf16;
+    Buffer f32;
+    Buffer sums[3];  // by group size: 32, 64, 128
+  };
+  InputBuffers& input_buffers() { return input_buffers_; }
+  /// Partial results of attention() over a long cache (ops/attention.cpp).
+  Buffer& attention_partials() { return attention_partials_; }
+
+ private:
+  const KernelSet* kernels_;
+  ThreadPool pool_;
+  ActivationType activations_;
+  std::vector<Buffer> thread_scratch_;
+  InputBuffers input_buffers_;
+  Buffer attention_partials_;
+};
+
+}  // namespace nibble

@@ -1,0 +1,44 @@
+// What a checkpoint that Nibble writes consists of: which tensors, and the files beside them.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "nibble/core/json.h"
+#include "nibble/formats/safetensors_writer.h"
+#include "nibble/models/checkpoint.h"
+#include "nibble/quant/plan.h"
+
+namespace nibble {
+
+/// A tensor that is kept as numbers of the plan's dtype.
+struct DenseTensor {
+  std::string name;
+  std::vector<std::int64_t> shape;
+};
+
+/// The tensors outside packed layers: embedding, norms, biases, layers left dense.
+std::vector<DenseTensor> dense_tensors(const ModelSpec& spec, const QuantizePlan& plan);
+
+/// All tensors of the checkpoint in the order of the file: first the packed layers in the order of
+/// the forward pass, each as integers, scales and zero points; then the dense ones.
+std::vector<TensorDeclaration> declarations(const ModelSpec& spec, const QuantizePlan& plan);
+
+/// Parameters of the model; a tied head counts once.
+std::int64_t parameter_count(const ModelSpec& spec);
+
+/// Writes config.json into `folder`: the source's, with what `plan` makes of the weights and, where
+/// it packs any, a "quantization_config" that names `algorithm`.
+void write_config(const Json& source_config, const QuantizePlan& plan, const std::string& algorithm,
+                  const std::filesystem::path& folder);
+
+/// Copies generation_config.json and the tokenizer's files, those that there are, from one folder
+/// to another.
+void copy_companions(const std::filesystem::path& from, const std::filesystem::path& to);
+
+/// The same for a checkpoint of any kind: a GGUF file's tokenizer is written as files.
+void write_companions(const Checkpoint& checkpoint, const std::filesystem::path& folder);
+
+}  // namespace nibble

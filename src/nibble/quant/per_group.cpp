@@ -1,0 +1,69 @@
+#include "nibble/quant/per_group.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace nibble {
+namespace {
+
+/// Rounds half to even, for |x| < 2^22: adding 1.5 * 2^23 leaves no bits behind the point. (rint()
+/// would be a call per weight on the baseline instruction set.)
+inline float round_half_even(float x) {
+  constexpr float kMagic = 12582912.0f;
+  return (x + kMagic) - kMagic;
+}
+
+/// round(x), for use where it is then clamped to 0..15 after adding at most 15: far values may be
+/// moved nearer first.
+inline float round_near(float x) {
+  return round_half_even(std::clamp(x, -64.0f, 64.0f));
+}
+
+}  // namespace
+
+void RoundingError::operator+=(const RoundingError& other) {
+  squared_error += other.squared_error;
+  squared_weight += other.squared_weight;
+  clipped_groups += other.clipped_groups;
+  finite = finite && other.finite;
+}
+
+double RoundingError::relative() const {
+  return squared_weight > 0 ? std::sqrt(squared_error / squared_weight) : 0.0;
+}
+
+GroupParameters round_group(std::span<const float> weights, int bits, std::span<std::uint8_t> q,
+                            RoundingError& error) {
+  float lo = weights[0];
+  float hi = weights[0];
+  float magnitude = 0;  // becomes NaN or inf where a weight is
+  for (const float w : weights) {
+    lo = std::min(lo, w);
+    hi = std::max(hi, w);
+    magnitude += std::abs(w);
+  }
+  const auto qmax = static_cast<float>((1 << bits) - 1);
+  const BFloat16 scale_bits = to_bfloat16(std::max(hi - lo, 1e-5f) / qmax);
+  const float scale = to_float(scale_bits);
+  const float zero = std::clamp(-round_near(lo / scale), 0.0f, qmax);
+  error.finite = error.finite && std::isfinite(magnitude) && std::isfinite(scale);
+  if (!error.finite) return {scale_bits, 0};
+  if (lo > 0 || hi < 0) ++error.clipped_groups;
+
+  float squared_error =
+      0;  // a group is short: float32 suffices here, the sum of groups is a double
+  float squared_weight = 0;
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    const float w = weights[i];
+    const float integer = std::clamp(round_near(w / scale) + zero, 0.0f, qmax);
+    q[i] = static_cast<std::uint8_t>(static_cast<int>(integer));
+    const float difference = (integer - zero) * scale - w;
+    squared_error += difference * difference;
+    squared_weight += w * w;
+  }
+  error.squared_error += static_cast<double>(squared_error);
+  error.squared_weight += static_cast<double>(squared_weight);
+  return {scale_bits, static_cast<std::uint8_t>(zero)};
+}
+
+}  // namespace nibble

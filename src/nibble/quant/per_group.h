@@ -1,0 +1,38 @@
+// The per-group rounder: float weights to unsigned integers with a bfloat16 scale and a zero point
+// a group. For a group with minimum lo and maximum hi, b bits, qmax = 2^b - 1, all in float32:
+//
+//   scale = bf16(max(hi - lo, 1e-5) / qmax)
+//   zero  = clamp(-round(lo / scale), 0, qmax)
+//   q     = clamp(round(w / scale) + zero, 0, qmax)
+//
+// rounding half to even, as llm-awq's pseudo_quantize_tensor does with bfloat16 scales.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "nibble/core/bfloat16.h"
+
+namespace nibble {
+
+/// What rounding did to some weights.
+struct RoundingError {
+  double squared_error = 0;         // sum of (w' - w)^2
+  double squared_weight = 0;        // sum of w^2
+  std::int64_t clipped_groups = 0;  // groups whose range leaves out 0, so that some weights clip
+  bool finite = true;               // false: a weight is infinite or not a number
+
+  void operator+=(const RoundingError& other);
+  /// Root of the ratio of the two sums; 0 where all weights are 0.
+  double relative() const;
+};
+
+/// Rounds one group. `weights` and `q` have the group's length; gives its scale and zero point.
+struct GroupParameters {
+  BFloat16 scale;
+  std::uint8_t zero;
+};
+GroupParameters round_group(std::span<const float> weights, int bits, std::span<std::uint8_t> q,
+                            RoundingError& error);
+
+}  // namespace nibble

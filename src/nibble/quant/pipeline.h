@@ -1,0 +1,40 @@
+// Quantizes a checkpoint tensor by tensor into a new folder. Peak memory is some rows of one tensor
+// for each thread, never the model.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "nibble/models/checkpoint.h"
+#include "nibble/ops/compute.h"
+#include "nibble/quant/per_group.h"
+#include "nibble/quant/plan.h"
+
+namespace nibble {
+
+struct QuantizedTensor {
+  std::string name;                 // "model.layers.0.mlp.up_proj.weight"
+  std::vector<std::int64_t> shape;  // (out, in)
+  int bits = 0;
+  int group_size = 0;
+  RoundingError error;
+};
+
+struct QuantizeReport {
+  std::vector<QuantizedTensor> tensors;  // the packed ones
+  double seconds = 0;                    // all work but the last sync
+  double sync_seconds = 0;
+  std::int64_t bytes_in = 0;           // of the source's tensors read
+  std::int64_t bytes_out = 0;          // of the tensors written
+  double bits_per_weight = 0;          // bits read for a token / weights read for a token
+  double file_bits_per_parameter = 0;  // bits written / parameters of the model
+};
+
+/// Carries `plan` out: writes the folder `out` whole or not at all; `replace` allows it to exist.
+/// Throws Error (a full disk, weights that are not finite), Interrupted.
+QuantizeReport quantize_model(const Checkpoint& checkpoint, const QuantizePlan& plan,
+                              Compute& compute, const std::filesystem::path& out, bool replace);
+
+}  // namespace nibble

@@ -1,0 +1,101 @@
+#include "nibble/quant/plan.h"
+
+#include <algorithm>
+#include <map>
+#include <string_view>
+#include <utility>
+
+#include "nibble/core/error.h"
+
+namespace nibble {
+namespace {
+
+/// Whether `pattern`, "*" standing for any characters, matches all of `name`.
+bool matches(std::string_view pattern, std::string_view name) {
+  // Greedy with one step back: on a mismatch the last "*" takes one more character.
+  std::size_t p = 0;
+  std::size_t n = 0;
+  std::size_t star = std::string_view::npos;
+  std::size_t star_name = 0;
+  while (n < name.size()) {
+    if (p < pattern.size() && pattern[p] == '*') {
+      star = p++;
+      star_name = n;
+    } else if (p < pattern.size() && pattern[p] == name[n]) {
+      ++p;
+      ++n;
+    } else if (star != std::string_view::npos) {
+      p = star + 1;
+      n = ++star_name;
+    } else {
+      return false;
+    }
+  }
+  return pattern.find_first_not_of('*', p) == std::string_view::npos;
+}
+
+bool is_excluded(const QuantizeOptions& options, const std::string& name) {
+  return std::any_of(options.exclude.begin(), options.exclude.end(),
+                     [&](const std::string& pattern) { return matches(pattern, name); });
+}
+
+void check_patterns(const QuantizeOptions& options, const ModelSpec& spec) {
+  const std::vector<LinearSpec> linears = spec.linears();
+  for (const std::string& pattern : options.exclude) {
+    const bool used = std::any_of(linears.begin(), linears.end(), [&](const LinearSpec& linear) {
+      return matches(pattern, linear.name);
+    });
+    if (!used) {
+      fail("--exclude \"{}\" matches no linear layer (they are named like \"{}\")", pattern,
+           linears.front().name);
+    }
+  }
+}
+
+}  // namespace
+
+int usable_group_size(int wanted, std::int64_t in_features) {
+  for (const int size : {128, 64, 32}) {
+    if (size <= wanted && in_features % size == 0) return size;
+  }
+  return 0;
+}
+
+PackedLayouts QuantizePlan::packed_layouts() const {
+  PackedLayouts layouts;
+  for (const LayerPlan& layer : layers) {
+    if (layer.packed) layouts.emplace(layer.linear.name, layer.layout);
+  }
+  return layouts;
+}
+
+QuantizePlan plan_quantization(const ModelSpec& spec, const QuantizeOptions& options) {
+  check_patterns(options, spec);
+  QuantizePlan plan{.options = options};
+  std::map<std::pair<int, std::int64_t>, int> fallbacks;  // (group size, in features) -> layers
+  for (const LinearSpec& linear : spec.linears()) {
+    LayerPlan layer{.linear = linear};
+    const bool is_head = linear.name == spec.head.name;
+    layer.packed = !is_excluded(options, linear.name) && (!is_head || options.quantize_head);
+    if (layer.packed) {
+      const int group_size = usable_group_size(options.group_size, linear.in);
+      if (group_size == 0) {
+        fail(
+            "tensor \"{}.weight\": no group size of 128, 64, 32 up to {} divides its {} input "
+            "features (--exclude keeps a layer as it is)",
+            linear.name, options.group_size, linear.in);
+      }
+      if (group_size != options.group_size) ++fallbacks[{group_size, linear.in}];
+      layer.layout = {options.bits, group_size, linear.out, linear.in};
+    }
+    plan.layers.push_back(std::move(layer));
+  }
+  for (const auto& [key, count] : fallbacks) {
+    plan.notes.push_back(fmt::format(
+        "group size {} does not divide {} input features: {} for {} {}", options.group_size,
+        key.second, key.first, count, count == 1 ? "layer" : "layers"));
+  }
+  return plan;
+}
+
+}  // namespace nibble

@@ -1,0 +1,45 @@
+// What quantizing a model will do to each of its linear layers, decided before any work is done.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "nibble/core/dtype.h"
+#include "nibble/models/model_spec.h"
+#include "nibble/models/quantization_config.h"
+
+namespace nibble {
+
+struct QuantizeOptions {
+  int bits = 4;                // 4 or 3
+  int group_size = 128;        // asked for: 32, 64 or 128
+  DType dtype = DType::kBF16;  // weights are rounded to this first, and kept in it if not packed
+  bool quantize_head = true;   // lm_head too; a tied one gets a packed copy
+  std::vector<std::string> exclude;  // layers to keep dense: names, "*" standing for any characters
+};
+
+/// One linear layer.
+struct LayerPlan {
+  LinearSpec linear;
+  bool packed = false;
+  PackedGroup layout{};  // of a packed layer
+};
+
+struct QuantizePlan {
+  QuantizeOptions options;
+  std::vector<LayerPlan> layers;
+  std::vector<std::string> notes;  // what is done otherwise than asked: a smaller group size
+
+  PackedLayouts packed_layouts() const;
+};
+
+/// The largest of 128, 64 and 32 that is not above `wanted` and divides `in_features`; 0 if none
+/// does.
+int usable_group_size(int wanted, std::int64_t in_features);
+
+/// Throws Error naming the layer if no group size divides its input features, or if an --exclude
+/// pattern matches no layer.
+QuantizePlan plan_quantization(const ModelSpec& spec, const QuantizeOptions& options);
+
+}  // namespace nibble

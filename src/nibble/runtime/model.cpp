@@ -1,0 +1,66 @@
+#include "nibble/runtime/model.h"
+
+#include <algorithm>
+
+#include "nibble/core/error.h"
+#include "nibble/kernels/select.h"
+
+namespace nibble {
+namespace {
+
+// Tokens of one pass: enough to keep the arithmetic units busy, few enough that activations stay
+// small.
+constexpr std::size_t kBatch = 512;
+
+}  // namespace
+
+Model::Model(const std::filesystem::path& path, const ComputeOptions& options)
+    : checkpoint_(path),
+      compute_(select_kernels(), options.threads, options.activations),
+      decoder_(checkpoint_, compute_, options.dtype),
+      kv_(options.kv) {}
+
+KvCache Model::make_cache(std::int64_t context) const {
+  const ModelSpec& spec = checkpoint_.spec();
+  return KvCache({.n_layers = spec.n_layers,
+                  .n_kv_heads = spec.n_kv_heads,
+                  .head_dim = spec.head_dim,
+                  .capacity = context > 0 ? context : spec.context},
+                 kv_);
+}
+
+void Model::forward(std::span<const std::int32_t> tokens, KvCache& cache, float* hidden) {
+  for (const std::int32_t token : tokens) {
+    if (token < 0 || token >= spec().vocab) {
+      fail("token id {} is not one of this model's vocabulary of {}", token, spec().vocab);
+    }
+  }
+  const std::int64_t room = cache.capacity() - cache.length();
+  if (static_cast<std::int64_t>(tokens.size()) > room) {
+    fail("{} tokens do not fit in the context: {} of its {} positions are free", tokens.size(),
+         room, cache.capacity());
+  }
+  for (std::size_t at = 0; at < tokens.size(); at += kBatch) {
+    const auto batch = tokens.subspan(at, std::min(kBatch, tokens.size() - at));
+    decoder_.forward(compute_, batch, cache, hidden);
+    hidden += static_cast<std::int64_t>(batch.size()) * spec().hidden;
+  }
+}
+
+void Model::forward_last(std::span<const std::int32_t> tokens, KvCache& cache, float* logits_out) {
+  const auto width = static_cast<std::size_t>(spec().hidden);
+  hidden_.resize(std::min(kBatch, tokens.size()) * width);
+  std::size_t last = 0;
+  for (std::size_t at = 0; at < tokens.size(); at += kBatch) {
+    const std::size_t count = std::min(kBatch, tokens.size() - at);
+    forward(tokens.subspan(at, count), cache, hidden_.data());
+    last = count - 1;
+  }
+  logits(hidden_.data() + last * width, 1, logits_out);
+}
+
+void Model::logits(const float* hidden, std::int64_t rows, float* out) {
+  decoder_.logits(compute_, hidden, rows, out);
+}
+
+}  // namespace nibble

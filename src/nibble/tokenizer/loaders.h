@@ -1,0 +1,74 @@
+// From files to Parts and back; each kind of file has a .cpp of its own.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "nibble/tokenizer/added_tokens.h"
+#include "nibble/tokenizer/parts.h"
+#include "nibble/tokenizer/sentencepiece_file.h"
+#include "nibble/tokenizer/tokenizer.h"
+#include "nibble/tokenizer/tokenizer_config.h"
+
+namespace nibble::tokenizers {
+
+/// Ids at and above this are refused: tables are as long as the largest id.
+inline constexpr std::int64_t kMaxTokenId = 1 << 21;
+
+std::unique_ptr<Parts> load_folder(const std::filesystem::path& folder);
+std::unique_ptr<Parts> load_gguf_vocab(const GgufVocab& vocab);
+void save_parts(const Parts& parts, const std::filesystem::path& folder);
+
+/// The tables of a BPE tokenizer of the tokenizer.json kind.
+struct BpeTables {
+  std::vector<std::pair<std::string, std::int64_t>> vocab;  // token, id
+  std::vector<std::pair<std::string, std::string>> merges;  // by rank
+  std::vector<AddedToken> added;
+};
+
+/// Builds a tokenizer from tokenizer.json's objects ("normalizer", "pre_tokenizer", "model" less
+/// its tables, "post_processor", "decoder") and the tables. Throws Error, opening with `origin`.
+std::unique_ptr<Parts> build_bpe(nlohmann::json description, const BpeTables& tables,
+                                 const TokenizerConfig& config, const std::string& origin);
+
+/// "left right" as a pair. Throws Error, opening with `origin`, naming merge `index`.
+std::pair<std::string, std::string> parse_merge(std::string_view line, std::size_t index,
+                                                const std::string& origin);
+
+std::unique_ptr<Parts> load_tokenizer_json(const std::filesystem::path& file,
+                                           const TokenizerConfig& config);
+std::unique_ptr<Parts> load_vocab_and_merges(const std::filesystem::path& folder,
+                                             const TokenizerConfig& config);
+std::unique_ptr<Parts> load_tiktoken(std::string_view text, const TokenizerConfig& config,
+                                     const std::string& origin);
+std::unique_ptr<Parts> build_sentencepiece(SentencePieceFile file, const TokenizerConfig& config,
+                                           const std::string& origin);
+
+/// "post_processor" of tokenizer.json that puts tokens (text and id) around a text.
+nlohmann::json make_template(const std::optional<std::pair<std::string, std::int32_t>>& first,
+                             const std::optional<std::pair<std::string, std::int32_t>>& last);
+
+/// "pre_tokenizer" of tokenizer.json: words by a regular expression, then bytes.
+nlohmann::json byte_level_split(const std::vector<std::string>& patterns);
+/// That of GPT-2.
+nlohmann::json gpt2_pre_tokenizer(bool add_prefix_space);
+
+/// The patterns by which Qwen2 and Llama 3 cut text.
+extern const char* const kQwen2Pattern;
+extern const char* const kLlama3Pattern;
+
+/// Joins what `config` declares to `tokens`: added tokens that are missing there, and tokens named
+/// as special ones.
+void declare_tokens(std::vector<AddedToken>& tokens, const StringTable& vocab,
+                    const TokenizerConfig& config, const std::string& origin);
+
+/// Fills parts.declared from the names in `config`.
+void declare_ids(Parts& parts, const TokenizerConfig& config);
+
+}  // namespace nibble::tokenizers

@@ -1,0 +1,79 @@
+#include "nibble/core/mapped_file.h"
+
+#include <sys/stat.h>
+
+#include <cstring>
+#include <utility>
+
+#include "core/error_matchers.h"
+#include "core/temporary_folder.h"
+
+namespace nibble {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::TemporaryFolder;
+using testing::write_file;
+
+std::string text_of(const MappedFile& file) {
+  return {reinterpret_cast<const char*>(file.bytes().data()), file.size()};
+}
+
+TEST(MappedFile, HoldsTheBytes) {
+  const TemporaryFolder folder;
+  write_file(folder / "a", "hello");
+  const MappedFile file(folder / "a");
+  EXPECT_EQ(text_of(file), "hello");
+  EXPECT_EQ(file.path(), folder / "a");
+}
+
+TEST(MappedFile, EmptyFileHasNoBytes) {
+  const TemporaryFolder folder;
+  write_file(folder / "empty", "");
+  EXPECT_EQ(MappedFile(folder / "empty").size(), 0u);
+  EXPECT_EQ(read_text_file(folder / "empty"), "");
+}
+
+TEST(MappedFile, RefusesWhatIsNoRegularFile) {
+  const TemporaryFolder folder;
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  EXPECT_ERROR(MappedFile(folder / "pipe"), HasSubstr("pipe: not a regular file"));
+  EXPECT_ERROR(MappedFile(folder.path()), HasSubstr("not a regular file"));
+  EXPECT_ERROR(MappedFile("/dev/zero"), HasSubstr("not a regular file"));
+  EXPECT_ERROR(MappedFile(folder / "missing"), HasSubstr("No such file"));
+}
+
+TEST(MappedFile, MovesLeaveTheBytesInPlace) {
+  const TemporaryFolder folder;
+  write_file(folder / "a", "hello");
+  write_file(folder / "b", "world");
+  MappedFile first(folder / "a");
+  const std::byte* place = first.bytes().data();
+  MappedFile second = std::move(first);
+  EXPECT_EQ(second.bytes().data(), place);
+  MappedFile third(folder / "b");
+  third = std::move(second);
+  EXPECT_EQ(text_of(third), "hello");
+}
+
+TEST(MappedFile, DroppedPagesComeBack) {
+  const TemporaryFolder folder;
+  const std::string text(100'000, 'x');
+  write_file(folder / "a", text);
+  const MappedFile file(folder / "a");
+  EXPECT_EQ(text_of(file), text);
+  file.drop(file.bytes());
+  file.drop(file.bytes().subspan(5, 7));
+  file.drop(file.bytes().subspan(100'000));
+  EXPECT_EQ(text_of(file), text);
+}
+
+TEST(ReadTextFile, KeepsToItsLimit) {
+  const TemporaryFolder folder;
+  write_file(folder / "a", "12345");
+  EXPECT_EQ(read_text_file(folder / "a", 5), "12345");
+  EXPECT_ERROR(read_text_file(folder / "a", 4), HasSubstr("5 bytes, more than the 4"));
+}
+
+}  // namespace
+}  // namespace nibble

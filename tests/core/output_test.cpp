@@ -1,0 +1,147 @@
+#include "nibble/core/output.h"
+
+#include <sys/stat.h>
+
+#include "core/error_matchers.h"
+#include "core/temporary_folder.h"
+
+namespace nibble {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+using testing::read_file;
+using testing::TemporaryFolder;
+using testing::write_file;
+
+std::ptrdiff_t entries(const fs::path& folder) {
+  return std::distance(fs::directory_iterator(folder), {});
+}
+
+TEST(OutputFile, AppearsOnCommitOnly) {
+  const TemporaryFolder folder;
+  OutputFile file(folder / "a");
+  file.write("hello ");
+  file.write("world");
+  EXPECT_FALSE(fs::exists(folder / "a"));
+  EXPECT_EQ(file.bytes_written(), 11u);
+  file.commit();
+  EXPECT_EQ(read_file(folder / "a"), "hello world");
+  EXPECT_EQ(entries(folder.path()), 1);
+}
+
+TEST(OutputFile, LeavesNothingBehindWithoutCommit) {
+  const TemporaryFolder folder;
+  write_file(folder / "a", "old");
+  {
+    OutputFile file(folder / "a");
+    file.write("new");
+  }
+  EXPECT_EQ(read_file(folder / "a"), "old");
+  EXPECT_EQ(entries(folder.path()), 1);
+}
+
+TEST(OutputFile, ReplacesAFile) {
+  const TemporaryFolder folder;
+  write_file(folder / "a", "old and longer");
+  OutputFile file(folder / "a");
+  file.write("new");
+  file.commit();
+  EXPECT_EQ(read_file(folder / "a"), "new");
+}
+
+TEST(OutputFile, ReservedSpaceThatIsNotUsedIsGivenBack) {
+  const TemporaryFolder folder;
+  OutputFile file(folder / "a");
+  file.reserve(100'000);
+  file.write("short");
+  file.commit();
+  EXPECT_EQ(read_file(folder / "a"), "short");
+}
+
+TEST(OutputFile, ReservingMoreThanTheDiskHasFails) {
+  const TemporaryFolder folder;
+  OutputFile file(folder / "a");
+  EXPECT_ERROR(file.reserve(std::uint64_t{1} << 62), HasSubstr("no room"));
+}
+
+TEST(OutputFile, FollowsALinkAndKeepsIt) {
+  const TemporaryFolder folder;
+  write_file(folder / "target", "old");
+  fs::create_symlink("target", folder / "link");
+  OutputFile file(folder / "link");
+  file.write("new");
+  file.commit();
+  EXPECT_TRUE(fs::is_symlink(folder / "link"));
+  EXPECT_EQ(read_file(folder / "target"), "new");
+}
+
+TEST(OutputFile, RefusesPlacesWhereNoFileCanBe) {
+  const TemporaryFolder folder;
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  fs::create_symlink("nowhere", folder / "broken");
+  EXPECT_ERROR(OutputFile(folder.path()), HasSubstr("is a folder"));
+  EXPECT_ERROR(OutputFile(folder / "missing/a"), HasSubstr("cannot be written"));
+  EXPECT_ERROR(OutputFile(folder / "pipe"), HasSubstr("not a regular file"));
+  EXPECT_ERROR(OutputFile("/dev/null"), HasSubstr("not a regular file"));
+  EXPECT_ERROR(OutputFile(folder / "broken"), HasSubstr("broken link"));
+  EXPECT_ERROR(OutputFile(folder / std::string(5000, 'x')), HasSubstr("cannot be written"));
+}
+
+TEST(OutputFolder, AppearsOnCommitOnly) {
+  const TemporaryFolder folder;
+  OutputFolder out(folder / "model/", false);
+  write_file(out.temporary() / "config.json", "{}");
+  EXPECT_FALSE(fs::exists(folder / "model"));
+  out.commit();
+  EXPECT_EQ(read_file(folder / "model/config.json"), "{}");
+  EXPECT_EQ(entries(folder.path()), 1);
+}
+
+TEST(OutputFolder, LeavesNothingBehindWithoutCommit) {
+  const TemporaryFolder folder;
+  {
+    const OutputFolder out(folder / "model", false);
+    write_file(out.temporary() / "config.json", "{}");
+  }
+  EXPECT_EQ(entries(folder.path()), 0);
+}
+
+TEST(OutputFolder, ReplacesAModelFolderWhenAsked) {
+  const TemporaryFolder folder;
+  fs::create_directory(folder / "model");
+  write_file(folder / "model/config.json", "old");
+  write_file(folder / "model/extra", "old");
+  EXPECT_ERROR(OutputFolder(folder / "model", false), HasSubstr("exists already"));
+  OutputFolder out(folder / "model", true);
+  write_file(out.temporary() / "config.json", "new");
+  EXPECT_EQ(read_file(folder / "model/config.json"), "old");
+  out.commit();
+  EXPECT_EQ(read_file(folder / "model/config.json"), "new");
+  EXPECT_FALSE(fs::exists(folder / "model/extra"));
+  EXPECT_EQ(entries(folder.path()), 1);
+}
+
+TEST(OutputFolder, ReplacesAnEmptyFolder) {
+  const TemporaryFolder folder;
+  fs::create_directory(folder / "empty");
+  OutputFolder out(folder / "empty", true);
+  write_file(out.temporary() / "a", "1");
+  out.commit();
+  EXPECT_EQ(read_file(folder / "empty/a"), "1");
+}
+
+TEST(OutputFolder, NeverReplacesWhatIsNoModel) {
+  const TemporaryFolder folder;
+  fs::create_directory(folder / "photos");
+  write_file(folder / "photos/holiday", "precious");
+  write_file(folder / "file", "precious");
+  EXPECT_ERROR(OutputFolder(folder / "photos", true), HasSubstr("not a model folder"));
+  EXPECT_ERROR(OutputFolder(folder / "file", true), HasSubstr("not a model folder"));
+  EXPECT_EQ(read_file(folder / "photos/holiday"), "precious");
+  EXPECT_ERROR(OutputFolder(folder / "no/such", false), HasSubstr("cannot be created"));
+  EXPECT_EQ(entries(folder.path()), 2);
+}
+
+}  // namespace
+}  // namespace nibble

@@ -1,0 +1,143 @@
+#include "nibble/weights/dequantize.h"
+
+#include <bit>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#include "core/error_matchers.h"
+#include "nibble/formats/gguf.h"
+#include "nibble/formats/npy.h"
+
+namespace nibble {
+namespace {
+
+using ::testing::HasSubstr;
+
+const std::string kFixtures = NIBBLE_TEST_DIR "/formats/fixtures/";
+
+std::vector<std::uint32_t> bits_of(const std::vector<float>& values) {
+  std::vector<std::uint32_t> bits;
+  for (const float value : values) bits.push_back(std::bit_cast<std::uint32_t>(value));
+  return bits;
+}
+
+std::vector<float> all_rows(const TensorView& tensor) {
+  std::vector<float> out(static_cast<std::size_t>(tensor.elements()));
+  dequantize_rows(tensor, 0, tensor.rows(), out.data());
+  return out;
+}
+
+class DequantizeFixture : public ::testing::TestWithParam<const char*> {
+ protected:
+  GgufFile file_{kFixtures + "mixed.gguf"};
+  TensorView tensor_ = file_.get("weight." + std::string(GetParam()));
+  std::vector<float> expected_ =
+      NpyFile(kFixtures + "expected_" + GetParam() + ".npy").floats();  // (3, 64)
+};
+
+TEST_P(DequantizeFixture, GivesTheGgufPackagesValuesBitForBit) {
+  EXPECT_EQ(bits_of(all_rows(tensor_)), bits_of(expected_));
+}
+
+TEST_P(DequantizeFixture, TakesAnyRange) {
+  for (std::int64_t first = 0; first <= 3; ++first) {
+    for (std::int64_t count = 0; first + count <= 3; ++count) {
+      std::vector<float> out(static_cast<std::size_t>(count * 64 + 1), -99.0f);
+      dequantize_rows(tensor_, first, count, out.data());
+      EXPECT_EQ(out.back(), -99.0f) << "written past the end";
+      out.pop_back();
+      const auto begin = expected_.begin() + first * 64;
+      EXPECT_EQ(bits_of(out), bits_of({begin, begin + count * 64}));
+    }
+  }
+}
+
+TEST_P(DequantizeFixture, RoundsToBfloat16) {
+  std::vector<BFloat16> out(2 * 64);
+  rows_to_bf16(tensor_, 1, 2, out.data());
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    EXPECT_EQ(out[i].bits, to_bfloat16(expected_[64 + i]).bits) << i;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, DequantizeFixture,
+                         ::testing::Values("bf16", "q8_0", "q4_0", "q4_1"));
+
+/// A tensor over `bytes`, which begins at an odd address: files promise no alignment.
+class OddTensor {
+ public:
+  OddTensor(DType dtype, std::vector<std::int64_t> shape, const void* data) {
+    view_ = {.dtype = dtype, .shape = shape};
+    view_.bytes = static_cast<std::size_t>(checked_tensor_bytes(dtype, shape));
+    bytes_.resize(view_.bytes + 1);
+    std::memcpy(bytes_.data() + 1, data, view_.bytes);
+    view_.data = bytes_.data() + 1;
+  }
+  const TensorView& view() const { return view_; }
+
+ private:
+  std::vector<std::byte> bytes_;
+  TensorView view_;
+};
+
+TEST(Dequantize, EveryFloat16AndBfloat16) {
+  std::vector<std::uint16_t> patterns(65536);
+  for (std::size_t i = 0; i < patterns.size(); ++i) patterns[i] = static_cast<std::uint16_t>(i);
+  const OddTensor halves(DType::kF16, {64, 1024}, patterns.data());
+  const OddTensor brains(DType::kBF16, {64, 1024}, patterns.data());
+  const auto half_floats = all_rows(halves.view());
+  const auto brain_floats = all_rows(brains.view());
+  std::vector<BFloat16> rounded(patterns.size());
+  rows_to_bf16(halves.view(), 0, 64, rounded.data());
+  std::vector<BFloat16> copied(patterns.size());
+  rows_to_bf16(brains.view(), 0, 64, copied.data());
+  for (std::size_t i = 0; i < patterns.size(); ++i) {
+    const float half = to_float(Float16{patterns[i]});
+    ASSERT_EQ(std::bit_cast<std::uint32_t>(half_floats[i]), std::bit_cast<std::uint32_t>(half));
+    ASSERT_EQ(std::bit_cast<std::uint32_t>(brain_floats[i]), patterns[i] * 65536u);
+    ASSERT_EQ(rounded[i].bits, to_bfloat16(half).bits);
+    ASSERT_EQ(copied[i].bits, patterns[i]);
+  }
+}
+
+TEST(Dequantize, Float32RowsOfOddLengths) {
+  for (const std::int64_t cols : {1, 3, 31, 1023, 1025, 2049}) {
+    std::vector<float> values(static_cast<std::size_t>(3 * cols));
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = std::sin(static_cast<float>(i));
+    const OddTensor tensor(DType::kF32, {3, cols}, values.data());
+    EXPECT_EQ(all_rows(tensor.view()), values);
+    std::vector<BFloat16> out(static_cast<std::size_t>(2 * cols));
+    rows_to_bf16(tensor.view(), 1, 2, out.data());
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      ASSERT_EQ(out[i].bits, to_bfloat16(values[static_cast<std::size_t>(cols) + i]).bits);
+    }
+  }
+}
+
+TEST(Dequantize, MatricesOfMoreDimensionsAreRowsToo) {
+  const std::vector<float> values{1, 2, 3, 4, 5, 6, 7, 8};
+  const OddTensor cube(DType::kF32, {2, 2, 2}, values.data());
+  std::vector<float> out(2);
+  dequantize_rows(cube.view(), 2, 1, out.data());
+  EXPECT_EQ(out, (std::vector<float>{5, 6}));
+}
+
+TEST(Dequantize, RefusesOtherTypesByName) {
+  const std::vector<std::int64_t> values(4);
+  std::vector<float> floats(4);
+  std::vector<BFloat16> brains(4);
+  for (const DType dtype :
+       {DType::kF64, DType::kI8, DType::kU8, DType::kI16, DType::kI32, DType::kI64, DType::kBool}) {
+    const OddTensor tensor(dtype, {2, 2}, values.data());
+    const auto names_type = HasSubstr("type " + std::string(dtype_name(dtype)));
+    EXPECT_FALSE(can_dequantize(dtype));
+    EXPECT_ERROR(dequantize_rows(tensor.view(), 0, 2, floats.data()), names_type);
+    EXPECT_ERROR(rows_to_bf16(tensor.view(), 0, 2, brains.data()), names_type);
+  }
+  EXPECT_TRUE(can_dequantize(DType::kQ4_1));
+}
+
+}  // namespace
+}  // namespace nibble
