@@ -20,9 +20,16 @@ constexpr int kDenseSums = 12;  // sums that the few-token product with row-majo
 constexpr int kPanelTiles = 4;  // tiles of kTileCols rows that a panel holds: 64 rows, so that
                                 // widening a tile's bfloat16 activations is 1/64 of its products
 
-inline __m256i first_lanes(std::int64_t n) {
-  const int count = n >= 8 ? 8 : n > 0 ? static_cast<int>(n) : 0;
-  return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+// The first n lanes: all for n >= 8, none for n <= 0.
+struct Part {
+  int count;
+};
+inline Part first_lanes(std::int64_t n) {
+  return {n >= kLanes ? kLanes : n > 0 ? static_cast<int>(n) : 0};
+}
+inline __m256i mask_of(Part part) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(part.count),
+                            _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 
 inline Vec zero() {
@@ -42,25 +49,22 @@ inline Vec load(const Float16* p) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
 
-// The first n elements (all for n >= 8, none for n <= 0), zeros after them; what lies past them is
-// not touched.
-inline Vec load_part(const float* p, std::int64_t n) {
-  return n >= kLanes ? load(p) : _mm256_maskload_ps(p, first_lanes(n));
+// Some of the elements, zeros for the others, which are not touched in memory. There are masked
+// moves for 32 bits only, and their stores are slow on AMD's processors: whole vectors take none.
+inline Vec load(const float* p, Part part) {
+  return part.count == kLanes ? load(p) : _mm256_maskload_ps(p, mask_of(part));
 }
 template <typename Element>
-Vec load_part(const Element* p, std::int64_t n) {
-  if (n >= kLanes) return load(p);
-  Element part[kLanes] = {};
-  for (std::int64_t i = 0; i < n; ++i) part[i] = p[i];
-  return load(part);
+Vec load(const Element* p, Part part) {
+  if (part.count == kLanes) return load(p);
+  Element elements[kLanes] = {};
+  for (int i = 0; i < part.count; ++i) elements[i] = p[i];
+  return load(elements);
 }
-inline void store(float* p, Vec x) {
-  _mm256_storeu_ps(p, x);
-}
-// Masked stores are slow on AMD's processors: only where a part is to be stored.
-inline void store_part(float* p, Vec x, std::int64_t n) {
-  if (n >= kLanes) return store(p, x);
-  _mm256_maskstore_ps(p, first_lanes(n), x);
+inline void store(float* p, Vec x) { _mm256_storeu_ps(p, x); }
+inline void store(float* p, Vec x, Part part) {
+  if (part.count == kLanes) return store(p, x);
+  _mm256_maskstore_ps(p, mask_of(part), x);
 }
 
 // Rounds half to even as to_bfloat16 does.
@@ -77,11 +81,11 @@ inline __m128i round_to_bf16(Vec x) {
 inline void store(BFloat16* p, Vec x) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), round_to_bf16(x));
 }
-inline void store_part(BFloat16* p, Vec x, std::int64_t n) {
-  if (n >= kLanes) return store(p, x);
-  BFloat16 part[kLanes];
-  store(part, x);
-  for (std::int64_t i = 0; i < n; ++i) p[i] = part[i];
+inline void store(BFloat16* p, Vec x, Part part) {
+  if (part.count == kLanes) return store(p, x);
+  BFloat16 elements[kLanes];
+  store(elements, x);
+  for (int i = 0; i < part.count; ++i) p[i] = elements[i];
 }
 
 inline Vec fma(Vec a, Vec b, Vec c) {
@@ -158,7 +162,7 @@ void transpose_rows(const Element* source, std::int64_t stride, std::int64_t row
     Vec block[kLanes];
 #pragma GCC unroll 8
     for (int r = 0; r < kLanes; ++r) {
-      block[r] = r < rows ? load_part(source + r * stride + begin, cols - begin) : zero();
+      block[r] = r < rows ? load(source + r * stride + begin, first_lanes(cols - begin)) : zero();
     }
     transpose(block);
     const std::int64_t n = cols - begin < kLanes ? cols - begin : kLanes;

@@ -172,13 +172,10 @@ struct PairTile {
 template <int kTokens>
 void multiply_pair_tile(const PairTile& task) {
   Vec sums[kTokens][kTileVectors];
-#pragma GCC unroll 16
-  for (int t = 0; t < kTokens; ++t) {
-#pragma GCC unroll 2
-    for (int v = 0; v < kTileVectors; ++v) {
-      const std::int64_t n = task.accumulate ? task.width - v * kLanes : 0;
-      sums[t][v] = load_part(task.out + t * task.out_stride + v * kLanes, n);
-    }
+  if (task.accumulate) {
+    load_tile(task.out, task.out_stride, task.width, sums);
+  } else {
+    clear_tile(sums);
   }
   const BFloat16* x = task.x;
   const BFloat16* panel = task.panel;
@@ -203,13 +200,7 @@ void multiply_pair_tile(const PairTile& task) {
       sums[t][1] = dot_pairs(sums[t][1], w1, pair);
     }
   }
-#pragma GCC unroll 16
-  for (int t = 0; t < kTokens; ++t) {
-#pragma GCC unroll 2
-    for (int v = 0; v < kTileVectors; ++v) {
-      store_part(task.out + t * task.out_stride + v * kLanes, sums[t][v], task.width - v * kLanes);
-    }
-  }
+  store_tile(task.out, task.out_stride, task.width, sums);
 }
 
 template <int kTokens = kTileRows>

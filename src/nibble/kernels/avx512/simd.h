@@ -18,7 +18,9 @@ constexpr int kFewTokens = 8;   // 8 sums, 8 totals and the unpacking fit into t
 constexpr int kDenseSums = 16;  // sums that the few-token product with row-major weights keeps
 constexpr int kPanelTiles = 1;  // tiles of kTileCols rows that a panel holds
 
-inline __mmask16 first_lanes(std::int64_t n) {
+// The first n lanes: all for n >= 16, none for n <= 0.
+using Part = __mmask16;
+inline Part first_lanes(std::int64_t n) {
   return n >= 16 ? static_cast<__mmask16>(0xffff)
          : n > 0 ? static_cast<__mmask16>((1u << n) - 1u)
                  : static_cast<__mmask16>(0);
@@ -43,23 +45,16 @@ inline Vec load(const Float16* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
 
-// The first n elements (all for n >= 16, none for n <= 0), zeros after them; what lies past them is
-// not touched.
-inline Vec load_part(const float* p, std::int64_t n) {
-  return _mm512_maskz_loadu_ps(first_lanes(n), p);
-}
-inline Vec load_part(const BFloat16* p, std::int64_t n) {
-  return widen(_mm256_maskz_loadu_epi16(first_lanes(n), p));
-}
-inline Vec load_part(const Float16* p, std::int64_t n) {
-  return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(first_lanes(n), p));
+// Some of the elements, zeros for the others, which are not touched in memory.
+inline Vec load(const float* p, Part part) { return _mm512_maskz_loadu_ps(part, p); }
+inline Vec load(const BFloat16* p, Part part) { return widen(_mm256_maskz_loadu_epi16(part, p)); }
+inline Vec load(const Float16* p, Part part) {
+  return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(part, p));
 }
 inline void store(float* p, Vec x) {
   _mm512_storeu_ps(p, x);
 }
-inline void store_part(float* p, Vec x, std::int64_t n) {
-  _mm512_mask_storeu_ps(p, first_lanes(n), x);
-}
+inline void store(float* p, Vec x, Part part) { _mm512_mask_storeu_ps(p, part, x); }
 
 // Rounds half to even as to_bfloat16 does, in integers: VCVTNEPS2BF16 flushes subnormal numbers.
 inline __m256i round_to_bf16(Vec x) {
@@ -73,8 +68,8 @@ inline __m256i round_to_bf16(Vec x) {
 inline void store(BFloat16* p, Vec x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), round_to_bf16(x));
 }
-inline void store_part(BFloat16* p, Vec x, std::int64_t n) {
-  _mm256_mask_storeu_epi16(p, first_lanes(n), round_to_bf16(x));
+inline void store(BFloat16* p, Vec x, Part part) {
+  _mm256_mask_storeu_epi16(p, part, round_to_bf16(x));
 }
 
 inline Vec fma(Vec a, Vec b, Vec c) {
@@ -159,8 +154,8 @@ void transpose_rows(const Element* source, std::int64_t stride, std::int64_t row
     __m512i block[16];
 #pragma GCC unroll 16
     for (int r = 0; r < 16; ++r) {
-      const std::int64_t n = r < rows ? cols - begin : 0;
-      block[r] = _mm512_castps_si512(load_part(source + (r < rows ? r : 0) * stride + begin, n));
+      const Part part = first_lanes(r < rows ? cols - begin : 0);
+      block[r] = _mm512_castps_si512(load(source + (r < rows ? r : 0) * stride + begin, part));
     }
     transpose(block);
     const std::int64_t n = cols - begin < 16 ? cols - begin : 16;

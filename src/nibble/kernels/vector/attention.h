@@ -53,7 +53,7 @@ inline void gather_queries(const AttentionTask& task, std::int64_t first_token, 
     float* out = queries + t * task.heads * task.head_dim;
     const std::int64_t n = task.heads * task.head_dim;
     for (std::int64_t i = 0; i < n; i += kLanes) {
-      store_part(out + i, load_part(q + i, n - i) * scale, n - i);
+      store(out + i, load(q + i, n - i) * scale, n - i);
     }
   }
 }
@@ -115,7 +115,7 @@ inline void weigh_row(const AttentionTask& task, std::int64_t row, std::int64_t 
   }
   float rest = 0;
   if (i < n) {
-    store_part(scores + i, exp(load_part(scores + i, n - i) - broadcast(shift)), n - i);
+    store(scores + i, exp(load(scores + i, n - i) - broadcast(shift)), n - i);
     for (; i < n; ++i) rest += scores[i];
   }
   for (; i < span; ++i) scores[i] = 0;
@@ -129,7 +129,7 @@ inline void weigh_row(const AttentionTask& task, std::int64_t row, std::int64_t 
   float* acc = task.acc + row * task.head_dim;
   for (std::int64_t d = 0; d < task.head_dim; d += kLanes) {
     const std::int64_t count = task.head_dim - d;
-    store_part(acc + d, load_part(acc + d, count) * broadcast(correction), count);
+    store(acc + d, load(acc + d, count) * broadcast(correction), count);
   }
 }
 
@@ -158,7 +158,7 @@ void widen_values(const AttentionTask& task, std::int64_t span, std::int64_t beg
   for (std::int64_t p = 0; p < span; ++p) {
     for (std::int64_t v = 0; v < kTileCols; v += kLanes) {
       store(panel + p * kTileCols + v,
-            load_part(source + p * task.head_dim + (v < width ? v : 0), width - v));
+            load(source + p * task.head_dim + (v < width ? v : 0), width - v));
     }
   }
 }

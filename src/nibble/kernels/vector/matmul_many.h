@@ -80,7 +80,7 @@ inline const float* float_rows(const BFloat16* x, std::int64_t& stride, std::int
                                std::int64_t depth, float* space) {
   for (std::int64_t t = 0; t < tokens; ++t) {
     for (std::int64_t c = 0; c < depth; c += kLanes) {
-      store_part(space + t * kPanelDepth + c, load_part(x + t * stride + c, depth - c), depth - c);
+      store(space + t * kPanelDepth + c, load(x + t * stride + c, depth - c), depth - c);
     }
   }
   stride = kPanelDepth;

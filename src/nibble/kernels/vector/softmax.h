@@ -37,10 +37,10 @@ double sum_of_exps(const float* x, std::int64_t n, float shift, Keep keep) {
     sum += sum_of_doubles(part);
   }
   if (i < n) {
-    const Vec e = exp(load_part(x + i, n - i) - shifts);
+    const Vec e = exp(load(x + i, n - i) - shifts);
     keep(i, e, n - i);
     float rest[kLanes] = {};
-    store_part(rest, e, n - i);
+    store(rest, e, n - i);
     sum += sum_of_doubles(load(rest));
   }
   return sum;
@@ -55,12 +55,12 @@ inline float log_sum_exp_row(const float* x, std::int64_t n) {
 inline float softmax_row(const float* x, std::int64_t n, float* out) {
   const float shift = finite_or_zero(max_of_row(x, n));
   const double sum = sum_of_exps(x, n, shift, [out](std::int64_t i, Vec e, std::int64_t count) {
-    store_part(out + i, e, count);
+    store(out + i, e, count);
   });
   const Vec factor = broadcast(static_cast<float>(1.0 / sum));
   std::int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) store(out + i, load(out + i) * factor);
-  if (i < n) store_part(out + i, load_part(out + i, n - i) * factor, n - i);
+  if (i < n) store(out + i, load(out + i, n - i) * factor, n - i);
   return static_cast<float>(shift + __builtin_log(sum));
 }
 

@@ -8,6 +8,38 @@ namespace {
 constexpr int kTileVectors = 2;
 constexpr std::int64_t kTileCols = kTileVectors * kLanes;
 
+// The sums of a tile, from and to memory; `width` of the columns exist.
+template <int kRows>
+void clear_tile(Vec (&sums)[kRows][kTileVectors]) {
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kTileVectors; ++v) sums[r][v] = zero();
+  }
+}
+
+template <int kRows>
+void load_tile(const float* out, std::int64_t stride, std::int64_t width,
+               Vec (&sums)[kRows][kTileVectors]) {
+#pragma GCC unroll 2
+  for (int v = 0; v < kTileVectors; ++v) {
+    const Part part = first_lanes(width - v * kLanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) sums[r][v] = load(out + r * stride + v * kLanes, part);
+  }
+}
+
+template <int kRows>
+void store_tile(float* out, std::int64_t stride, std::int64_t width,
+                const Vec (&sums)[kRows][kTileVectors]) {
+#pragma GCC unroll 2
+  for (int v = 0; v < kTileVectors; ++v) {
+    const Part part = first_lanes(width - v * kLanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) store(out + r * stride + v * kLanes, sums[r][v], part);
+  }
+}
+
 // out (rows, width) = x (rows, depth) . panel (depth, kTileCols), or += if `accumulate`.
 template <typename Element>
 struct TileTask {
@@ -25,13 +57,10 @@ struct TileTask {
 template <int kRows, typename Element>
 void multiply_tile(const TileTask<Element>& task) {
   Vec sums[kRows][kTileVectors];
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 2
-    for (int v = 0; v < kTileVectors; ++v) {
-      const std::int64_t n = task.accumulate ? task.width - v * kLanes : 0;
-      sums[r][v] = load_part(task.out + r * task.out_stride + v * kLanes, n);
-    }
+  if (task.accumulate) {
+    load_tile(task.out, task.out_stride, task.width, sums);
+  } else {
+    clear_tile(sums);
   }
   const float* x = task.x;
   const Element* panel = task.panel;
@@ -47,13 +76,7 @@ void multiply_tile(const TileTask<Element>& task) {
       for (int v = 0; v < kTileVectors; ++v) sums[r][v] = fma(factor, w[v], sums[r][v]);
     }
   }
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 2
-    for (int v = 0; v < kTileVectors; ++v) {
-      store_part(task.out + r * task.out_stride + v * kLanes, sums[r][v], task.width - v * kLanes);
-    }
-  }
+  store_tile(task.out, task.out_stride, task.width, sums);
 }
 
 // The instance for a number of rows up to kTileRows.

@@ -1,0 +1,149 @@
+#include "nibble/bench/machine.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <fstream>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "nibble/bench/process.h"
+#include "nibble/core/error.h"
+#include "nibble/core/interrupt.h"
+
+namespace nibble {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+constexpr std::size_t kReadBytes = std::size_t{1} << 30;
+// Far above the part of a last-level cache that a process gets to keep on a small machine.
+constexpr std::size_t kMinBuffer = std::size_t{64} << 20;
+// What a thread claims at a time: tens of microseconds, so that none waits long for the last.
+constexpr std::size_t kReadChunk = std::size_t{1} << 20;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+/// One hardware thread of each physical core that this process may use.
+std::vector<int> one_cpu_a_core() {
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  std::vector<int> cpus;
+  if (sched_getaffinity(0, sizeof mask, &mask) != 0) return cpus;
+  std::set<std::string> seen;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &mask)) continue;
+    const std::string name = std::to_string(cpu);
+    std::ifstream file("/sys/devices/system/cpu/cpu" + name + "/topology/thread_siblings_list");
+    std::string siblings;
+    std::getline(file, siblings);
+    if (seen.insert(siblings.empty() ? name : siblings).second) cpus.push_back(cpu);
+  }
+  return cpus;
+}
+
+void pin_this_thread(int cpu) {
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  CPU_SET(cpu, &mask);
+  pthread_setaffinity_np(pthread_self(), sizeof mask, &mask);
+}
+
+std::size_t reading_buffer_bytes() {
+  const auto quarter = static_cast<std::size_t>(memory_info().available_bytes) / 4;
+  return std::clamp(quarter, kMinBuffer, kReadBytes) / kHugePage * kHugePage;
+}
+
+}  // namespace
+
+bool pin_threads(ThreadPool& pool) {
+  const std::vector<int> cpus = one_cpu_a_core();
+  if (pool.size() > std::ssize(cpus)) return false;
+  // Each thread holds its item until every other has one, so that none gets two.
+  std::atomic<int> arrived{0};
+  pool.parallel_for(pool.size(), [&](std::int64_t, int thread) {
+    pin_this_thread(cpus[static_cast<std::size_t>(thread)]);
+    ++arrived;
+    while (arrived < pool.size()) {
+      check_interrupt();
+      sched_yield();
+    }
+  });
+  return true;
+}
+
+MemoryReader::MemoryReader(Compute& compute)
+    : compute_(compute), buffer_(reading_buffer_bytes()) {
+  const auto chunks = static_cast<std::int64_t>(buffer_.size() / kReadChunk);
+  // Written, or all pages would be the one page of zeros and lie in the cache.
+  compute_.pool().parallel_for(chunks, [&](std::int64_t chunk, int) {
+    std::memset(buffer_.data() + static_cast<std::size_t>(chunk) * kReadChunk, 1, kReadChunk);
+  });
+  read_all();
+}
+
+void MemoryReader::read_all() {
+  const auto chunks = static_cast<std::int64_t>(buffer_.size() / kReadChunk);
+  const auto read_memory = compute_.kernels().read_memory;
+  compute_.pool().parallel_for(chunks, [&](std::int64_t chunk, int) {
+    read_memory(buffer_.data() + static_cast<std::size_t>(chunk) * kReadChunk, kReadChunk);
+  });
+}
+
+double MemoryReader::measure() {
+  const std::size_t passes = (kReadBytes + buffer_.size() - 1) / buffer_.size();
+  const Clock::time_point start = Clock::now();
+  for (std::size_t pass = 0; pass < passes; ++pass) read_all();
+  return static_cast<double>(passes * buffer_.size()) / seconds_since(start);
+}
+
+double measure_peak(Compute& compute, const PeakKernel& peak) {
+  constexpr double kItemSeconds = 1e-3;
+  constexpr std::int64_t kItemsPerThread = 30;
+  constexpr int kRuns = 5;
+  // How many iterations an item takes: doubled until one is long enough.
+  std::int64_t iterations = 1000;
+  for (;; iterations *= 2) {
+    const Clock::time_point start = Clock::now();
+    peak.run(iterations);
+    if (seconds_since(start) >= kItemSeconds) break;
+  }
+  double best = 0;
+  for (int run = 0; run < kRuns; ++run) {
+    std::atomic<double> operations{0};
+    const Clock::time_point start = Clock::now();
+    compute.pool().parallel_for(compute.pool().size() * kItemsPerThread, [&](std::int64_t, int) {
+      operations.fetch_add(peak.run(iterations), std::memory_order_relaxed);
+    });
+    best = std::max(best, operations / seconds_since(start));
+  }
+  return best;
+}
+
+const PeakKernel& matmul_peak(const KernelSet& kernels, ActivationType activations,
+                              WeightFormat format) {
+  const auto find = [&](std::string_view type) -> const PeakKernel* {
+    for (int i = 0; i < kernels.peak_count; ++i) {
+      if (std::string_view(kernels.peaks[i].name).starts_with(type)) return &kernels.peaks[i];
+    }
+    return nullptr;
+  };
+  // A set without a bfloat16 instruction, and a format without a bfloat16 kernel, widen to float32.
+  const bool bf16 = activations == ActivationType::kBF16 &&
+                    kernels.matmul_bf16[static_cast<int>(format)] != nullptr;
+  const PeakKernel* peak = bf16 ? find("bf16 ") : nullptr;
+  if (peak == nullptr) peak = find("f32 ");
+  if (peak == nullptr) fail("the kernel set {} measures no peak of float32", kernels.name);
+  return *peak;
+}
+
+}  // namespace nibble

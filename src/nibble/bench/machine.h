@@ -1,0 +1,45 @@
+// What the machine can do at most: its memory's read bandwidth and its arithmetic peaks, measured
+// with the threads that compute.
+#pragma once
+
+#include <cstddef>
+
+#include "nibble/core/buffer.h"
+#include "nibble/kernels/kernel_set.h"
+#include "nibble/ops/compute.h"
+
+namespace nibble {
+
+/// Ties each thread of the pool, the calling one too, to a physical core of its own for the rest of
+/// its life. Gives false, and changes nothing, where there are more threads than cores that the
+/// process may use.
+bool pin_threads(ThreadPool& pool);
+
+/// Reads memory that lies in no cache. Takes 1 GiB, on machines with little memory a quarter of
+/// what is to be had, in huge pages where the system allows them.
+class MemoryReader {
+ public:
+  /// `compute` must outlive this. Throws Error if there is no memory.
+  explicit MemoryReader(Compute& compute);
+
+  /// One reading of 1 GiB or more with all threads: bytes a second.
+  double measure();
+  /// Bytes of memory this keeps resident.
+  std::size_t buffer_bytes() const { return buffer_.size(); }
+
+ private:
+  void read_all();
+
+  Compute& compute_;
+  Buffer buffer_;
+};
+
+/// The most operations a second that all threads together reach with one instruction: the best of
+/// several short runs.
+double measure_peak(Compute& compute, const PeakKernel& peak);
+
+/// The instruction that bounds matrix products of this weight format and these activations.
+const PeakKernel& matmul_peak(const KernelSet& kernels, ActivationType activations,
+                              WeightFormat format);
+
+}  // namespace nibble

@@ -1,0 +1,72 @@
+#include "nibble/bench/process.h"
+
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <limits>
+#include <sstream>
+#include <string>
+#include <string_view>
+
+#include "nibble/core/error.h"
+
+namespace nibble {
+namespace {
+
+/// A line "Key:   1234 kB" of a file of /proc, in bytes.
+std::int64_t read_kilobytes(const char* path, std::string_view key) {
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    if (!line.starts_with(key)) continue;
+    std::istringstream rest(line.substr(key.size()));
+    std::int64_t kilobytes = 0;
+    if (rest >> kilobytes) return kilobytes * 1024;
+  }
+  fail("{}: no line \"{}\"", path, key);
+}
+
+/// The memory limit of the cgroup, version 2 or 1; the largest integer without one ("max").
+std::int64_t cgroup_limit() {
+  for (const char* path :
+       {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
+    std::ifstream file(path);
+    std::int64_t bytes = 0;
+    if (file >> bytes && bytes > 0) return bytes;
+  }
+  return std::numeric_limits<std::int64_t>::max();
+}
+
+}  // namespace
+
+MemoryInfo memory_info() {
+  const std::int64_t limit = cgroup_limit();
+  return {.total_bytes = std::min(limit, read_kilobytes("/proc/meminfo", "MemTotal:")),
+          .available_bytes = std::min(limit, read_kilobytes("/proc/meminfo", "MemAvailable:"))};
+}
+
+std::int64_t peak_rss_bytes() {
+  return read_kilobytes("/proc/self/status", "VmHWM:");
+}
+
+double milliseconds_since_process_start() {
+  // proc(5): field 22 is the start time in clock ticks since boot. Field 2, the program's name, is
+  // in parentheses and may hold blanks, so counting begins behind the last of them.
+  std::ifstream file("/proc/self/stat");
+  std::string line;
+  std::getline(file, line);
+  const std::size_t name_end = line.rfind(')');
+  std::istringstream fields(name_end == std::string::npos ? "" : line.substr(name_end + 1));
+  std::string skipped;
+  for (int field = 3; field < 22; ++field) fields >> skipped;
+  double ticks = 0;
+  if (!(fields >> ticks)) fail("/proc/self/stat: no start time in field 22");
+  timespec now{};
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  const double now_ms =
+      static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) / 1e6;
+  return now_ms - 1e3 * ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
+}
+
+}  // namespace nibble
