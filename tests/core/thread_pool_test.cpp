@@ -99,8 +99,8 @@ void start_too_many_threads() {
 }
 
 TEST(ThreadPool, TooManyThreadsAreAnError) {
-#ifdef __SANITIZE_ADDRESS__
-  GTEST_SKIP() << "AddressSanitizer needs more address space than this test leaves";
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "a sanitizer needs more address space than this test leaves";
 #endif
   const pid_t child = ::fork();
   ASSERT_GE(child, 0);

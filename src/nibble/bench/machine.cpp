@@ -81,8 +81,7 @@ bool pin_threads(ThreadPool& pool) {
   return true;
 }
 
-MemoryReader::MemoryReader(Compute& compute)
-    : compute_(compute), buffer_(reading_buffer_bytes()) {
+MemoryReader::MemoryReader(Compute& compute) : compute_(compute), buffer_(reading_buffer_bytes()) {
   const auto chunks = static_cast<std::int64_t>(buffer_.size() / kReadChunk);
   // Written, or all pages would be the one page of zeros and lie in the cache.
   compute_.pool().parallel_for(chunks, [&](std::int64_t chunk, int) {

@@ -3,6 +3,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <cassert>
 #include <cstdio>
 #include <fstream>
 #include <set>
@@ -16,9 +17,9 @@
 namespace nibble {
 namespace {
 
-// About 20 to 50 microseconds: longer than the gap between two operators of a token, far shorter
-// than a scheduler's time slice.
-constexpr int kSpins = 1000;
+// Some tens of microseconds: longer than the gap between two operators of a token, far shorter than
+// a scheduler's time slice.
+constexpr int kSpins = 2000;
 
 void pause() {
   __builtin_ia32_pause();
@@ -103,22 +104,19 @@ void ThreadPool::stop() {
 
 void ThreadPool::parallel_for(std::int64_t items, FunctionRef<void(std::int64_t, int)> work) {
   if (items <= 0) return;
-  work_ = &work;
-  items_ = items;
-  next_item_.store(0, std::memory_order_relaxed);
-  const bool alone = workers_.empty() || items == 1;
-  if (!alone) {
-    busy_workers_.store(static_cast<std::uint32_t>(workers_.size()), std::memory_order_relaxed);
-    epoch_.fetch_add(1, std::memory_order_release);
-    epoch_.notify_all();
-  }
+  assert(items <= UINT32_MAX && unfinished_.load() == 0);
+  work_.store(&work, std::memory_order_relaxed);
+  items_.store(items, std::memory_order_relaxed);
+  unfinished_.store(static_cast<std::uint32_t>(items), std::memory_order_relaxed);
+  const std::uint32_t job = epoch_.load(std::memory_order_relaxed) + 1;
+  claims_.store(std::uint64_t{job} << 32 | static_cast<std::uint64_t>(items),
+                std::memory_order_release);
+  epoch_.store(job, std::memory_order_release);
+  if (!workers_.empty() && items > 1) epoch_.notify_all();
   run_items(0);
-  if (!alone) {
-    for (std::uint32_t busy; (busy = busy_workers_.load(std::memory_order_acquire)) != 0;) {
-      wait_while_equal(busy_workers_, busy);
-    }
+  for (std::uint32_t left; (left = unfinished_.load(std::memory_order_acquire)) != 0;) {
+    wait_while_equal(unfinished_, left);
   }
-  work_ = nullptr;
   if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
 }
 
@@ -129,22 +127,45 @@ void ThreadPool::worker_loop(int thread) {
     seen = epoch_.load(std::memory_order_acquire);
     if (stopping_.load(std::memory_order_relaxed)) return;
     run_items(thread);
-    if (busy_workers_.fetch_sub(1, std::memory_order_acq_rel) == 1) busy_workers_.notify_all();
   }
 }
 
 void ThreadPool::run_items(int thread) {
+  std::uint64_t claims = claims_.load(std::memory_order_acquire);
   for (;;) {
-    const std::int64_t item = next_item_.fetch_add(1, std::memory_order_relaxed);
-    if (item >= items_) return;
+    const auto left = static_cast<std::uint32_t>(claims);
+    if (left == 0) return;
+    if (!claims_.compare_exchange_weak(claims, claims - 1, std::memory_order_acq_rel,
+                                       std::memory_order_acquire)) {
+      continue;
+    }
     try {
       check_interrupt();  // here, so that no operator can take long to stop
-      (*work_)(item, thread);
+      (*work_.load(std::memory_order_relaxed))(items_.load(std::memory_order_relaxed) - left,
+                                               thread);
     } catch (...) {
-      const std::lock_guard lock(error_mutex_);
-      if (!error_) error_ = std::current_exception();
-      next_item_.store(items_, std::memory_order_relaxed);
+      {
+        const std::lock_guard lock(error_mutex_);
+        if (!error_) error_ = std::current_exception();
+      }
+      leave_out_rest();
     }
+    finish_items(1);
+    claims = claims_.load(std::memory_order_acquire);
+  }
+}
+
+void ThreadPool::leave_out_rest() {
+  std::uint64_t claims = claims_.load(std::memory_order_acquire);
+  // The caller holds an item that is not done, so the job in claims_ is its own until it succeeds.
+  while (!claims_.compare_exchange_weak(claims, claims & ~std::uint64_t{UINT32_MAX})) {
+  }
+  finish_items(static_cast<std::uint32_t>(claims));
+}
+
+void ThreadPool::finish_items(std::uint32_t count) {
+  if (count != 0 && unfinished_.fetch_sub(count, std::memory_order_acq_rel) == count) {
+    unfinished_.notify_all();
   }
 }
 

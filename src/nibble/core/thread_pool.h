@@ -1,6 +1,8 @@
 // One pool of threads for all operators. The calling thread works too, as thread 0; the others spin
 // briefly between jobs (the operators of one token follow each other within microseconds) and sleep
-// otherwise. How work is cut never depends on the number of threads, so no result does.
+// otherwise. How work is cut never depends on the number of threads, so no result does. A job is
+// over when its items are done: no thread waits for another that has nothing to do, which may be
+// asleep or have lost its core to another process.
 #pragma once
 
 #include <atomic>
@@ -37,14 +39,19 @@ class ThreadPool {
   void stop();
   void worker_loop(int thread);
   void run_items(int thread);
+  void leave_out_rest();
+  void finish_items(std::uint32_t count);
 
   std::vector<std::thread> workers_;
-  // The job under way, written before epoch_ is raised and read after.
-  const FunctionRef<void(std::int64_t, int)>* work_ = nullptr;
-  std::int64_t items_ = 0;
-  alignas(64) std::atomic<std::int64_t> next_item_{0};
-  alignas(64) std::atomic<std::uint32_t> epoch_{0};
-  alignas(64) std::atomic<std::uint32_t> busy_workers_{0};
+  // The job under way. Whoever takes an item out of claims_ may read the other two: they change
+  // only when all items are done. A late thread that reads them in between throws away what it
+  // read, since the number of the job in claims_ has changed too.
+  std::atomic<const FunctionRef<void(std::int64_t, int)>*> work_{nullptr};
+  std::atomic<std::int64_t> items_{0};
+  alignas(64) std::atomic<std::uint64_t> claims_{
+      0};  // number of the job << 32 | items not yet begun
+  alignas(64) std::atomic<std::uint32_t> unfinished_{0};  // items not yet done
+  alignas(64) std::atomic<std::uint32_t> epoch_{0};       // number of the job: workers wait for it
   std::atomic<bool> stopping_{false};
   std::mutex error_mutex_;
   std::exception_ptr error_;

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "nibble/core/error.h"
+#include "nibble/tokenizer/refuse.h"
 #include "nibble/tokenizer/unicode.h"
 #include "nibble/tokenizer/utf8.h"
 
@@ -47,10 +47,10 @@ AddedTokens::AddedTokens(std::vector<AddedToken> tokens, const Normalizer* norma
   for (std::size_t i = 0; i < tokens_.size(); ++i) {
     const AddedToken& token = tokens_[i];
     if (token.content.size() > kMaxContent) {
-      fail("{}: an added token of {} bytes, at most {} allowed", origin, token.content.size(),
-           kMaxContent);
+      refuse("{}: an added token of {} bytes, at most {} allowed", origin, token.content.size(),
+             kMaxContent);
     }
-    if (!is_valid_utf8(token.content)) fail("{}: added token {} is not UTF-8", origin, token.id);
+    if (!is_valid_utf8(token.content)) refuse("{}: added token {} is not UTF-8", origin, token.id);
     if (token.content.empty()) continue;
     const auto index = static_cast<std::int32_t>(i);
     contents_.add(token.content, index);

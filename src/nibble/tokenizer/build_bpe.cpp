@@ -2,10 +2,10 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "nibble/core/error.h"
 #include "nibble/core/json.h"
 #include "nibble/tokenizer/byte_level.h"
 #include "nibble/tokenizer/loaders.h"
+#include "nibble/tokenizer/refuse.h"
 #include "nibble/tokenizer/utf8.h"
 
 namespace nibble::tokenizers {
@@ -21,10 +21,10 @@ std::shared_ptr<const StringTable> make_vocab(const BpeTables& tables, const std
   for (const auto& [token, id] : tables.vocab) {
     const auto id32 = static_cast<std::int32_t>(id);
     if (vocab->has(id32)) {
-      fail("{}: model.vocab: id {} is given to '{}' and to '{}'", origin, id, vocab->text(id32),
-           token);
+      refuse("{}: model.vocab: id {} is given to '{}' and to '{}'", origin, id, vocab->text(id32),
+             token);
     }
-    if (!is_valid_utf8(token)) fail("{}: token {} is not UTF-8", origin, id);
+    if (!is_valid_utf8(token)) refuse("{}: token {} is not UTF-8", origin, id);
     vocab->add(id32, token);
   }
   return vocab;
@@ -41,8 +41,8 @@ std::shared_ptr<const MergeTable> make_merges(const BpeTables& tables, const Str
     const auto id = [&](const std::string& token) {
       const std::int32_t found = vocab.find(token);
       if (found < 0) {
-        fail("{}: merge {} ('{}' '{}'): '{}' is not in the vocabulary", origin, rank, left, right,
-             token);
+        refuse("{}: merge {} ('{}' '{}'): '{}' is not in the vocabulary", origin, rank, left, right,
+               token);
       }
       return found;
     };
@@ -85,13 +85,13 @@ StringTable raw_words(const StringTable& vocab) {
 void refuse_options(const JsonObject& model) {
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     const std::string text = model.find_string(key).value_or("");
-    if (!text.empty()) fail("{}: model.{} '{}' is not supported", model.origin(), key, text);
+    if (!text.empty()) refuse("{}: model.{} '{}' is not supported", model.origin(), key, text);
   }
   const double dropout = model.find_number("dropout").value_or(0);
-  if (dropout != 0) fail("{}: model.dropout {} is not supported", model.origin(), dropout);
+  if (dropout != 0) refuse("{}: model.dropout {} is not supported", model.origin(), dropout);
   const std::string type = model.find_string("type").value_or("BPE");
   if (type != "BPE") {
-    fail("{}: model.type '{}' is not supported, expected BPE", model.origin(), type);
+    refuse("{}: model.type '{}' is not supported, expected BPE", model.origin(), type);
   }
 }
 
@@ -119,7 +119,7 @@ void build_model(Parts& parts, const JsonObject& model, bool reads_bytes) {
   if (const auto unk = model.find_string("unk_token")) {
     options.unk = parts.vocab->find(*unk);
     if (options.unk < 0) {
-      fail("{}: model.unk_token '{}' is not in the vocabulary", parts.origin, *unk);
+      refuse("{}: model.unk_token '{}' is not in the vocabulary", parts.origin, *unk);
     }
   }
   parts.model = std::make_unique<CharBpe>(parts.vocab, merges, options);
@@ -137,12 +137,12 @@ void apply_template_piece(Parts& parts, const JsonObject& piece, const JsonObjec
   const std::string name = piece.get_object("SpecialToken").get_string("id");
   const auto ids = tokens.get_object(name).json().find("ids");
   if (ids == tokens.get_object(name).json().end() || !ids->is_array()) {
-    fail("{}: post_processor: token '{}': expected ids", parts.origin, name);
+    refuse("{}: post_processor: token '{}': expected ids", parts.origin, name);
   }
   for (const Json& id : *ids) {
     if (!id.is_number_integer() || id < 0 || id >= kMaxTokenId) {
-      fail("{}: post_processor: token '{}': expected ids of 0..{}", parts.origin, name,
-           kMaxTokenId - 1);
+      refuse("{}: post_processor: token '{}': expected ids of 0..{}", parts.origin, name,
+             kMaxTokenId - 1);
     }
     (behind ? after : before).push_back(id.get<std::int32_t>());
   }
@@ -151,7 +151,7 @@ void apply_template_piece(Parts& parts, const JsonObject& piece, const JsonObjec
 void apply_template(Parts& parts, const JsonObject& processor) {
   const auto single = processor.json().find("single");
   if (single == processor.json().end() || !single->is_array()) {
-    fail("{}: post_processor: single: expected an array", parts.origin);
+    refuse("{}: post_processor: single: expected an array", parts.origin);
   }
   const Json none = Json::object();
   const JsonObject tokens =
@@ -162,7 +162,7 @@ void apply_template(Parts& parts, const JsonObject& processor) {
   for (const Json& piece : *single) {
     apply_template_piece(parts, JsonObject(piece, parts.origin), tokens, behind, before, after);
   }
-  if (!behind) fail("{}: post_processor: a template without a Sequence", parts.origin);
+  if (!behind) refuse("{}: post_processor: a template without a Sequence", parts.origin);
   parts.prefix.insert(parts.prefix.begin(), before.begin(), before.end());
   parts.suffix.insert(parts.suffix.end(), after.begin(), after.end());
 }
@@ -173,7 +173,7 @@ std::int32_t pair_id(const JsonObject& processor, const char* key) {
   const bool good = found != processor.json().end() && found->is_array() && found->size() == 2 &&
                     (*found)[1].is_number_integer() && (*found)[1] >= 0 &&
                     (*found)[1] < kMaxTokenId;
-  if (!good) fail("{}: post_processor: {}: expected [token, id]", processor.origin(), key);
+  if (!good) refuse("{}: post_processor: {}: expected [token, id]", processor.origin(), key);
   return (*found)[1].get<std::int32_t>();
 }
 
@@ -183,7 +183,7 @@ void apply_post_processor(Parts& parts, const Json& json) {
   if (type == "Sequence") {
     const auto steps = json.find("processors");
     if (steps == json.end() || !steps->is_array()) {
-      fail("{}: processors: expected an array", parts.origin);
+      refuse("{}: processors: expected an array", parts.origin);
     }
     for (const Json& step : *steps) apply_post_processor(parts, step);
   } else if (type == "TemplateProcessing") {
@@ -192,7 +192,7 @@ void apply_post_processor(Parts& parts, const Json& json) {
     parts.prefix.insert(parts.prefix.begin(), pair_id(processor, "cls"));
     parts.suffix.push_back(pair_id(processor, "sep"));
   } else if (type != "ByteLevel") {  // that one is about offsets only
-    fail("{}: post_processor '{}' is not supported", parts.origin, type);
+    refuse("{}: post_processor '{}' is not supported", parts.origin, type);
   }
 }
 
@@ -220,7 +220,7 @@ std::pair<std::string, std::string> parse_merge(std::string_view line, std::size
   const bool good = blank != std::string_view::npos && blank > 0 && blank + 1 < line.size() &&
                     line.find(' ', blank + 1) == std::string_view::npos;
   if (!good) {
-    fail("{}: merge {} ('{}'): expected two tokens and one blank", origin, index, line);
+    refuse("{}: merge {} ('{}'): expected two tokens and one blank", origin, index, line);
   }
   return {std::string(line.substr(0, blank)), std::string(line.substr(blank + 1))};
 }
@@ -231,7 +231,7 @@ std::unique_ptr<Parts> build_bpe(Json description, const BpeTables& tables,
   parts->origin = origin;
   const JsonObject model = JsonObject(description, origin).get_object("model");
   refuse_options(model);
-  if (tables.vocab.empty()) fail("{}: model.vocab: missing or empty", origin);
+  if (tables.vocab.empty()) refuse("{}: model.vocab: missing or empty", origin);
   parts->vocab = make_vocab(tables, origin);
   parts->json.emplace();
   parts->json->merges = make_merges(tables, *parts->vocab, origin);

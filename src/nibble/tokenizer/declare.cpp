@@ -3,8 +3,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "nibble/core/error.h"
 #include "nibble/tokenizer/loaders.h"
+#include "nibble/tokenizer/refuse.h"
 
 namespace nibble::tokenizers {
 namespace {
@@ -22,15 +22,15 @@ void check_ids(const std::vector<AddedToken>& tokens, const StringTable& vocab,
   for (const AddedToken& token : tokens) {
     const std::int32_t in_vocab = vocab.find(token.content);
     if (in_vocab >= 0 && in_vocab != token.id) {
-      fail("{}: added token '{}' has id {}, but {} in the vocabulary", origin, token.content,
-           token.id, in_vocab);
+      refuse("{}: added token '{}' has id {}, but {} in the vocabulary", origin, token.content,
+             token.id, in_vocab);
     }
     if (in_vocab < 0 && vocab.has(token.id)) {
-      fail("{}: added token '{}' has id {}, which is '{}' in the vocabulary", origin, token.content,
-           token.id, vocab.text(token.id));
+      refuse("{}: added token '{}' has id {}, which is '{}' in the vocabulary", origin,
+             token.content, token.id, vocab.text(token.id));
     }
     if (!seen.insert(token.id).second) {
-      fail("{}: two added tokens have id {}", origin, token.id);
+      refuse("{}: two added tokens have id {}", origin, token.id);
     }
   }
 }

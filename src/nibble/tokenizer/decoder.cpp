@@ -3,9 +3,9 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
-#include "nibble/core/error.h"
 #include "nibble/core/json.h"
 #include "nibble/tokenizer/byte_level.h"
+#include "nibble/tokenizer/refuse.h"
 #include "nibble/tokenizer/utf8.h"
 
 namespace nibble::tokenizers {
@@ -40,11 +40,12 @@ void Decoder::parse(const nlohmann::json& json, const std::string& origin) {
   const JsonObject object(json, origin);
   const std::string type = object.get_string("type");
   if (fused_ && type != "Strip" && type != "Fuse") {
-    fail("{}: decoder '{}' after Fuse is not supported", origin, type);
+    refuse("{}: decoder '{}' after Fuse is not supported", origin, type);
   }
   if (type == "Sequence") {
     const auto found = json.find("decoders");
-    if (found == json.end() || !found->is_array()) fail("{}: decoders: expected an array", origin);
+    if (found == json.end() || !found->is_array())
+      refuse("{}: decoders: expected an array", origin);
     for (const auto& step : *found) parse(step, origin);
   } else if (type == "ByteLevel") {
     steps_.push_back({Step::Kind::kByteLevel});
@@ -54,7 +55,7 @@ void Decoder::parse(const nlohmann::json& json, const std::string& origin) {
     fused_ = true;
   } else if (type == "Replace") {
     const std::string from = object.get_object("pattern").get_string("String");
-    if (from.empty()) fail("{}: decoder Replace: the pattern is empty", origin);
+    if (from.empty()) refuse("{}: decoder Replace: the pattern is empty", origin);
     steps_.push_back({Step::Kind::kReplace, from, object.get_string("content")});
   } else if (type == "Strip") {
     parse_strip(json, origin);
@@ -62,11 +63,11 @@ void Decoder::parse(const nlohmann::json& json, const std::string& origin) {
     const std::string blank = object.find_string("replacement").value_or("\xE2\x96\x81");
     const bool never = object.find_string("prepend_scheme").value_or("") == "never" ||
                        !object.get_bool("add_prefix_space", true);
-    if (blank.empty()) fail("{}: decoder Metaspace: the replacement is empty", origin);
+    if (blank.empty()) refuse("{}: decoder Metaspace: the replacement is empty", origin);
     steps_.push_back({Step::Kind::kReplace, blank, " "});
     if (!never) start_.drop = blank;
   } else {
-    fail("{}: decoder '{}' is not supported", origin, type);
+    refuse("{}: decoder '{}' is not supported", origin, type);
   }
 }
 
@@ -75,11 +76,11 @@ void Decoder::parse_strip(const nlohmann::json& json, const std::string& origin)
   const std::string content = object.get_string("content");
   const std::int64_t start = object.get_int("start", 0, 1'000'000, 0);
   const std::int64_t stop = object.get_int("stop", 0, 1'000'000, 0);
-  if (content.empty()) fail("{}: decoder Strip: the content is empty", origin);
+  if (content.empty()) refuse("{}: decoder Strip: the content is empty", origin);
   if (!fused_) {
     steps_.push_back({Step::Kind::kStrip, content, "", start, stop});
   } else if (stop > 0 || start_.times > 0) {
-    fail("{}: decoder Strip at the end of the whole text is not supported", origin);
+    refuse("{}: decoder Strip at the end of the whole text is not supported", origin);
   } else {
     start_.strip = content;
     start_.times = start;

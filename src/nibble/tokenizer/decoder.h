@@ -16,6 +16,7 @@ namespace nibble::tokenizers {
 struct StartRule {
   std::string strip;       // taken away at the start of the text,
   std::int64_t times = 0;  // this many times at most
+  bool per_token = false;  // as often again for every token until the text has begun
   std::string drop;        // taken out of the first token wherever it stands (Metaspace)
 };
 
@@ -29,6 +30,8 @@ class Decoder {
   void add(std::int32_t id, std::string_view token);
   /// Sets what `id` stands for as it is.
   void add_raw(std::int32_t id, std::string_view bytes) { bytes_.add(id, bytes); }
+
+  void strip_per_token() { start_.per_token = true; }
 
   std::string_view bytes(std::int32_t id) const { return bytes_.text(id); }
   const StartRule& start_rule() const { return start_; }

@@ -5,8 +5,8 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "nibble/core/error.h"
 #include "nibble/tokenizer/loaders.h"
+#include "nibble/tokenizer/refuse.h"
 #include "nibble/tokenizer/utf8.h"
 
 namespace nibble::tokenizers {
@@ -74,31 +74,31 @@ const Pre& find_pre(const GgufVocab& vocab) {
   if (found != pre_kinds().end()) return found->second;
   std::string known;
   for (const auto& [kind, pre] : pre_kinds()) known += (known.empty() ? "" : ", ") + kind;
-  fail("{}: tokenizer.ggml.pre '{}' is not supported, expected one of {}", vocab.origin, name,
-       known);
+  refuse("{}: tokenizer.ggml.pre '{}' is not supported, expected one of {}", vocab.origin, name,
+         known);
 }
 
 void check_tables(const GgufVocab& vocab) {
   const std::size_t count = vocab.tokens.size();
   if (count == 0 || count >= static_cast<std::size_t>(kMaxTokenId)) {
-    fail("{}: tokenizer.ggml.tokens: {} tokens, expected 1..{}", vocab.origin, count,
-         kMaxTokenId - 1);
+    refuse("{}: tokenizer.ggml.tokens: {} tokens, expected 1..{}", vocab.origin, count,
+           kMaxTokenId - 1);
   }
   if (!vocab.types.empty() && vocab.types.size() != count) {
-    fail("{}: tokenizer.ggml.token_type: {} types for {} tokens", vocab.origin, vocab.types.size(),
-         count);
+    refuse("{}: tokenizer.ggml.token_type: {} types for {} tokens", vocab.origin,
+           vocab.types.size(), count);
   }
   for (std::size_t id = 0; id < count; ++id) {
-    if (!is_valid_utf8(vocab.tokens[id])) fail("{}: token {} is not UTF-8", vocab.origin, id);
+    if (!is_valid_utf8(vocab.tokens[id])) refuse("{}: token {} is not UTF-8", vocab.origin, id);
   }
   const auto bad_type = std::find_if(vocab.types.begin(), vocab.types.end(),
                                      [](std::int32_t type) { return type < 0 || type > 6; });
   if (bad_type != vocab.types.end()) {
-    fail("{}: tokenizer.ggml.token_type: a type {}, expected 1..6", vocab.origin, *bad_type);
+    refuse("{}: tokenizer.ggml.token_type: a type {}, expected 1..6", vocab.origin, *bad_type);
   }
   for (const auto& id : {vocab.bos, vocab.eos, vocab.unk, vocab.pad, vocab.eot, vocab.eom}) {
     if (id && *id != -1 && (*id < 0 || *id >= static_cast<std::int32_t>(count))) {
-      fail("{}: a special token has id {}, expected 0..{}", vocab.origin, *id, count - 1);
+      refuse("{}: a special token has id {}, expected 0..{}", vocab.origin, *id, count - 1);
     }
   }
 }
@@ -159,7 +159,7 @@ std::unique_ptr<Parts> build_gpt2(const GgufVocab& vocab) {
   for (std::size_t id = 0; id < vocab.tokens.size(); ++id) {
     tables.vocab.emplace_back(vocab.tokens[id], id);
   }
-  if (vocab.merges.empty()) fail("{}: tokenizer.ggml.merges: missing or empty", vocab.origin);
+  if (vocab.merges.empty()) refuse("{}: tokenizer.ggml.merges: missing or empty", vocab.origin);
   for (const std::string& merge : vocab.merges) {
     tables.merges.push_back(parse_merge(merge, tables.merges.size(), vocab.origin));
   }
@@ -168,8 +168,8 @@ std::unique_ptr<Parts> build_gpt2(const GgufVocab& vocab) {
 
 std::unique_ptr<Parts> build_llama(const GgufVocab& vocab) {
   if (vocab.scores.size() != vocab.tokens.size()) {
-    fail("{}: tokenizer.ggml.scores: {} scores for {} tokens", vocab.origin, vocab.scores.size(),
-         vocab.tokens.size());
+    refuse("{}: tokenizer.ggml.scores: {} scores for {} tokens", vocab.origin, vocab.scores.size(),
+           vocab.tokens.size());
   }
   SentencePieceFile file;
   file.pieces = vocab.tokens;
@@ -177,7 +177,7 @@ std::unique_ptr<Parts> build_llama(const GgufVocab& vocab) {
   for (std::size_t id = 0; id < vocab.tokens.size(); ++id) {
     file.types.push_back(type_of(vocab, id));
     if (!std::isfinite(file.scores[id])) {
-      fail("{}: tokenizer.ggml.scores: the score of token {} is not finite", vocab.origin, id);
+      refuse("{}: tokenizer.ggml.scores: the score of token {} is not finite", vocab.origin, id);
     }
   }
   file.model_type = 2;
@@ -203,8 +203,8 @@ std::unique_ptr<Parts> load_gguf_vocab(const GgufVocab& vocab) {
   } else if (vocab.model == "llama") {
     parts = build_llama(vocab);
   } else {
-    fail("{}: tokenizer.ggml.model '{}' is not supported, expected gpt2 or llama", vocab.origin,
-         vocab.model);
+    refuse("{}: tokenizer.ggml.model '{}' is not supported, expected gpt2 or llama", vocab.origin,
+           vocab.model);
   }
   for (const auto& id : {vocab.eot, vocab.eom}) {
     if (id && *id >= 0) parts->declared.other_ends.push_back(*id);

@@ -1,9 +1,9 @@
 // Which of a folder's files the tokenizer is read from.
 #include <nlohmann/json.hpp>
 
-#include "nibble/core/error.h"
 #include "nibble/core/mapped_file.h"
 #include "nibble/tokenizer/loaders.h"
+#include "nibble/tokenizer/refuse.h"
 
 namespace nibble::tokenizers {
 namespace {
@@ -23,7 +23,7 @@ std::unique_ptr<Parts> load_model_file(const std::filesystem::path& file,
 
 std::unique_ptr<Parts> load_folder(const std::filesystem::path& folder) {
   using std::filesystem::exists;
-  if (!exists(folder)) fail("{}: no such folder", folder.string());
+  if (!exists(folder)) refuse("{}: no such folder", folder.string());
   const TokenizerConfig config = read_tokenizer_config(folder);
   if (exists(folder / "tokenizer.json")) {
     return load_tokenizer_json(folder / "tokenizer.json", config);
@@ -34,8 +34,8 @@ std::unique_ptr<Parts> load_folder(const std::filesystem::path& folder) {
   if (exists(folder / "vocab.json") && exists(folder / "merges.txt")) {
     return load_vocab_and_merges(folder, config);
   }
-  fail("{}: no tokenizer: expected tokenizer.json, tokenizer.model, or vocab.json and merges.txt",
-       folder.string());
+  refuse("{}: no tokenizer: expected tokenizer.json, tokenizer.model, or vocab.json and merges.txt",
+         folder.string());
 }
 
 }  // namespace nibble::tokenizers

@@ -1,8 +1,8 @@
 // A SentencePiece BPE tokenizer, from tokenizer.model or from GGUF's "llama" tables.
 #include <nlohmann/json.hpp>
 
-#include "nibble/core/error.h"
 #include "nibble/tokenizer/loaders.h"
+#include "nibble/tokenizer/refuse.h"
 #include "nibble/tokenizer/sentencepiece_normalizer.h"
 
 namespace nibble::tokenizers {
@@ -18,13 +18,13 @@ constexpr const char* kStrippingDecoder = R"({"type": "Sequence", "decoders": [
 
 void check(const SentencePieceFile& file, const std::string& origin) {
   if (file.model_type == 1) {
-    fail("{}: a SentencePiece model of type unigram is not supported, expected BPE", origin);
+    refuse("{}: a SentencePiece model of type unigram is not supported, expected BPE", origin);
   }
   if (file.model_type != 2) {
-    fail("{}: a SentencePiece model of type {}, expected BPE (2)", origin, file.model_type);
+    refuse("{}: a SentencePiece model of type {}, expected BPE (2)", origin, file.model_type);
   }
   if (file.pieces.size() >= static_cast<std::size_t>(kMaxTokenId)) {
-    fail("{}: {} pieces, at most {} allowed", origin, file.pieces.size(), kMaxTokenId);
+    refuse("{}: {} pieces, at most {} allowed", origin, file.pieces.size(), kMaxTokenId);
   }
 }
 
@@ -34,11 +34,11 @@ ByteIds byte_pieces(const SentencePieceFile& file, const std::string& origin) {
   for (std::size_t id = 0; id < file.pieces.size(); ++id) {
     if (file.types[id] != PieceType::kByte) continue;
     const int byte = byte_of_token(file.pieces[id]);
-    if (byte < 0) fail("{}: the byte piece {} is '{}'", origin, id, file.pieces[id]);
+    if (byte < 0) refuse("{}: the byte piece {} is '{}'", origin, id, file.pieces[id]);
     ids[static_cast<std::size_t>(byte)] = static_cast<std::int32_t>(id);
   }
   for (std::size_t byte = 0; byte < ids.size(); ++byte) {
-    if (ids[byte] < 0) fail("{}: byte fallback without a piece <0x{:02X}>", origin, byte);
+    if (ids[byte] < 0) refuse("{}: byte fallback without a piece <0x{:02X}>", origin, byte);
   }
   return ids;
 }
@@ -48,7 +48,7 @@ std::int32_t unknown_piece(const SentencePieceFile& file, const std::string& ori
     if (file.types[id] == PieceType::kUnknown) return static_cast<std::int32_t>(id);
   }
   if (file.byte_fallback) return -1;
-  fail("{}: a SentencePiece model without an unknown piece", origin);
+  refuse("{}: a SentencePiece model without an unknown piece", origin);
 }
 
 std::vector<AddedToken> control_tokens(const SentencePieceFile& file) {
@@ -75,6 +75,7 @@ void default_name(std::optional<std::string>& name, const SentencePieceFile& fil
 void fill_decoder(Parts& parts, const SentencePieceFile& file, const std::string& origin) {
   const bool strips = file.add_dummy_prefix || file.remove_extra_whitespaces;
   parts.decoder = Decoder(nlohmann::json::parse(strips ? kStrippingDecoder : kDecoder), origin);
+  if (file.remove_extra_whitespaces) parts.decoder.strip_per_token();
   for (std::size_t i = 0; i < file.pieces.size(); ++i) {
     const auto id = static_cast<std::int32_t>(i);
     const bool marked =  // added tokens are in the text as they are

@@ -4,9 +4,9 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
-#include "nibble/core/error.h"
 #include "nibble/tokenizer/byte_level.h"
 #include "nibble/tokenizer/loaders.h"
+#include "nibble/tokenizer/refuse.h"
 
 namespace nibble::tokenizers {
 namespace {
@@ -24,7 +24,7 @@ std::string decode_base64(std::string_view text, std::size_t line, const std::st
     constexpr std::string_view kDigits =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const std::size_t digit = kDigits.find(c);
-    if (digit == std::string_view::npos) fail("{}: line {}: not base64", origin, line);
+    if (digit == std::string_view::npos) refuse("{}: line {}: not base64", origin, line);
     bits = (bits << 6 | static_cast<std::uint32_t>(digit)) & 0xFFFFFF;
     count += 6;
     if (count < 8) continue;
@@ -32,8 +32,8 @@ std::string decode_base64(std::string_view text, std::size_t line, const std::st
     bytes.push_back(static_cast<char>(bits >> count & 0xFF));
   }
   if (bytes.empty() || bytes.size() > kMaxTokenBytes) {
-    fail("{}: line {}: a token of {} bytes, expected 1..{}", origin, line, bytes.size(),
-         kMaxTokenBytes);
+    refuse("{}: line {}: a token of {} bytes, expected 1..{}", origin, line, bytes.size(),
+           kMaxTokenBytes);
   }
   return bytes;
 }
@@ -52,7 +52,7 @@ std::vector<std::pair<std::string, std::int64_t>> read_ranks(std::string_view te
     std::from_chars(entry.data() + std::min(blank + 1, entry.size()), entry.data() + entry.size(),
                     rank);
     if (rank < 0 || rank >= kMaxTokenId) {
-      fail("{}: line {}: expected a token in base64 and a rank", origin, line);
+      refuse("{}: line {}: expected a token in base64 and a rank", origin, line);
     }
     ranks.emplace_back(decode_base64(entry.substr(0, blank), line, origin), rank);
   }
@@ -109,8 +109,8 @@ std::unique_ptr<Parts> load_tiktoken(std::string_view text, const TokenizerConfi
   TokenizerConfig full = config;
   const bool llama3 = static_cast<std::int64_t>(tables.vocab.size()) == kLlama3Ranks;
   if (!llama3) {
-    fail("{}: {} tiktoken ranks, expected the {} of Llama 3", origin, tables.vocab.size(),
-         kLlama3Ranks);
+    refuse("{}: {} tiktoken ranks, expected the {} of Llama 3", origin, tables.vocab.size(),
+           kLlama3Ranks);
   }
   if (config.added.empty()) add_llama3_tokens(tables);
   if (!full.bos) full.bos = "<|begin_of_text|>";

@@ -4,10 +4,10 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
-#include "nibble/core/error.h"
 #include "nibble/core/json.h"
 #include "nibble/tokenizer/byte_level.h"
 #include "nibble/tokenizer/pattern.h"
+#include "nibble/tokenizer/refuse.h"
 #include "nibble/tokenizer/unicode.h"
 #include "nibble/tokenizer/utf8.h"
 
@@ -132,7 +132,7 @@ std::unique_ptr<Normalizer> make_sequence(const JsonObject& object) {
   std::vector<std::unique_ptr<Normalizer>> steps;
   const auto found = object.json().find("normalizers");
   if (found == object.json().end() || !found->is_array()) {
-    fail("{}: normalizers: expected an array", object.origin());
+    refuse("{}: normalizers: expected an array", object.origin());
   }
   for (const auto& step : *found) steps.push_back(make_normalizer(step, object.origin()));
   return std::make_unique<Sequence>(std::move(steps));
@@ -189,7 +189,7 @@ std::unique_ptr<Normalizer> make_normalizer(const nlohmann::json& json, const st
   const JsonObject object(json, origin);
   const std::string type = object.get_string("type");
   const auto kind = kinds.find(type);
-  if (kind == kinds.end()) fail("{}: normalizer '{}' is not supported", origin, type);
+  if (kind == kinds.end()) refuse("{}: normalizer '{}' is not supported", origin, type);
   return kind->second(object);
 }
 

@@ -2,8 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "nibble/core/error.h"
 #include "nibble/core/json.h"
+#include "nibble/tokenizer/refuse.h"
 #include "nibble/tokenizer/utf8.h"
 
 namespace nibble::tokenizers {
@@ -15,7 +15,7 @@ Pattern::Pattern(const nlohmann::json& json, const std::string& origin) {
   } else if (const auto regex = object.find_string("Regex")) {
     pattern_.emplace<Regex>(*regex, origin);
   } else {
-    fail("{}: pattern: expected \"String\" or \"Regex\"", origin);
+    refuse("{}: pattern: expected \"String\" or \"Regex\"", origin);
   }
 }
 

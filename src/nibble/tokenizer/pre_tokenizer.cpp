@@ -7,10 +7,10 @@
 #include <optional>
 #include <utility>
 
-#include "nibble/core/error.h"
 #include "nibble/core/json.h"
 #include "nibble/tokenizer/byte_level.h"
 #include "nibble/tokenizer/pattern.h"
+#include "nibble/tokenizer/refuse.h"
 #include "nibble/tokenizer/unicode.h"
 #include "nibble/tokenizer/utf8.h"
 
@@ -32,7 +32,7 @@ Behavior parse_behavior(const std::string& name, const std::string& origin) {
       {"MergedWithNext", Behavior::kMergedWithNext},
       {"Contiguous", Behavior::kContiguous}};
   const auto found = names.find(name);
-  if (found == names.end()) fail("{}: behavior '{}' is not supported", origin, name);
+  if (found == names.end()) refuse("{}: behavior '{}' is not supported", origin, name);
   return found->second;
 }
 
@@ -244,9 +244,9 @@ Step make_metaspace(const JsonObject& object) {
   const std::string old = object.get_bool("add_prefix_space", true) ? "always" : "never";
   const std::string name = object.find_string("prepend_scheme").value_or(old);
   const auto scheme = schemes.find(name);
-  if (scheme == schemes.end()) fail("{}: prepend_scheme '{}' is unknown", object.origin(), name);
+  if (scheme == schemes.end()) refuse("{}: prepend_scheme '{}' is unknown", object.origin(), name);
   const std::string replacement = object.find_string("replacement").value_or(std::string(kBlank));
-  if (replacement.empty()) fail("{}: Metaspace: the replacement is empty", object.origin());
+  if (replacement.empty()) refuse("{}: Metaspace: the replacement is empty", object.origin());
   return std::make_unique<Metaspace>(replacement, scheme->second, object.get_bool("split", true));
 }
 
@@ -269,7 +269,7 @@ void collect_steps(const nlohmann::json& json, const std::string& origin,
   if (object.get_string("type") != "Sequence") return steps.push_back(object);
   const auto found = json.find("pretokenizers");
   if (found == json.end() || !found->is_array()) {
-    fail("{}: pretokenizers: expected an array", origin);
+    refuse("{}: pretokenizers: expected an array", origin);
   }
   for (const auto& step : *found) collect_steps(step, origin, steps);
 }
@@ -297,7 +297,7 @@ PreTokenizer::PreTokenizer(const nlohmann::json& json, bool model_reads_bytes,
       continue;
     }
     const auto kind = step_kinds().find(type);
-    if (kind == step_kinds().end()) fail("{}: pre_tokenizer '{}' is not supported", origin, type);
+    if (kind == step_kinds().end()) refuse("{}: pre_tokenizer '{}' is not supported", origin, type);
     steps_.push_back(kind->second(step));
   }
 }

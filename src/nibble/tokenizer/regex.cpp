@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <new>
 
-#include "nibble/core/error.h"
+#include "nibble/tokenizer/refuse.h"
 
 namespace nibble::tokenizers {
 namespace {
@@ -73,7 +73,7 @@ std::string translate_escape(char escaped, bool in_class, const std::string& ori
     default:
       return {'\\', escaped};
   }
-  fail("{}: \\{} is not supported in a pattern{}", origin, escaped, in_class ? " class" : "");
+  refuse("{}: \\{} is not supported in a pattern{}", origin, escaped, in_class ? " class" : "");
 }
 
 std::string translate_pattern(std::string_view pattern, const std::string& origin) {
@@ -82,13 +82,13 @@ std::string translate_pattern(std::string_view pattern, const std::string& origi
   for (std::size_t i = 0; i < pattern.size(); ++i) {
     const char c = pattern[i];
     if (c == '\\') {
-      if (++i == pattern.size()) fail("{}: the pattern ends with a backslash", origin);
+      if (++i == pattern.size()) refuse("{}: the pattern ends with a backslash", origin);
       out += translate_escape(pattern[i], in_class, origin);
       continue;
     }
     const bool posix = in_class && c == '[' && pattern.substr(i + 1, 1) == ":";
     if (in_class && !posix && (c == '[' || pattern.substr(i, 2) == "&&")) {
-      fail("{}: nested classes are not supported in a pattern", origin);
+      refuse("{}: nested classes are not supported in a pattern", origin);
     }
     if (posix) {
       const std::size_t end = std::min(pattern.find(":]", i), pattern.size() - 2);
@@ -114,7 +114,7 @@ struct Regex::Code {
 
 Regex::Regex(std::string_view pattern, const std::string& origin) {
   if (pattern.size() > kMaxPattern) {
-    fail("{}: pattern of {} bytes, at most {} allowed", origin, pattern.size(), kMaxPattern);
+    refuse("{}: pattern of {} bytes, at most {} allowed", origin, pattern.size(), kMaxPattern);
   }
   const std::string translated = translate_pattern(pattern, origin);
   auto code = std::make_shared<Code>();
@@ -124,7 +124,7 @@ Regex::Regex(std::string_view pattern, const std::string& origin) {
   code->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
                              PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C,
                              &error, &offset, nullptr);
-  if (!code->code) fail("{}: wrong pattern '{}': {}", origin, pattern, pcre2_message(error));
+  if (!code->code) refuse("{}: wrong pattern '{}': {}", origin, pattern, pcre2_message(error));
   code->jit = pcre2_jit_compile(code->code, PCRE2_JIT_COMPLETE) == 0;
   code->origin = origin;
   code_ = std::move(code);
@@ -138,7 +138,8 @@ std::optional<Span> Regex::find(std::string_view text, std::size_t from) const {
                                : pcre2_match(code_->code, subject, text.size(), from,
                                              PCRE2_NO_UTF_CHECK, state.data, state.context);
   if (found == PCRE2_ERROR_NOMATCH) return std::nullopt;
-  if (found < 0) fail("{}: the pattern cannot be matched: {}", code_->origin, pcre2_message(found));
+  if (found < 0)
+    refuse("{}: the pattern cannot be matched: {}", code_->origin, pcre2_message(found));
   const std::size_t* ends = pcre2_get_ovector_pointer(state.data);
   return Span{ends[0], ends[1]};
 }

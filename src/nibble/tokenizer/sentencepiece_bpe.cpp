@@ -5,7 +5,7 @@
 #include <numeric>
 #include <utility>
 
-#include "nibble/core/error.h"
+#include "nibble/tokenizer/refuse.h"
 #include "nibble/tokenizer/utf8.h"
 #include "nibble/tokenizer/word_model.h"
 
@@ -39,8 +39,8 @@ SentencePieceBpe::SentencePieceBpe(std::shared_ptr<const StringTable> pieces,
                                    const std::string& origin)
     : pieces_(std::move(pieces)), types_(std::move(types)), byte_tokens_(byte_tokens), unk_(unk) {
   if (pieces_->max_bytes() > kMaxPieceBytes) {
-    fail("{}: a piece of {} bytes, at most {} allowed", origin, pieces_->max_bytes(),
-         kMaxPieceBytes);
+    refuse("{}: a piece of {} bytes, at most {} allowed", origin, pieces_->max_bytes(),
+           kMaxPieceBytes);
   }
   for (std::int32_t id = 0; id < pieces_->size(); ++id) {
     const std::string_view text = pieces_->text(id);

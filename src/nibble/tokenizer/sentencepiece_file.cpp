@@ -5,7 +5,7 @@
 #include <cstring>
 #include <functional>
 
-#include "nibble/core/error.h"
+#include "nibble/tokenizer/refuse.h"
 #include "nibble/tokenizer/utf8.h"
 
 namespace nibble::tokenizers {
@@ -48,13 +48,13 @@ class MessageReader {
         field.bytes = take(varint());
         break;
       default:
-        fail("{}: not a SentencePiece model (wire type {} in its protobuf)", origin_, field.wire);
+        refuse("{}: not a SentencePiece model (wire type {} in its protobuf)", origin_, field.wire);
     }
     return true;
   }
 
   [[noreturn]] void wrong(const Field& field, std::string_view name) const {
-    fail("{}: not a SentencePiece model ({} has wire type {})", origin_, name, field.wire);
+    refuse("{}: not a SentencePiece model ({} has wire type {})", origin_, name, field.wire);
   }
 
  private:
@@ -65,13 +65,13 @@ class MessageReader {
       value |= static_cast<std::uint64_t>(byte & 0x7F) << shift;
       if (byte < 0x80) return value;
     }
-    fail("{}: not a SentencePiece model (a number of more than 10 bytes)", origin_);
+    refuse("{}: not a SentencePiece model (a number of more than 10 bytes)", origin_);
   }
 
   std::string_view take(std::uint64_t count) {
     if (count > rest_.size()) {
-      fail("{}: the SentencePiece model is cut short ({} bytes wanted, {} left)", origin_, count,
-           rest_.size());
+      refuse("{}: the SentencePiece model is cut short ({} bytes wanted, {} left)", origin_, count,
+             rest_.size());
     }
     const std::string_view taken = rest_.substr(0, count);
     rest_.remove_prefix(count);
@@ -95,9 +95,9 @@ void read_piece(std::string_view bytes, const std::string& origin, SentencePiece
     if (field.number == 3 && field.wire == kVarint) type = field.value;
   }
   const std::size_t id = file.pieces.size();
-  if (!is_valid_utf8(text)) fail("{}: piece {} is not UTF-8", origin, id);
-  if (type < 1 || type > 6) fail("{}: piece {} has type {}, expected 1..6", origin, id, type);
-  if (!std::isfinite(score)) fail("{}: piece {} has a score that is not finite", origin, id);
+  if (!is_valid_utf8(text)) refuse("{}: piece {} is not UTF-8", origin, id);
+  if (type < 1 || type > 6) refuse("{}: piece {} has type {}, expected 1..6", origin, id, type);
+  if (!std::isfinite(score)) refuse("{}: piece {} has a score that is not finite", origin, id);
   file.pieces.emplace_back(text);
   file.scores.push_back(score);
   file.types.push_back(static_cast<PieceType>(type));
@@ -191,7 +191,7 @@ SentencePieceFile read_sentencepiece(std::string_view bytes, const std::string& 
     if (field.number == 2) read_trainer(field.bytes, origin, file);
     if (field.number == 3) read_normalizer(field.bytes, origin, file);
   }
-  if (file.pieces.empty()) fail("{}: a SentencePiece model without pieces", origin);
+  if (file.pieces.empty()) refuse("{}: a SentencePiece model without pieces", origin);
   return file;
 }
 

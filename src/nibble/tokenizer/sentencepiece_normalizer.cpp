@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "nibble/core/error.h"
+#include "nibble/tokenizer/refuse.h"
 #include "nibble/tokenizer/utf8.h"
 
 namespace nibble::tokenizers {
@@ -29,14 +29,14 @@ CharsMap::CharsMap(std::string_view blob, const std::string& origin) {
   std::uint32_t trie_bytes = 0;
   if (blob.size() > 4) std::memcpy(&trie_bytes, blob.data(), 4);
   if (trie_bytes == 0 || trie_bytes % 4 != 0 || trie_bytes > blob.size() - 4) {
-    fail("{}: precompiled_charsmap: a trie of {} bytes in {} bytes", origin, trie_bytes,
-         blob.size());
+    refuse("{}: precompiled_charsmap: a trie of {} bytes in {} bytes", origin, trie_bytes,
+           blob.size());
   }
   units_.resize(trie_bytes / 4);
   std::memcpy(units_.data(), blob.data() + 4, trie_bytes);
   strings_ = blob.substr(4 + trie_bytes);
   if (strings_.empty() || strings_.back() != '\0' || !is_valid_utf8(strings_)) {
-    fail("{}: precompiled_charsmap: its strings are not UTF-8 with a NUL at the end", origin);
+    refuse("{}: precompiled_charsmap: its strings are not UTF-8 with a NUL at the end", origin);
   }
 }
 

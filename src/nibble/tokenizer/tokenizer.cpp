@@ -4,10 +4,10 @@
 #include <array>
 #include <utility>
 
-#include "nibble/core/error.h"
 #include "nibble/tokenizer/hash.h"
 #include "nibble/tokenizer/loaders.h"
 #include "nibble/tokenizer/parts.h"
+#include "nibble/tokenizer/refuse.h"
 #include "nibble/tokenizer/utf8.h"
 
 namespace nibble {
@@ -69,7 +69,7 @@ class Encoder {
       return encode_normalized(text, at_start);
     }
     const std::string normalized = parts_.normalizer->normalize(text, at_start);
-    if (normalized.size() > 2 * kMaxText) fail("{}: text too long", parts_.origin);
+    if (normalized.size() > 2 * kMaxText) refuse("{}: text too long", parts_.origin);
     encode_normalized(normalized, at_start);
   }
 
@@ -126,8 +126,8 @@ void Tokenizer::save(const std::filesystem::path& folder) const {
 std::vector<std::int32_t> Tokenizer::encode(std::string_view text,
                                             const EncodeOptions& options) const {
   if (text.size() > kMaxText) {
-    fail("a text of {} bytes is too long for the tokenizer, at most {} allowed", text.size(),
-         kMaxText);
+    refuse("a text of {} bytes is too long for the tokenizer, at most {} allowed", text.size(),
+           kMaxText);
   }
   std::string repaired;
   if (!is_valid_utf8(text)) text = repaired = replace_invalid_utf8(text);
@@ -220,7 +220,12 @@ std::string StreamDecoder::push(std::int32_t id) {
   for (; strips_left_ > 0 && bytes.starts_with(rule.strip); --strips_left_) {
     bytes.remove_prefix(rule.strip.size());
   }
-  if (!bytes.empty()) strips_left_ = 0;
+  if (!bytes.empty()) {
+    strips_left_ = 0;
+    started_ = true;
+  } else if (rule.per_token && !started_) {
+    strips_left_ = rule.times;
+  }
   pending_ += bytes;
   drain_utf8(pending_, text);
   return text;
@@ -230,6 +235,7 @@ std::string StreamDecoder::finish() {
   std::string text = replace_invalid_utf8(pending_);
   pending_.clear();
   first_ = !options_.continues;
+  started_ = !first_;
   strips_left_ = first_ ? parts_->decoder.start_rule().times : 0;
   return text;
 }

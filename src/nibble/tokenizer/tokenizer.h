@@ -120,7 +120,8 @@ class StreamDecoder {
   const tokenizers::Parts* parts_;
   StreamOptions options_;
   std::string pending_;  // the start of an unfinished character
-  bool first_;
+  bool first_;           // the next token is the first
+  bool started_;         // there has been text
   std::int64_t strips_left_;
 };
 

@@ -4,10 +4,10 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
-#include "nibble/core/error.h"
 #include "nibble/core/json.h"
 #include "nibble/core/mapped_file.h"
 #include "nibble/tokenizer/loaders.h"
+#include "nibble/tokenizer/refuse.h"
 
 namespace nibble::tokenizers {
 namespace {
@@ -44,7 +44,7 @@ std::int32_t parse_id(std::string_view text, const std::string& origin) {
   std::int32_t id = -1;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
   if (error != std::errc() || end != text.data() + text.size() || id < 0 || id >= kMaxTokenId) {
-    fail("{}: added_tokens_decoder: '{}' is no id of 0..{}", origin, text, kMaxTokenId - 1);
+    refuse("{}: added_tokens_decoder: '{}' is no id of 0..{}", origin, text, kMaxTokenId - 1);
   }
   return id;
 }
@@ -94,7 +94,7 @@ void read_added_tokens(const std::filesystem::path& file, TokenizerConfig& confi
   const JsonObject object(json, file.string());
   for (const auto& [content, id] : object.json().items()) {
     if (!id.is_number_integer() || id < 0 || id >= kMaxTokenId) {
-      fail("{}: '{}': expected an id of 0..{}", file.string(), content, kMaxTokenId - 1);
+      refuse("{}: '{}': expected an id of 0..{}", file.string(), content, kMaxTokenId - 1);
     }
     const bool known = std::any_of(config.added.begin(), config.added.end(),
                                    [&](auto& token) { return token.content == content; });

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "nibble/core/error.h"
 #include "nibble/core/json.h"
 #include "nibble/core/mapped_file.h"
 #include "nibble/tokenizer/loaders.h"
+#include "nibble/tokenizer/refuse.h"
 
 namespace nibble::tokenizers {
 namespace {
@@ -58,7 +58,7 @@ class Events : public nlohmann::json_sax<Json> {
 
   bool parse_error(std::size_t position, const std::string&,
                    const nlohmann::json::exception&) override {
-    fail("{}: not valid JSON at byte {}", origin_, position);
+    refuse("{}: not valid JSON at byte {}", origin_, position);
   }
 
  private:
@@ -68,21 +68,21 @@ class Events : public nlohmann::json_sax<Json> {
   std::size_t depth() const { return names_.size(); }
 
   [[noreturn]] void wrong_merge() const {
-    fail("{}: model.merges: merge {}: expected two tokens", origin_, tables_.merges.size());
+    refuse("{}: model.merges: merge {}: expected two tokens", origin_, tables_.merges.size());
   }
 
   bool integer(std::int64_t number) {
     if (mode_ != Mode::kVocab) return value(number);
     if (number < 0 || number >= kMaxTokenId) {
-      fail("{}: model.vocab: '{}' has id {}, expected 0..{}", origin_, token_, number,
-           kMaxTokenId - 1);
+      refuse("{}: model.vocab: '{}' has id {}, expected 0..{}", origin_, token_, number,
+             kMaxTokenId - 1);
     }
     tables_.vocab.emplace_back(std::move(token_), number);
     return true;
   }
 
   bool value(Json json) {
-    if (mode_ == Mode::kVocab) fail("{}: model.vocab: '{}': expected an id", origin_, token_);
+    if (mode_ == Mode::kVocab) refuse("{}: model.vocab: '{}': expected an id", origin_, token_);
     if (mode_ == Mode::kMerges) wrong_merge();
     place(std::move(json));
     return true;
@@ -98,7 +98,7 @@ class Events : public nlohmann::json_sax<Json> {
   }
 
   bool open(Json container, Mode table, const char* table_name) {
-    if (depth() >= kMaxDepth) fail("{}: nested deeper than {} levels", origin_, kMaxDepth);
+    if (depth() >= kMaxDepth) refuse("{}: nested deeper than {} levels", origin_, kMaxDepth);
     if (mode_ == Mode::kMerges && table == Mode::kMerges && depth() == kTableDepth) {
       names_.emplace_back();  // a merge as a pair
       return true;
@@ -136,7 +136,7 @@ class Events : public nlohmann::json_sax<Json> {
 void take_added_tokens(Json& tree, BpeTables& tables, const std::string& origin) {
   const auto found = tree.find("added_tokens");
   if (found == tree.end() || found->is_null()) return;
-  if (!found->is_array()) fail("{}: added_tokens: expected an array", origin);
+  if (!found->is_array()) refuse("{}: added_tokens: expected an array", origin);
   for (const Json& json : *found) {
     AddedToken token = parse_added_token(json, origin);
     token.id =
@@ -157,7 +157,7 @@ std::unique_ptr<Parts> load_tokenizer_json(const std::filesystem::path& file,
   Json tree;
   Events events(tables, tree, origin);
   Json::sax_parse(text, text + mapped.size(), &events);
-  if (!tree.is_object()) fail("{}: expected a JSON object", origin);
+  if (!tree.is_object()) refuse("{}: expected a JSON object", origin);
   take_added_tokens(tree, tables, origin);
   return build_bpe(std::move(tree), tables, config, origin);
 }

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "nibble/core/error.h"
+#include "nibble/tokenizer/refuse.h"
 #include "nibble/tokenizer/utf8.h"
 
 namespace nibble::tokenizers {
@@ -39,7 +39,7 @@ void append_normal(std::string& out, std::string_view text, utf8proc_option_t op
     count = decompose();
   }
   if (count >= 0) count = utf8proc_reencode(buffer.data(), count, options);
-  if (count < 0) fail("cannot normalise a text: {}", utf8proc_errmsg(count));
+  if (count < 0) refuse("cannot normalise a text: {}", utf8proc_errmsg(count));
   out.append(reinterpret_cast<const char*>(buffer.data()), static_cast<std::size_t>(count));
 }
 

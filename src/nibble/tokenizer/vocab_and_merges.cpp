@@ -4,10 +4,10 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
-#include "nibble/core/error.h"
 #include "nibble/core/json.h"
 #include "nibble/core/mapped_file.h"
 #include "nibble/tokenizer/loaders.h"
+#include "nibble/tokenizer/refuse.h"
 
 namespace nibble::tokenizers {
 
@@ -42,11 +42,11 @@ namespace {
 
 void read_vocab(const std::filesystem::path& file, BpeTables& tables) {
   const Json json = read_json_file(file);
-  if (!json.is_object()) fail("{}: expected a JSON object", file.string());
+  if (!json.is_object()) refuse("{}: expected a JSON object", file.string());
   tables.vocab.reserve(json.size());
   for (const auto& [token, id] : json.items()) {
     if (!id.is_number_integer() || id < 0 || id >= kMaxTokenId) {
-      fail("{}: '{}': expected an id of 0..{}", file.string(), token, kMaxTokenId - 1);
+      refuse("{}: '{}': expected an id of 0..{}", file.string(), token, kMaxTokenId - 1);
     }
     tables.vocab.emplace_back(token, id.get<std::int64_t>());
   }
@@ -109,7 +109,7 @@ std::int32_t id_of(const BpeTables& tables, const TokenizerConfig& config, const
   for (const AddedToken& added : config.added) {
     if (added.content == token) return added.id;
   }
-  fail("{}: the token '{}' is to be added to every text, but has no id", origin, token);
+  refuse("{}: the token '{}' is to be added to every text, but has no id", origin, token);
 }
 
 Json describe(const BpeTables& tables, const TokenizerConfig& config, const std::string& origin) {
@@ -124,7 +124,7 @@ Json describe(const BpeTables& tables, const TokenizerConfig& config, const std:
              config.tokenizer_class == "GPTNeoXTokenizer") {
     json["pre_tokenizer"] = gpt2_pre_tokenizer(prefix_space);
   } else {
-    fail(
+    refuse(
         "{}: tokenizer_class '{}' with vocab.json is not supported, expected GPT2Tokenizer, "
         "Qwen2Tokenizer, CodeGenTokenizer or GPTNeoXTokenizer",
         origin, config.tokenizer_class);

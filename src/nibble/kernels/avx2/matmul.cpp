@@ -23,7 +23,8 @@ void multiply_bf16(const MatmulTask& task) {
   auto* widened = reinterpret_cast<float*>(task.scratch);
   for (std::int64_t t = 0; t < task.tokens; ++t) {
     for (std::int64_t c = 0; c < cols; c += kLanes) {
-      store(widened + t * cols + c, load(x + t * task.x_stride + c, cols - c), cols - c);
+      const Part part = first_lanes(cols - c);
+      store(widened + t * cols + c, load(x + t * task.x_stride + c, part), part);
     }
   }
   multiply_few<format>(task, widened, cols);

@@ -30,13 +30,16 @@ double peak_f32_fma(std::int64_t iterations) {
   constexpr int kChains = 12;  // two a cycle of 4 to 5 cycles' latency, and to spare
   const Vec half = broadcast(0.5F);
   Vec chains[kChains];
-  for (Vec& chain : chains) chain = half;
+#pragma GCC unroll 12
+  for (int j = 0; j < kChains; ++j) chains[j] = half;
   for (std::int64_t i = 0; i < iterations; ++i) {
 #pragma GCC unroll 12
-    for (int j = 0; j < kChains; ++j) {
-      chains[j] = fma(chains[j], half, half);
-      asm volatile("" : "+x"(chains[j]));  // the compiler must not see through the loop
-    }
+    for (int j = 0; j < kChains; ++j) chains[j] = fma(chains[j], half, half);
+  }
+#pragma GCC unroll 12
+  for (int j = 0; j < kChains; ++j) {
+    const Vec result = chains[j];
+    asm volatile("" : : "x"(result));  // uses the results, so that they are computed
   }
   return 2.0 * 8 * kChains * static_cast<double>(iterations);
 }

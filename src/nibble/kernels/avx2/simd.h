@@ -61,7 +61,9 @@ Vec load(const Element* p, Part part) {
   for (int i = 0; i < part.count; ++i) elements[i] = p[i];
   return load(elements);
 }
-inline void store(float* p, Vec x) { _mm256_storeu_ps(p, x); }
+inline void store(float* p, Vec x) {
+  _mm256_storeu_ps(p, x);
+}
 inline void store(float* p, Vec x, Part part) {
   if (part.count == kLanes) return store(p, x);
   _mm256_maskstore_ps(p, mask_of(part), x);

@@ -8,17 +8,20 @@ namespace {
 // Sums that do not depend on each other: two a cycle of up to 6 cycles' latency, and to spare.
 constexpr int kChains = 16;
 
-// Runs `step` on every chain; the empty asm keeps the compiler from seeing through the loop.
+// Runs `step` on every chain; the empty asm at the end uses the results, so that they are computed.
 template <typename Register, typename Step>
 void run_chains(std::int64_t iterations, Register start, Step step) {
   Register chains[kChains];
-  for (Register& chain : chains) chain = start;
+#pragma GCC unroll 16
+  for (int j = 0; j < kChains; ++j) chains[j] = start;
   for (std::int64_t i = 0; i < iterations; ++i) {
 #pragma GCC unroll 16
-    for (int j = 0; j < kChains; ++j) {
-      chains[j] = step(chains[j]);
-      asm volatile("" : "+v"(chains[j]));
-    }
+    for (int j = 0; j < kChains; ++j) chains[j] = step(chains[j]);
+  }
+#pragma GCC unroll 16
+  for (int j = 0; j < kChains; ++j) {
+    const Register result = chains[j];
+    asm volatile("" : : "v"(result));
   }
 }
 

@@ -46,15 +46,21 @@ inline Vec load(const Float16* p) {
 }
 
 // Some of the elements, zeros for the others, which are not touched in memory.
-inline Vec load(const float* p, Part part) { return _mm512_maskz_loadu_ps(part, p); }
-inline Vec load(const BFloat16* p, Part part) { return widen(_mm256_maskz_loadu_epi16(part, p)); }
+inline Vec load(const float* p, Part part) {
+  return _mm512_maskz_loadu_ps(part, p);
+}
+inline Vec load(const BFloat16* p, Part part) {
+  return widen(_mm256_maskz_loadu_epi16(part, p));
+}
 inline Vec load(const Float16* p, Part part) {
   return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(part, p));
 }
 inline void store(float* p, Vec x) {
   _mm512_storeu_ps(p, x);
 }
-inline void store(float* p, Vec x, Part part) { _mm512_mask_storeu_ps(p, part, x); }
+inline void store(float* p, Vec x, Part part) {
+  _mm512_mask_storeu_ps(p, part, x);
+}
 
 // Rounds half to even as to_bfloat16 does, in integers: VCVTNEPS2BF16 flushes subnormal numbers.
 inline __m256i round_to_bf16(Vec x) {

@@ -26,13 +26,17 @@ double peak_f32(std::int64_t iterations) {
   typedef float Lanes __attribute__((vector_size(16)));
   constexpr int kChains = 12;
   const Lanes factor = {0.5F, 0.5F, 0.5F, 0.5F};
-  Lanes sums[kChains] = {};
+  Lanes sums[kChains];
+#pragma GCC unroll 12
+  for (int j = 0; j < kChains; ++j) sums[j] = factor;
   for (std::int64_t i = 0; i < iterations; ++i) {
 #pragma GCC unroll 12
-    for (int j = 0; j < kChains; ++j) {
-      sums[j] = sums[j] * factor + factor;
-      asm volatile("" : "+x"(sums[j]));  // the compiler must not see through the loop
-    }
+    for (int j = 0; j < kChains; ++j) sums[j] = sums[j] * factor + factor;
+  }
+#pragma GCC unroll 12
+  for (int j = 0; j < kChains; ++j) {
+    const Lanes result = sums[j];
+    asm volatile("" : : "x"(result));  // uses the results, so that they are computed
   }
   return 2.0 * 4 * kChains * static_cast<double>(iterations);
 }

@@ -53,8 +53,22 @@ inline void gather_queries(const AttentionTask& task, std::int64_t first_token, 
     float* out = queries + t * task.heads * task.head_dim;
     const std::int64_t n = task.heads * task.head_dim;
     for (std::int64_t i = 0; i < n; i += kLanes) {
-      store(out + i, load(q + i, n - i) * scale, n - i);
+      const Part part = first_lanes(n - i);
+      store(out + i, load(q + i, part) * scale, part);
     }
+  }
+}
+
+// Fetches rows begin .. begin + kTileCols of a (span, head_dim) matrix. The products read it in
+// columns of a cache line's width, a pattern that the processor does not foresee.
+template <typename Cache>
+void prefetch_rows(const void* matrix, std::int64_t begin, std::int64_t span,
+                   std::int64_t head_dim) {
+  const std::int64_t end = begin + kTileCols < span ? begin + kTileCols : span;
+  constexpr std::int64_t kLine = 64 / static_cast<std::int64_t>(sizeof(Cache));
+  const auto* row = static_cast<const Cache*>(matrix);
+  for (std::int64_t i = begin * head_dim; i < end * head_dim; i += kLine) {
+    _mm_prefetch(reinterpret_cast<const char*>(row + i), _MM_HINT_T1);
   }
 }
 
@@ -64,7 +78,10 @@ template <typename Cache>
 void compute_scores(const AttentionTask& task, std::int64_t span, const AttentionScratch& scratch) {
   const auto* keys = static_cast<const Cache*>(task.keys);
   const std::int64_t rows = task.tokens * task.heads;
+  prefetch_rows<Cache>(keys, 0, span, task.head_dim);
   for (std::int64_t begin = 0; begin < span; begin += kTileCols) {
+    prefetch_rows<Cache>(keys, begin + kTileCols, span, task.head_dim);
+    prefetch_rows<Cache>(task.values, begin, span, task.head_dim);
     for (std::int64_t v = 0; v < kTileCols; v += kLanes) {
       const std::int64_t left = span - begin - v;
       const std::int64_t positions = left < 0 ? 0 : left < kLanes ? left : kLanes;
@@ -115,7 +132,8 @@ inline void weigh_row(const AttentionTask& task, std::int64_t row, std::int64_t 
   }
   float rest = 0;
   if (i < n) {
-    store(scores + i, exp(load(scores + i, n - i) - broadcast(shift)), n - i);
+    const Part part = first_lanes(n - i);
+    store(scores + i, exp(load(scores + i, part) - broadcast(shift)), part);
     for (; i < n; ++i) rest += scores[i];
   }
   for (; i < span; ++i) scores[i] = 0;
@@ -128,8 +146,8 @@ inline void weigh_row(const AttentionTask& task, std::int64_t row, std::int64_t 
   task.sum[row] = task.sum[row] * correction + (sum_of(sums) + rest);
   float* acc = task.acc + row * task.head_dim;
   for (std::int64_t d = 0; d < task.head_dim; d += kLanes) {
-    const std::int64_t count = task.head_dim - d;
-    store(acc + d, load(acc + d, count) * broadcast(correction), count);
+    const Part part = first_lanes(task.head_dim - d);
+    store(acc + d, load(acc + d, part) * broadcast(correction), part);
   }
 }
 
@@ -158,7 +176,7 @@ void widen_values(const AttentionTask& task, std::int64_t span, std::int64_t beg
   for (std::int64_t p = 0; p < span; ++p) {
     for (std::int64_t v = 0; v < kTileCols; v += kLanes) {
       store(panel + p * kTileCols + v,
-            load(source + p * task.head_dim + (v < width ? v : 0), width - v));
+            load(source + p * task.head_dim + (v < width ? v : 0), first_lanes(width - v)));
     }
   }
 }

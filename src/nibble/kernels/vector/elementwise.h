@@ -67,9 +67,7 @@ inline void add_row(float* x, const float* y, std::int64_t n) {
 }
 
 inline void to_bf16_row(const float* x, std::int64_t n, BFloat16* out) {
-  for_each_vector(n, [=](std::int64_t i, Part part) {
-    store(out + i, load(x + i, part), part);
-  });
+  for_each_vector(n, [=](std::int64_t i, Part part) { store(out + i, load(x + i, part), part); });
 }
 
 template <typename Activation>

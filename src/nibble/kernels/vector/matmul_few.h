@@ -33,7 +33,7 @@ void store_block(const MatmulTask& task, std::int64_t row,
 #pragma GCC unroll 2
     for (int v = 0; v < kBlockVectors; ++v) {
       store(task.out + t * task.out_stride + row + v * kLanes, totals[t][v],
-                 task.row_end - row - v * kLanes);
+            first_lanes(task.row_end - row - v * kLanes));
     }
   }
 }
@@ -166,12 +166,13 @@ void few_dense_rows(const MatmulTask& task, std::int64_t row, const float* x,
       for (int t = 0; t < kTokens; ++t) sums[r][t] = fma(weights, columns[t], sums[r][t]);
     }
   }
+  const Part rest = first_lanes(cols - c);
 #pragma GCC unroll 4
   for (int r = 0; r < kRows; ++r) {
-    const Vec weights = load(w + r * cols + c, cols - c);
+    const Vec weights = load(w + r * cols + c, rest);
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) {
-      const Vec sum = fma(weights, load(x + t * x_stride + c, cols - c), sums[r][t]);
+      const Vec sum = fma(weights, load(x + t * x_stride + c, rest), sums[r][t]);
       task.out[t * task.out_stride + row + r] = sum_of(sum);
     }
   }

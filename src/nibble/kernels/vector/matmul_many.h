@@ -80,7 +80,8 @@ inline const float* float_rows(const BFloat16* x, std::int64_t& stride, std::int
                                std::int64_t depth, float* space) {
   for (std::int64_t t = 0; t < tokens; ++t) {
     for (std::int64_t c = 0; c < depth; c += kLanes) {
-      store(space + t * kPanelDepth + c, load(x + t * stride + c, depth - c), depth - c);
+      const Part part = first_lanes(depth - c);
+      store(space + t * kPanelDepth + c, load(x + t * stride + c, part), part);
     }
   }
   stride = kPanelDepth;

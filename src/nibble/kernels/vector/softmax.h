@@ -21,7 +21,7 @@ inline float finite_or_zero(float max) {
 }
 
 // Sums exp(x - shift) in double, a vocabulary having 150,000 terms: 64 vectors at a time in float,
-// whose rounding stays below 2^-18. keep(first element, exps, elements) gets the single values.
+// whose rounding stays below 2^-18. keep(first element, exps, lanes) gets the single values.
 template <typename Keep>
 double sum_of_exps(const float* x, std::int64_t n, float shift, Keep keep) {
   const Vec shifts = broadcast(shift);
@@ -31,16 +31,17 @@ double sum_of_exps(const float* x, std::int64_t n, float shift, Keep keep) {
     Vec part = zero();
     for (int j = 0; j < 64 && i + kLanes <= n; ++j, i += kLanes) {
       const Vec e = exp(load(x + i) - shifts);
-      keep(i, e, std::int64_t{kLanes});
+      keep(i, e, first_lanes(kLanes));
       part = part + e;
     }
     sum += sum_of_doubles(part);
   }
   if (i < n) {
-    const Vec e = exp(load(x + i, n - i) - shifts);
-    keep(i, e, n - i);
+    const Part part = first_lanes(n - i);
+    const Vec e = exp(load(x + i, part) - shifts);
+    keep(i, e, part);
     float rest[kLanes] = {};
-    store(rest, e, n - i);
+    store(rest, e, part);
     sum += sum_of_doubles(load(rest));
   }
   return sum;
@@ -48,19 +49,19 @@ double sum_of_exps(const float* x, std::int64_t n, float shift, Keep keep) {
 
 inline float log_sum_exp_row(const float* x, std::int64_t n) {
   const float shift = finite_or_zero(max_of_row(x, n));
-  const double sum = sum_of_exps(x, n, shift, [](std::int64_t, Vec, std::int64_t) {});
+  const double sum = sum_of_exps(x, n, shift, [](std::int64_t, Vec, Part) {});
   return static_cast<float>(shift + __builtin_log(sum));
 }
 
 inline float softmax_row(const float* x, std::int64_t n, float* out) {
   const float shift = finite_or_zero(max_of_row(x, n));
-  const double sum = sum_of_exps(x, n, shift, [out](std::int64_t i, Vec e, std::int64_t count) {
-    store(out + i, e, count);
-  });
+  const double sum = sum_of_exps(
+      x, n, shift, [out](std::int64_t i, Vec e, Part part) { store(out + i, e, part); });
   const Vec factor = broadcast(static_cast<float>(1.0 / sum));
   std::int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) store(out + i, load(out + i) * factor);
-  if (i < n) store(out + i, load(out + i, n - i) * factor, n - i);
+  const Part rest = first_lanes(n - i);
+  store(out + i, load(out + i, rest) * factor, rest);
   return static_cast<float>(shift + __builtin_log(sum));
 }
 

@@ -1,0 +1,133 @@
+// nibble bench: the speed of prefill and decode, and its share of what the machine allows.
+#include <fmt/core.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "command.h"
+#include "nibble/bench/process.h"
+#include "nibble/bench/speed.h"
+#include "nibble/core/log.h"
+#include "nibble/core/progress.h"
+
+namespace nibble::cli {
+namespace {
+
+struct BenchFlags {
+  std::string model;
+  ComputeFlags compute;
+  SpeedOptions options;
+};
+
+void print_row(const std::string& test, const Spread& speed, double limit, double percent) {
+  fmt::print("{:<10} {:>10.2f} {:>10.2f} {:>10.2f} {:>10.2f} {:>9.1f} %\n", test, speed.min,
+             speed.median, speed.max, limit, percent);
+}
+
+void print_prefill(const PrefillSpeed& speed) {
+  const Spread spread = spread_of(speed.tokens_per_second);
+  print_row(fmt::format("pp{}", speed.tokens), spread, speed.limit(),
+            100 * spread.median / speed.limit());
+  fmt::print("           limit: {:.3f} TOPS of {}\n", speed.peak / 1e12, speed.instruction);
+}
+
+void print_decode(const Json& result, int kept_wanted) {
+  const auto kept = result["kept"].get<int>();
+  if (kept == 0) {
+    fmt::print("{:<10} no run could be kept\n", result["test"].get<std::string>());
+  } else {
+    const Json& speed = result["tokens_per_second"];
+    print_row(result["test"], {speed["min"], speed["median"], speed["max"]}, result["limit"],
+              result["percent_of_limit"]);
+  }
+  for (const Json& mode : result["modes"]) {
+    fmt::print("           at {:.1f} GB/s: {:.2f} tok/s, {:.1f} % of limit ({} of {} runs)\n",
+               mode["read_gbps"].get<double>(), mode["tokens_per_second"].get<double>(),
+               mode["percent_of_limit"].get<double>(), mode["n"].get<int>(), kept);
+  }
+  if (const auto dropped = result["dropped"].get<int>(); dropped > 0) {
+    fmt::print("           {} runs dropped: the bandwidth changed by more than 10 % during them\n",
+               dropped);
+  }
+  if (kept < kept_wanted) {
+    warn("the memory bandwidth of this machine is too unsteady: kept {} of {} runs wanted", kept,
+         kept_wanted);
+  }
+}
+
+void bench(const BenchFlags& flags, const CommonFlags& common) {
+  const ComputeOptions compute = flags.compute.options(common);
+  SpeedOptions options = flags.options;
+  options.context = flags.compute.context;
+  options.seed = common.seed;
+  Model model(locate_model(flags.model), compute);
+  const double load_ms = milliseconds_since_process_start();
+  const SpeedReport report = measure_speed(model, compute, options);
+
+  const double bytes = model.decoder().bytes_per_token();
+  const double bits = 8 * bytes / model.decoder().weights_per_token();
+  const char* kernels = model.compute().kernels().name;
+  const int threads = model.compute().pool().size();
+  if (common.json) {
+    Json results = Json::array();
+    for (const PrefillSpeed& speed : report.prefill) results.push_back(prefill_json(speed));
+    for (const DecodeSpeed& speed : report.decode) results.push_back(decode_json(speed));
+    print_json({{"model", flags.model},
+                {"kernels", kernels},
+                {"threads", threads},
+                {"bits_per_weight", bits},
+                {"bytes_per_token", bytes},
+                {"results", std::move(results)},
+                {"load_ms", load_ms},
+                {"peak_rss_bytes", report.peak_rss_bytes}});
+    return;
+  }
+  fmt::print("{}: {:.3f} bits a weight, {} read a token; {} kernels, {} {}\n", flags.model, bits,
+             human_bytes(bytes), kernels, threads, threads == 1 ? "thread" : "threads");
+  fmt::print("loaded in {:.0f} ms; peak memory {}\n\n", load_ms,
+             human_bytes(static_cast<double>(report.peak_rss_bytes)));
+  fmt::print("{:<10} {:>10} {:>10} {:>10} {:>10} {:>11}\n", "test", "tok/s min", "median", "max",
+             "limit", "% of limit");
+  for (const PrefillSpeed& speed : report.prefill) print_prefill(speed);
+  for (const DecodeSpeed& speed : report.decode) {
+    print_decode(decode_json(speed), options.repetitions);
+  }
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app, CommonFlags& common, Action& action) {
+  CLI::App* command = app.add_subcommand(
+      "bench",
+      fmt::format(
+          "Measure the speed of prefill and decode\n\n"
+          "Prefill: a prompt of random tokens in one go. Its limit: the operations of the matrix "
+          "products (2 x weights of all linear layers x tokens, and of the head for the one row "
+          "whose logits are computed) at the measured peak of the instruction used.\n\n"
+          "Decode: tokens one by one, from a context of {}. Each run stands between two readings "
+          "of 1 GiB of memory with the same threads and is kept if they agree within 10 %; up to "
+          "5 r runs are made until r are kept. Its limit: the mean of the two readings / the bytes "
+          "of weights read for a token (a model that fits in the cache can be above it).\n\n"
+          "Peak memory leaves out the memory of the readings.",
+          kDecodeStart));
+  auto flags = std::make_shared<BenchFlags>();
+  SpeedOptions& options = flags->options;
+  add_model_argument(*command, flags->model);
+  constexpr std::int64_t kMaxTokens = std::int64_t{1} << 30;
+  command->add_option("-p,--prompt", options.prompt, "Tokens of the prompt (0: leave prefill out)")
+      ->check(CLI::Range(std::int64_t{0}, kMaxTokens))
+      ->capture_default_str();
+  command->add_option("-n,--generate", options.generate, "New tokens (0: leave decode out)")
+      ->check(CLI::Range(std::int64_t{0}, kMaxTokens))
+      ->capture_default_str();
+  command->add_option("-r,--repetitions", options.repetitions, "Runs of each test")
+      ->check(CLI::Range(1, 10000))
+      ->capture_default_str();
+  add_compute_flags(*command, flags->compute);
+  add_common_flags(*command, common);
+  set_example(*command, "nibble bench Llama-3.2-1B-w4 -p 512 -n 128 -r 5");
+  command->final_callback(
+      [flags, &common, &action] { action = [flags, &common] { bench(*flags, common); }; });
+}
+
+}  // namespace nibble::cli

@@ -1,0 +1,91 @@
+// nibble init: a model with random weights, for measuring speed and size without a download.
+#include <fmt/core.h>
+
+#include <chrono>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "command.h"
+#include "nibble/bench/inspection.h"
+#include "nibble/core/log.h"
+#include "nibble/core/progress.h"
+#include "nibble/quant/random_model.h"
+
+namespace nibble::cli {
+namespace {
+
+struct InitFlags {
+  std::string config;
+  std::string output;
+  std::string precision = "w4abf16";
+  std::string head = "quantized";
+  RandomModelOptions options;
+  bool force = false;
+};
+
+int bits_of(const std::string& precision) {
+  return precision == "w4abf16" ? 4 : precision == "w3abf16" ? 3 : 16;
+}
+
+void init(const InitFlags& flags, const CommonFlags& common) {
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point start = Clock::now();
+  RandomModelOptions options = flags.options;
+  options.bits = bits_of(flags.precision);
+  options.quantize_head = flags.head == "quantized";
+  options.seed = common.seed;
+  ThreadPool pool(common.threads);
+  const RandomModelReport report =
+      write_random_model(flags.config, options, pool, flags.output, flags.force);
+  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  const Inspection made = inspect(Checkpoint(flags.output), DType::kBF16);
+  for (const std::string& note : report.notes) warn("{}", note);
+  if (common.json) {
+    print_json({{"output", flags.output},
+                {"precision", flags.precision},
+                {"seconds", seconds},
+                {"parameters", made.parameters},
+                {"bytes_out", report.bytes_out},
+                {"bits_per_weight", made.token.bits_per_weight()},
+                {"notes", report.notes}});
+    return;
+  }
+  fmt::print("{}: {} parameters, {}, {:.3f} bits a weight read for a token, in {:.1f} s\n",
+             flags.output, made.parameters, human_bytes(static_cast<double>(report.bytes_out)),
+             made.token.bits_per_weight(), seconds);
+}
+
+}  // namespace
+
+void add_init(CLI::App& app, CommonFlags& common, Action& action) {
+  CLI::App* command = app.add_subcommand(
+      "init",
+      "Write a model with random weights\n\n"
+      "For measuring speed and size without a download: the config's shapes, random weights with "
+      "a standard deviation of 0.02 packed at once, norms of 1, biases of 0. Files of a tokenizer "
+      "beside the config are copied.");
+  auto flags = std::make_shared<InitFlags>();
+  command->add_option("CONFIG_DIR", flags->config, "A folder with a config.json, or that file")
+      ->required()
+      ->check(CLI::ExistingPath);
+  command->add_option("-o,--output", flags->output, "The folder to write")->required();
+  command->add_option("--precision", flags->precision, "Of the linear layers")
+      ->check(CLI::IsMember({"bf16", "w4abf16", "w3abf16"}))
+      ->capture_default_str();
+  command
+      ->add_option("--group-size", flags->options.group_size,
+                   "Input channels that share a scale; where it does not divide a layer, the "
+                   "largest of 128, 64, 32 that does")
+      ->check(CLI::IsMember({32, 64, 128}))
+      ->capture_default_str();
+  command->add_option("--head", flags->head, "Pack lm_head like the other layers, or keep it bf16")
+      ->check(CLI::IsMember({"bf16", "quantized"}))
+      ->capture_default_str();
+  command->add_flag("--force", flags->force, "Replace the output folder if it exists");
+  add_common_flags(*command, common);
+  set_example(*command, "nibble init Llama-3.2-1B -o random-1B-w4 --precision w4abf16");
+  command->final_callback(
+      [flags, &common, &action] { action = [flags, &common] { init(*flags, common); }; });
+}
+
+}  // namespace nibble::cli

@@ -1,0 +1,137 @@
+// nibble inspect: what a model consists of, and what running it costs.
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "command.h"
+#include "nibble/bench/inspection.h"
+#include "nibble/core/progress.h"
+
+namespace nibble::cli {
+namespace {
+
+struct InspectFlags {
+  std::string model;
+  std::string dtype = "bf16";
+};
+
+double file_bits_per_parameter(const Inspection& inspection) {
+  return 8.0 * static_cast<double>(inspection.bytes) / static_cast<double>(inspection.parameters);
+}
+
+Json tensors_json(const Inspection& inspection) {
+  Json tensors = Json::array();
+  for (const TensorInfo& tensor : inspection.tensors) {
+    Json entry = {{"name", tensor.name},
+                  {"shape", tensor.shape},
+                  {"format", tensor.format},
+                  {"bits_per_weight", tensor.bits_per_weight()},
+                  {"parameters", tensor.parameters()},
+                  {"bytes", tensor.bytes}};
+    if (tensor.group_size > 0) entry["group_size"] = tensor.group_size;
+    tensors.push_back(std::move(entry));
+  }
+  return tensors;
+}
+
+Json inspection_json(const InspectFlags& flags, const Checkpoint& checkpoint,
+                     const Inspection& inspection) {
+  const TokenCost& token = inspection.token;
+  return {{"model", flags.model},
+          {"architecture", checkpoint.spec().architecture},
+          {"layers", checkpoint.spec().n_layers},
+          {"context", checkpoint.spec().context},
+          {"vocab_size", checkpoint.spec().vocab},
+          {"parameters", inspection.parameters},
+          {"bytes", inspection.bytes},
+          {"file_bits_per_parameter", file_bits_per_parameter(inspection)},
+          {"bits_per_weight", token.bits_per_weight()},
+          {"bytes_per_token", token.bytes},
+          {"weights_per_token", token.weights},
+          {"operations_per_token", token.operations},
+          {"attention_operations_per_position", token.attention_operations},
+          {"kv_bytes_per_position", token.kv_bytes_per_position},
+          {"modules", module_tree(checkpoint)},
+          {"tensors", tensors_json(inspection)},
+          {"unused_tensors", inspection.unused}};
+}
+
+std::string dimensions(const std::vector<std::int64_t>& shape) {
+  std::string text;
+  for (const std::int64_t size : shape) text += (text.empty() ? "" : " x ") + std::to_string(size);
+  return text;
+}
+
+void print_tensors(const std::vector<TensorGroup>& groups) {
+  std::size_t width = 7;
+  for (const TensorGroup& group : groups) width = std::max(width, group.name.size());
+  fmt::print("{:<{}} {:>6} {:>16} {:>9} {:>14} {:>11} {:>11}\n", "tensors", width, "", "shape",
+             "format", "parameters", "size", "bits/weight");
+  for (const TensorGroup& group : groups) {
+    const TensorInfo& tensor = group.first;
+    const std::string format = tensor.group_size > 0
+                                   ? fmt::format("{} g{}", tensor.format, tensor.group_size)
+                                   : tensor.format;
+    const std::string times = group.count > 1 ? fmt::format("{} x", group.count) : std::string();
+    fmt::print("{:<{}} {:>6} {:>16} {:>9} {:>14} {:>11} {:>11.3f}\n", group.name, width, times,
+               dimensions(tensor.shape), format, group.count * tensor.parameters(),
+               human_bytes(static_cast<double>(group.count * tensor.bytes)),
+               tensor.bits_per_weight());
+  }
+}
+
+void print_totals(const InspectFlags& flags, const Inspection& inspection) {
+  const TokenCost& token = inspection.token;
+  fmt::print("in all        {} parameters, {}, {:.3f} bits a parameter\n", inspection.parameters,
+             human_bytes(static_cast<double>(inspection.bytes)),
+             file_bits_per_parameter(inspection));
+  fmt::print(
+      "a token       reads {} of weights ({:.3f} bits a weight, dense ones as {}), {:.3f} "
+      "G operations\n",
+      human_bytes(token.bytes), token.bits_per_weight(), flags.dtype, token.operations / 1e9);
+  fmt::print("a position    {} of bf16 KV cache, {:.3f} M operations a token\n",
+             human_bytes(static_cast<double>(token.kv_bytes_per_position)),
+             token.attention_operations / 1e6);
+  if (!inspection.unused.empty()) {
+    fmt::print("not used      {} tensors: {}{}\n", inspection.unused.size(),
+               inspection.unused.front(), inspection.unused.size() > 1 ? " ..." : "");
+  }
+}
+
+void inspect_model(const InspectFlags& flags, const CommonFlags& common) {
+  const Checkpoint checkpoint(locate_model(flags.model));
+  const Inspection inspection = inspect(checkpoint, parse_dtype(flags.dtype));
+  if (common.json) {
+    print_json(inspection_json(flags, checkpoint, inspection));
+    return;
+  }
+  fmt::print("{}\n\n", module_tree(checkpoint));
+  print_tensors(group_tensors(inspection.tensors));
+  fmt::print("\n");
+  print_totals(flags, inspection);
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app, CommonFlags& common, Action& action) {
+  CLI::App* command = app.add_subcommand(
+      "inspect",
+      "Show a model's modules, its tensors' sizes and what a token costs\n\n"
+      "Reads headers only. Operations are those of the matrix products, 2 for a multiply-add; a "
+      "tied head that is not packed is the embedding's tensor and is listed and counted once.");
+  auto flags = std::make_shared<InspectFlags>();
+  add_model_argument(*command, flags->model);
+  command
+      ->add_option("--dtype", flags->dtype,
+                   "What weights that are not quantized are computed in, for what a token reads")
+      ->check(CLI::IsMember({"bf16", "f16", "f32"}))
+      ->capture_default_str();
+  add_common_flags(*command, common);
+  set_example(*command, "nibble inspect Llama-3.2-1B-w4");
+  command->final_callback(
+      [flags, &common, &action] { action = [flags, &common] { inspect_model(*flags, common); }; });
+}
+
+}  // namespace nibble::cli

@@ -1,0 +1,71 @@
+// How fast a model runs, prefill and decode apart, and how near that is to what the machine allows:
+// its arithmetic peak for prefill, its memory's read bandwidth for decode.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "nibble/bench/bracket.h"
+#include "nibble/bench/statistics.h"
+#include "nibble/core/json.h"
+#include "nibble/runtime/model.h"
+
+namespace nibble {
+
+struct SpeedOptions {
+  std::int64_t prompt = 512;    // tokens of prefill; 0 leaves the test out
+  std::int64_t generate = 128;  // tokens of decode; 0 leaves the test out
+  int repetitions = 5;
+  std::int64_t context = 0;  // positions allowed; 0: the model's
+  std::uint64_t seed = 0;    // of the token ids
+};
+
+/// Tokens in the cache when a repetition of decode begins.
+inline constexpr std::int64_t kDecodeStart = 16;
+
+struct PrefillSpeed {
+  std::int64_t tokens = 0;                // of a pass
+  std::vector<double> tokens_per_second;  // a repetition each
+  double peak = 0;                        // operations a second
+  std::string instruction;                // whose peak that is
+  double operations = 0;                  // of the matrix products of a pass
+
+  /// Tokens a second if the matrix products ran at the peak and nothing else took time.
+  double limit() const { return static_cast<double>(tokens) * peak / operations; }
+};
+
+struct DecodeSpeed {
+  std::int64_t tokens = 0;  // of a repetition
+  BracketedRuns runs;       // speeds in tokens a second
+  double bytes_per_token = 0;
+
+  /// Tokens a second if reading the weights were all there is to do, at a run's bandwidth.
+  double limit(const BracketedRun& run) const { return run.reading() / bytes_per_token; }
+};
+
+struct SpeedReport {
+  std::vector<PrefillSpeed> prefill;  // none or one
+  std::vector<DecodeSpeed> decode;    // none or one
+  std::int64_t peak_rss_bytes = 0;    // without the memory that readings of the bandwidth take
+};
+
+/// Measures. Pins the threads of the model, the calling one too, where there is a core for each.
+/// Throws Error if the tests are longer than the context.
+SpeedReport measure_speed(Model& model, const ComputeOptions& compute, const SpeedOptions& options);
+
+/// Operations (2 a multiply-add) of one pass over `tokens` tokens: of all linear layers, and of the
+/// head for the one row whose logits are wanted. Weights multiplied by one instruction together.
+struct ProductWork {
+  const PeakKernel* peak;
+  double operations;
+};
+std::vector<ProductWork> prefill_work(const Checkpoint& checkpoint, const KernelSet& kernels,
+                                      const ComputeOptions& compute, std::int64_t tokens);
+
+/// The entries of "results". Decode without a repetition that could be kept has null in place of
+/// its figures.
+Json prefill_json(const PrefillSpeed& speed);
+Json decode_json(const DecodeSpeed& speed);
+
+}  // namespace nibble

@@ -1,0 +1,238 @@
+#include "nibble/quant/random_model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <span>
+
+#include "nibble/core/bfloat16.h"
+#include "nibble/core/error.h"
+#include "nibble/core/output.h"
+#include "nibble/core/progress.h"
+#include "nibble/formats/safetensors_writer.h"
+#include "nibble/models/architecture.h"
+#include "nibble/quant/model_folder.h"
+
+namespace nibble {
+namespace fs = std::filesystem;
+namespace {
+
+// Standard deviation of the weights: "initializer_range" of most configs.
+constexpr float kDeviation = 0.02F;
+// What a thread makes at a time, and what is made before it is written.
+constexpr std::size_t kItemBytes = std::size_t{256} << 10;
+constexpr std::size_t kBatchBytes = std::size_t{16} << 20;
+
+/// SplitMix64 (Steele, Lea, Flood 2014): any state is as good as any other, so that every unit of
+/// every tensor can begin a stream of its own.
+class RandomBits {
+ public:
+  RandomBits(std::uint64_t seed, std::uint64_t tensor, std::uint64_t unit)
+      : state_(mix(mix(mix(seed) + tensor) + unit)) {}
+
+  std::uint64_t next() { return mix(state_ += 0x9e3779b97f4a7c15u); }
+
+ private:
+  static std::uint64_t mix(std::uint64_t x) {
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+  }
+
+  std::uint64_t state_;
+};
+
+/// The bytes of a tensor as units that are made independently: a row, or a block of 16 packed rows.
+struct Units {
+  std::int64_t count;
+  std::size_t bytes;  // of one
+  std::function<void(std::int64_t unit, RandomBits& random, std::span<std::byte> out)> fill;
+};
+
+/// Standard deviation of integers drawn evenly from 0 .. 2^bits - 1.
+float integer_deviation(int bits) {
+  const float values = std::ldexp(1.0F, bits);
+  return std::sqrt((values * values - 1) / 12);
+}
+
+/// Rows of the matrix in a block of 16.
+std::int64_t rows_in_block(const PackedGroup& layout, std::int64_t block) {
+  return std::min(kRowBlock, layout.rows - block * kRowBlock);
+}
+
+std::span<std::uint8_t> as_uint8(std::span<std::byte> bytes) {
+  return {reinterpret_cast<std::uint8_t*>(bytes.data()), bytes.size()};
+}
+
+/// Rows past the matrix hold zeros.
+void clear_padding(const PackedGroup& layout, std::int64_t rows, std::span<std::uint8_t> codes) {
+  std::vector<std::uint8_t> q(static_cast<std::size_t>(kRowBlock * layout.cols));
+  unpack_codes(layout, codes, q);
+  std::fill(q.begin() + rows * layout.cols, q.end(), std::uint8_t{0});
+  pack_codes(layout, q, codes);
+}
+
+/// Integers over the whole range: random bits.
+Units code_units(const PackedGroup& layout) {
+  return {layout.row_blocks(), static_cast<std::size_t>(layout.block_code_bytes()),
+          [layout](std::int64_t block, RandomBits& random, std::span<std::byte> out) {
+            for (std::size_t i = 0; i < out.size(); i += 8) {  // cols is a multiple of 32
+              const std::uint64_t bits = random.next();
+              std::memcpy(out.data() + i, &bits, 8);
+            }
+            const std::int64_t rows = rows_in_block(layout, block);
+            if (rows < kRowBlock) clear_padding(layout, rows, as_uint8(out));
+          }};
+}
+
+/// Scales that differ by a quarter up and down.
+Units scale_units(const PackedGroup& layout) {
+  const float typical = kDeviation / integer_deviation(layout.bits);
+  return {layout.row_blocks(), static_cast<std::size_t>(layout.block_scale_bytes()),
+          [layout, typical](std::int64_t block, RandomBits& random, std::span<std::byte> out) {
+            auto* scales = reinterpret_cast<BFloat16*>(out.data());
+            for (std::int64_t i = 0; i < layout.groups() * kRowBlock; ++i) {
+              const float jitter = 0.75F + static_cast<float>(random.next() >> 40) * 0x1p-25F;
+              const bool exists = i % kRowBlock < rows_in_block(layout, block);
+              scales[i] = to_bfloat16(exists ? jitter * typical : 0.0F);
+            }
+          }};
+}
+
+/// Zero points of the two integers in the middle of the range, so that weights are 0 on average.
+Units zero_units(const PackedGroup& layout) {
+  return {layout.row_blocks(), static_cast<std::size_t>(layout.block_zero_bytes()),
+          [layout](std::int64_t block, RandomBits& random, std::span<std::byte> out) {
+            const unsigned middle = (1U << (layout.bits - 1)) - 1;
+            std::vector<std::uint8_t> zeros(static_cast<std::size_t>(layout.groups() * kRowBlock));
+            for (std::size_t i = 0; i < zeros.size(); ++i) {
+              const bool exists =
+                  static_cast<std::int64_t>(i) % kRowBlock < rows_in_block(layout, block);
+              const auto value = middle + static_cast<unsigned>(random.next() >> 63);
+              zeros[i] = static_cast<std::uint8_t>(exists ? value : 0);
+            }
+            pack_zeros(layout, zeros, as_uint8(out));
+          }};
+}
+
+/// About normal: the sum of four random bytes, centred and scaled.
+void fill_normal(RandomBits& random, std::span<BFloat16> out) {
+  constexpr float kMean = 4 * 127.5F;
+  const float scale = kDeviation / (2 * integer_deviation(8));
+  const auto value = [&](std::uint64_t sum) {
+    return to_bfloat16((static_cast<float>(sum) - kMean) * scale);
+  };
+  for (std::size_t i = 0; i < out.size(); i += 2) {
+    const std::uint64_t bits = random.next();
+    // Four lanes of 16 bits with the sums of two bytes, then two lanes with those of four.
+    const std::uint64_t pairs = (bits & 0x00ff00ff00ff00ffu) + ((bits >> 8) & 0x00ff00ff00ff00ffu);
+    const std::uint64_t sums = pairs + (pairs >> 16);
+    out[i] = value(sums & 0xffffu);
+    if (i + 1 < out.size()) out[i + 1] = value((sums >> 32) & 0xffffu);
+  }
+}
+
+/// Matrices are random, norms 1 and biases 0.
+Units dense_units(const DenseTensor& tensor) {
+  const auto bytes = static_cast<std::size_t>(tensor.shape.back()) * sizeof(BFloat16);
+  const bool is_vector = tensor.shape.size() == 1;
+  const float constant = tensor.name.ends_with(".bias") ? 0.0F : 1.0F;
+  return {is_vector ? 1 : tensor.shape.front(), bytes,
+          [is_vector, constant](std::int64_t, RandomBits& random, std::span<std::byte> out) {
+            const std::span values(reinterpret_cast<BFloat16*>(out.data()), out.size() / 2);
+            if (is_vector) {
+              std::fill(values.begin(), values.end(), to_bfloat16(constant));
+            } else {
+              fill_normal(random, values);
+            }
+          }};
+}
+
+class RandomTensors {
+ public:
+  RandomTensors(std::uint64_t seed, ThreadPool& pool, SafetensorsWriter& writer)
+      : seed_(seed),
+        pool_(pool),
+        writer_(writer),
+        progress_("writing", static_cast<std::int64_t>(writer.file_bytes()), "B") {}
+
+  void write(const ModelSpec& spec, const QuantizePlan& plan) {
+    for (const LayerPlan& layer : plan.layers) {
+      if (!layer.packed) continue;
+      write(layer.linear.name + kCodesSuffix, code_units(layer.layout));
+      write(layer.linear.name + kScalesSuffix, scale_units(layer.layout));
+      write(layer.linear.name + kZerosSuffix, zero_units(layer.layout));
+    }
+    for (const DenseTensor& tensor : dense_tensors(spec, plan)) {
+      write(tensor.name, dense_units(tensor));
+    }
+  }
+
+ private:
+  void write(const std::string& name, const Units& units) {
+    writer_.begin(name);
+    const auto units_of = [&](std::size_t bytes) {
+      return static_cast<std::int64_t>(std::max<std::size_t>(1, bytes / units.bytes));
+    };
+    for (std::int64_t first = 0; first < units.count; first += units_of(kBatchBytes)) {
+      const std::int64_t count = std::min(units_of(kBatchBytes), units.count - first);
+      buffer_.resize(static_cast<std::size_t>(count) * units.bytes);
+      const std::int64_t per_item = units_of(kItemBytes);
+      pool_.parallel_for((count + per_item - 1) / per_item, [&](std::int64_t item, int) {
+        const std::int64_t end = std::min(count, (item + 1) * per_item);
+        for (std::int64_t unit = item * per_item; unit < end; ++unit) {
+          RandomBits random(seed_, tensors_written_, static_cast<std::uint64_t>(first + unit));
+          units.fill(first + unit, random,
+                     std::span(buffer_).subspan(static_cast<std::size_t>(unit) * units.bytes,
+                                                units.bytes));
+        }
+      });
+      writer_.write(buffer_);
+      progress_.advance(std::ssize(buffer_));
+    }
+    ++tensors_written_;
+  }
+
+  std::uint64_t seed_;
+  ThreadPool& pool_;
+  SafetensorsWriter& writer_;
+  Progress progress_;
+  std::uint64_t tensors_written_ = 0;
+  std::vector<std::byte> buffer_;
+};
+
+QuantizePlan plan_random(const ModelSpec& spec, const RandomModelOptions& options) {
+  QuantizeOptions plan{.group_size = options.group_size, .quantize_head = options.quantize_head};
+  if (options.bits == 16) {
+    plan.exclude = {"*"};
+  } else {
+    plan.bits = options.bits;
+  }
+  return plan_quantization(spec, plan);
+}
+
+}  // namespace
+
+RandomModelReport write_random_model(const fs::path& config, const RandomModelOptions& options,
+                                     ThreadPool& pool, const fs::path& out, bool replace) {
+  const fs::path config_file = fs::is_directory(config) ? config / "config.json" : config;
+  const Json json = read_json_file(config_file);
+  const JsonObject object(json, config_file.string());
+  const Architecture& architecture = find_architecture(object);
+  const ModelSpec spec = architecture.make_spec(object);
+  const QuantizePlan plan = plan_random(spec, options);
+
+  OutputFolder folder(out, replace);
+  write_config(json, plan, "random", folder.temporary());
+  copy_companions(config_file.parent_path(), folder.temporary());
+  SafetensorsWriter writer(folder.temporary() / "model.safetensors", declarations(spec, plan),
+                           {{"format", "pt"}, {"writer", "nibble"}});
+  RandomTensors(options.seed, pool, writer).write(spec, plan);
+  writer.commit();
+  folder.commit();
+  return {plan.notes, static_cast<std::int64_t>(writer.file_bytes())};
+}
+
+}  // namespace nibble
