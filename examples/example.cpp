@@ -1,19 +1,20 @@
-// Says what a model folder holds, by its config.json: ./example MODEL
+// Continues a prompt: ./example MODEL PROMPT
 #include <cstdio>
-#include <limits>
-#include <nlohmann/json.hpp>
 
 #include "nibble/core/error.h"
-#include "nibble/core/json.h"
+#include "nibble/runtime/generate.h"
 
 int main(int argc, char** argv) try {
-  if (argc != 2) nibble::fail("usage: example MODEL");
-  const auto path = std::string(argv[1]) + "/config.json";
-  const nibble::Json config = nibble::read_json_file(path);
-  const nibble::JsonObject model(config, path);
-  const auto layers = model.get_int("num_hidden_layers", 1, std::numeric_limits<int>::max());
-  std::printf("%s, %d layers\n", model.get_string("model_type").c_str(), static_cast<int>(layers));
-} catch (const nibble::Error& error) {
+  if (argc != 3) nibble::fail("usage: example MODEL PROMPT");
+  nibble::Model model(nibble::locate_model(argv[1]), nibble::ComputeOptions{});
+  const nibble::Tokenizer tokenizer = model.checkpoint().load_tokenizer();
+  nibble::KvCache cache = model.make_cache();
+  std::vector<std::int32_t> context;
+  const auto print = [](std::string_view text) {
+    std::fwrite(text.data(), 1, text.size(), stdout);
+  };
+  nibble::generate(model, tokenizer, cache, context, tokenizer.encode(argv[2]), {}, print);
+} catch (const std::exception& error) {
   std::fprintf(stderr, "%s\n", error.what());
   return 1;
 }

@@ -1,6 +1,7 @@
 // nibble bench: the speed of prefill and decode, and its share of what the machine allows.
 #include <fmt/core.h>
 
+#include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -12,6 +13,17 @@
 
 namespace nibble::cli {
 namespace {
+
+constexpr const char kMethod[] =
+    "\nPrefill is a prompt of random tokens in one go. Its limit: the operations of the matrix "
+    "products\n(2 x weights of all linear layers x tokens, and of the head for the one row whose "
+    "logits are\ncomputed) at the measured peak of the instruction used.\n\n"
+    "Decode is tokens one by one, from a context of {} tokens. Each run stands between two "
+    "readings of\n1 GiB of memory with the same threads and is kept if they agree within 10 %; up "
+    "to 5 r runs are made\nuntil r are kept. Its limit: the mean of the two readings / the bytes "
+    "of "
+    "weights read for a token\n(a model that fits in the cache can be above it).\n\n"
+    "Peak memory leaves out the memory of the readings.\n";
 
 struct BenchFlags {
   std::string model;
@@ -76,7 +88,7 @@ void bench(const BenchFlags& flags, const CommonFlags& common) {
                 {"kernels", kernels},
                 {"threads", threads},
                 {"bits_per_weight", bits},
-                {"bytes_per_token", bytes},
+                {"bytes_per_token", std::llround(bytes)},
                 {"results", std::move(results)},
                 {"load_ms", load_ms},
                 {"peak_rss_bytes", report.peak_rss_bytes}});
@@ -97,19 +109,7 @@ void bench(const BenchFlags& flags, const CommonFlags& common) {
 }  // namespace
 
 void add_bench(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* command = app.add_subcommand(
-      "bench",
-      fmt::format(
-          "Measure the speed of prefill and decode\n\n"
-          "Prefill: a prompt of random tokens in one go. Its limit: the operations of the matrix "
-          "products (2 x weights of all linear layers x tokens, and of the head for the one row "
-          "whose logits are computed) at the measured peak of the instruction used.\n\n"
-          "Decode: tokens one by one, from a context of {}. Each run stands between two readings "
-          "of 1 GiB of memory with the same threads and is kept if they agree within 10 %; up to "
-          "5 r runs are made until r are kept. Its limit: the mean of the two readings / the bytes "
-          "of weights read for a token (a model that fits in the cache can be above it).\n\n"
-          "Peak memory leaves out the memory of the readings.",
-          kDecodeStart));
+  CLI::App* command = app.add_subcommand("bench", "Measure the speed of prefill and decode");
   auto flags = std::make_shared<BenchFlags>();
   SpeedOptions& options = flags->options;
   add_model_argument(*command, flags->model);
@@ -126,6 +126,7 @@ void add_bench(CLI::App& app, CommonFlags& common, Action& action) {
   add_compute_flags(*command, flags->compute);
   add_common_flags(*command, common);
   set_example(*command, "nibble bench Llama-3.2-1B-w4 -p 512 -n 128 -r 5");
+  command->footer(fmt::format(kMethod, kDecodeStart) + command->get_footer());
   command->final_callback(
       [flags, &common, &action] { action = [flags, &common] { bench(*flags, common); }; });
 }

@@ -58,16 +58,10 @@ void init(const InitFlags& flags, const CommonFlags& common) {
 }  // namespace
 
 void add_init(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* command = app.add_subcommand(
-      "init",
-      "Write a model with random weights\n\n"
-      "For measuring speed and size without a download: the config's shapes, random weights with "
-      "a standard deviation of 0.02 packed at once, norms of 1, biases of 0. Files of a tokenizer "
-      "beside the config are copied.");
+  CLI::App* command = app.add_subcommand("init", "Write a model with random weights");
   auto flags = std::make_shared<InitFlags>();
   command->add_option("CONFIG_DIR", flags->config, "A folder with a config.json, or that file")
-      ->required()
-      ->check(CLI::ExistingPath);
+      ->required();
   command->add_option("-o,--output", flags->output, "The folder to write")->required();
   command->add_option("--precision", flags->precision, "Of the linear layers")
       ->check(CLI::IsMember({"bf16", "w4abf16", "w3abf16"}))
@@ -84,6 +78,11 @@ void add_init(CLI::App& app, CommonFlags& common, Action& action) {
   command->add_flag("--force", flags->force, "Replace the output folder if it exists");
   add_common_flags(*command, common);
   set_example(*command, "nibble init Llama-3.2-1B -o random-1B-w4 --precision w4abf16");
+  command->footer(
+      "\nFor measuring speed and size without a download: the config's shapes, random weights with "
+      "a standard\ndeviation of 0.02 packed at once, norms of 1, biases of 0. Files of a tokenizer "
+      "beside the config\nare copied.\n" +
+      command->get_footer());
   command->final_callback(
       [flags, &common, &action] { action = [flags, &common] { init(*flags, common); }; });
 }

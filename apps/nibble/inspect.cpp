@@ -2,6 +2,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -48,10 +49,10 @@ Json inspection_json(const InspectFlags& flags, const Checkpoint& checkpoint,
           {"bytes", inspection.bytes},
           {"file_bits_per_parameter", file_bits_per_parameter(inspection)},
           {"bits_per_weight", token.bits_per_weight()},
-          {"bytes_per_token", token.bytes},
-          {"weights_per_token", token.weights},
-          {"operations_per_token", token.operations},
-          {"attention_operations_per_position", token.attention_operations},
+          {"bytes_per_token", std::llround(token.bytes)},
+          {"weights_per_token", std::llround(token.weights)},
+          {"operations_per_token", std::llround(token.operations)},
+          {"attention_operations_per_position", std::llround(token.attention_operations)},
           {"kv_bytes_per_position", token.kv_bytes_per_position},
           {"modules", module_tree(checkpoint)},
           {"tensors", tensors_json(inspection)},
@@ -117,10 +118,7 @@ void inspect_model(const InspectFlags& flags, const CommonFlags& common) {
 
 void add_inspect(CLI::App& app, CommonFlags& common, Action& action) {
   CLI::App* command = app.add_subcommand(
-      "inspect",
-      "Show a model's modules, its tensors' sizes and what a token costs\n\n"
-      "Reads headers only. Operations are those of the matrix products, 2 for a multiply-add; a "
-      "tied head that is not packed is the embedding's tensor and is listed and counted once.");
+      "inspect", "Show a model's modules, its tensors' sizes and what a token costs");
   auto flags = std::make_shared<InspectFlags>();
   add_model_argument(*command, flags->model);
   command
@@ -130,6 +128,10 @@ void add_inspect(CLI::App& app, CommonFlags& common, Action& action) {
       ->capture_default_str();
   add_common_flags(*command, common);
   set_example(*command, "nibble inspect Llama-3.2-1B-w4");
+  command->footer(
+      "\nReads headers only. Operations are those of the matrix products, 2 for a multiply-add. A "
+      "tied head\nthat is not packed is the embedding's tensor and is listed and counted once.\n" +
+      command->get_footer());
   command->final_callback(
       [flags, &common, &action] { action = [flags, &common] { inspect_model(*flags, common); }; });
 }

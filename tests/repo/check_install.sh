@@ -13,6 +13,6 @@ trap 'rm -rf "$work"' EXIT
 
 "$cmake" -S "$source/examples" -B "$work/example" -G Ninja -DCMAKE_PREFIX_PATH="$work/prefix"
 "$cmake" --build "$work/example"
-output=$("$work/example/example" "$source/data/stories260K")
+output=$("$work/example/example" "$source/data/stories260K" "Once upon a time")
 echo "example: $output"
 [ -n "$output" ]

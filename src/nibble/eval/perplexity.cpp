@@ -124,6 +124,10 @@ void check(const Model& model, std::int64_t tokens, const PerplexityOptions& opt
     fail("segments of {} tokens are longer than the model's context of {}", options.seqlen,
          model.spec().context);
   }
+  if (options.reference != nullptr && options.seqlen > options.reference->spec().context) {
+    fail("segments of {} tokens are longer than the reference's context of {}", options.seqlen,
+         options.reference->spec().context);
+  }
   if (tokens < options.seqlen) {
     fail("the text has {} tokens, fewer than one segment of {}", tokens, options.seqlen);
   }

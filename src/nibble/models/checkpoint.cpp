@@ -8,6 +8,7 @@
 #include "nibble/models/architecture.h"
 #include "nibble/models/gguf_model.h"
 #include "nibble/models/quantization_config.h"
+#include "nibble/weights/dequantize.h"
 
 namespace nibble {
 namespace fs = std::filesystem;
@@ -29,6 +30,12 @@ CheckpointTensor packed_part(const Checkpoint& checkpoint, const std::string& na
   if (tensor.view.dtype != dtype) {
     fail("{}: tensor \"{}\" has dtype {}, expected {}", checkpoint.path().string(), name,
          dtype_name(tensor.view.dtype), dtype_name(dtype));
+  }
+  // Kernels read packed parts where they lie.
+  const auto alignment = static_cast<std::uintptr_t>(dtype_layout(dtype).bytes);
+  if (reinterpret_cast<std::uintptr_t>(tensor.view.data) % alignment != 0) {
+    fail("{}: tensor \"{}\" is not aligned to its {} bytes an element in the file",
+         checkpoint.path().string(), name, alignment);
   }
   return tensor;
 }
@@ -95,9 +102,19 @@ CheckpointTensor Checkpoint::tensor(const std::string& name,
   return *std::move(found);
 }
 
+CheckpointTensor Checkpoint::float_tensor(const std::string& name,
+                                          const std::vector<std::int64_t>& shape) const {
+  CheckpointTensor found = tensor(name, shape);
+  if (!can_dequantize(found.view.dtype)) {
+    fail("{}: tensor \"{}\" has dtype {}, expected floating point numbers", path_.string(), name,
+         dtype_name(found.view.dtype));
+  }
+  return found;
+}
+
 CheckpointTensor Checkpoint::dense_weight(const LinearSpec& linear) const {
   const bool tied = spec_.tied_head && linear.name == spec_.head.name;
-  return tensor((tied ? spec_.embedding : linear.name) + ".weight", {linear.out, linear.in});
+  return float_tensor((tied ? spec_.embedding : linear.name) + ".weight", {linear.out, linear.in});
 }
 
 std::optional<PackedTensors> Checkpoint::packed_weight(const LinearSpec& linear) const {

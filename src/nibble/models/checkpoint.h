@@ -43,6 +43,9 @@ class Checkpoint {
 
   /// The tensor `name`, which must exist with this shape (else Error naming both).
   CheckpointTensor tensor(const std::string& name, const std::vector<std::int64_t>& shape) const;
+  /// The same, which must hold floating point numbers too: what read_rows() takes.
+  CheckpointTensor float_tensor(const std::string& name,
+                                const std::vector<std::int64_t>& shape) const;
   /// The weight tensor that a dense linear layer reads: the embedding's for a tied head.
   CheckpointTensor dense_weight(const LinearSpec& linear) const;
   /// The parts of a linear layer that config.json says is packed, nothing for a dense one. Throws

@@ -61,7 +61,7 @@ std::vector<float> rope_frequencies(const RopeSpec& rope, std::int64_t head_dim)
 Decoder::Decoder(const Checkpoint& checkpoint, Compute& compute, DType dtype)
     : spec_(checkpoint.spec()), dtype_(dtype) {
   const WeightLoader loader(checkpoint, compute, dtype);
-  embedding_ = checkpoint.tensor(spec_.embedding + ".weight", {spec_.vocab, spec_.hidden});
+  embedding_ = checkpoint.float_tensor(spec_.embedding + ".weight", {spec_.vocab, spec_.hidden});
   for (std::int64_t layer = 0; layer < spec_.n_layers; ++layer) {
     blocks_.push_back(load_block(loader, spec_, layer));
   }

@@ -69,6 +69,7 @@ ModelSpec read_llama_family(const JsonObject& config) {
     fail("{}: \"hidden_act\" must be \"silu\", found \"{}\"", config.origin(), *activation);
   }
   spec.norm_eps = static_cast<float>(config.find_number("rms_norm_eps").value_or(1e-6));
+  if (spec.norm_eps < 0) fail("{}: \"rms_norm_eps\" must be 0 or more", config.origin());
   spec.rope = read_rope(config);
   spec.tied_head = config.get_bool("tie_word_embeddings", false);
   spec.bos = read_bos(config);

@@ -127,6 +127,21 @@ void read_rows(const CheckpointTensor& tensor, std::int64_t first, std::int64_t 
   }
 }
 
+void read_vector(const CheckpointTensor& tensor, std::span<float> out) {
+  const bool blocks = dtype_layout(tensor.view.dtype).block > 1;
+  if (tensor.interleaved_heads == 0) {
+    read_rows(tensor, 0, 1, out.data());
+  } else if (blocks) {
+    fail(
+        "tensor \"{}\" has dtype {}, expected one without blocks: its elements are to be reordered",
+        tensor.name, dtype_name(tensor.view.dtype));
+  } else {
+    CheckpointTensor column = tensor;  // rows of one element, to which a row order applies
+    column.view.shape.push_back(1);
+    read_rows(column, 0, static_cast<std::int64_t>(out.size()), out.data());
+  }
+}
+
 std::unique_ptr<TensorSource> open_safetensors_source(const std::filesystem::path& folder) {
   return std::make_unique<SafetensorsSource>(folder);
 }

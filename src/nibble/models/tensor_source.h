@@ -30,6 +30,9 @@ struct CheckpointTensor {
 /// out: (count, cols). Throws Error if the dtype cannot be read as numbers.
 void read_rows(const CheckpointTensor& tensor, std::int64_t first, std::int64_t count, float* out);
 
+/// The whole of a tensor of one dimension, likewise. out: (elements).
+void read_vector(const CheckpointTensor& tensor, std::span<float> out);
+
 class TensorSource {
  public:
   virtual ~TensorSource() = default;

@@ -80,10 +80,8 @@ Linear WeightLoader::linear(const LinearSpec& spec) const {
 }
 
 std::vector<float> WeightLoader::vector(const std::string& name, std::int64_t size) const {
-  CheckpointTensor tensor = checkpoint_.tensor(name, {size});
-  tensor.view.shape = {size, 1};  // rows of one element, so that a row order applies
   std::vector<float> values(static_cast<std::size_t>(size));
-  read_rows(tensor, 0, size, values.data());
+  read_vector(checkpoint_.float_tensor(name, {size}), values);
   round_to_dtype(dtype_, values);
   return values;
 }

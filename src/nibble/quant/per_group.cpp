@@ -36,17 +36,17 @@ GroupParameters round_group(std::span<const float> weights, int bits, std::span<
                             RoundingError& error) {
   float lo = weights[0];
   float hi = weights[0];
-  float magnitude = 0;  // becomes NaN or inf where a weight is
+  float check = 0;  // stays 0 unless a weight is infinite or not a number
   for (const float w : weights) {
     lo = std::min(lo, w);
     hi = std::max(hi, w);
-    magnitude += std::abs(w);
+    check += w * 0.0f;
   }
   const auto qmax = static_cast<float>((1 << bits) - 1);
   const BFloat16 scale_bits = to_bfloat16(std::max(hi - lo, 1e-5f) / qmax);
   const float scale = to_float(scale_bits);
   const float zero = std::clamp(-round_near(lo / scale), 0.0f, qmax);
-  error.finite = error.finite && std::isfinite(magnitude) && std::isfinite(scale);
+  error.finite = error.finite && check == 0.0f && std::isfinite(scale);
   if (!error.finite) return {scale_bits, 0};
   if (lo > 0 || hi < 0) ++error.clipped_groups;
 

@@ -91,9 +91,14 @@ class TensorWriter {
     std::int64_t rows;
   };
 
-  /// Reads rows as float32, rounded to the plan's dtype. out: (rows, cols).
+  /// Reads rows (of a vector, the one that it is) as float32, rounded to the plan's dtype. out:
+  /// (rows, cols).
   void read_rounded(const CheckpointTensor& tensor, const Batch& rows, std::span<float> out) const {
-    read_rows(tensor, rows.first, rows.rows, out.data());
+    if (tensor.view.shape.size() == 1) {
+      read_vector(tensor, out);
+    } else {
+      read_rows(tensor, rows.first, rows.rows, out.data());
+    }
     round_to_dtype(plan_.options.dtype, out);
   }
 
@@ -158,8 +163,7 @@ class TensorWriter {
   }
 
   void write_dense(const DenseTensor& dense, std::int64_t& bytes_in) {
-    CheckpointTensor tensor = checkpoint_.tensor(dense.name, dense.shape);
-    if (dense.shape.size() == 1) tensor.view.shape = {dense.shape[0], 1};
+    const CheckpointTensor tensor = checkpoint_.float_tensor(dense.name, dense.shape);
     const std::int64_t rows = tensor.view.rows();
     const std::int64_t cols = tensor.view.cols();
     const std::int64_t rows_per_batch = std::max<std::int64_t>(1, (4 << 20) / cols);
@@ -217,6 +221,17 @@ void add_sizes(const ModelSpec& spec, const QuantizePlan& plan, QuantizeReport& 
       8.0 * static_cast<double>(report.bytes_out) / static_cast<double>(parameter_count(spec));
 }
 
+/// Refuses an output that would take the place of the model itself (`nibble quantize M -o M`).
+void check_not_inside(const std::filesystem::path& model, const std::filesystem::path& out) {
+  const std::filesystem::path from = std::filesystem::weakly_canonical(model);
+  const std::filesystem::path to = std::filesystem::weakly_canonical(out);
+  const auto [unused, rest] = std::mismatch(from.begin(), from.end(), to.begin(), to.end());
+  if (rest == to.end()) {
+    fail("{}: the output would replace the model that is read, {}; expected another folder",
+         out.string(), model.string());
+  }
+}
+
 }  // namespace
 
 QuantizeReport quantize_model(const Checkpoint& checkpoint, const QuantizePlan& plan,
@@ -225,6 +240,7 @@ QuantizeReport quantize_model(const Checkpoint& checkpoint, const QuantizePlan& 
   if (checkpoint.is_quantized()) {
     fail("{}: is quantized already; quantize the original instead", checkpoint.path().string());
   }
+  check_not_inside(checkpoint.path(), out);
   OutputFolder folder(out, replace);
   Progress progress("quantizing", work_of(checkpoint.spec(), plan), "weights");
   QuantizeReport report;

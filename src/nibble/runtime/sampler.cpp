@@ -50,7 +50,9 @@ void Sampler::penalize(std::span<float> logits, std::span<const std::int32_t> co
 void Sampler::take_top_k(std::span<const float> logits) {
   candidates_.resize(logits.size());
   for (std::size_t i = 0; i < logits.size(); ++i) {
-    candidates_[i] = {static_cast<std::int32_t>(i), logits[i], 0};
+    // What is not a number (a broken model's) has no place in an order: it comes last.
+    const float logit = std::isnan(logits[i]) ? -INFINITY : logits[i];
+    candidates_[i] = {static_cast<std::int32_t>(i), logit, 0};
   }
   const auto likelier = [](const Candidate& a, const Candidate& b) {
     return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;

@@ -48,7 +48,7 @@ class ScratchPool {
   std::vector<std::unique_ptr<Scratch>> free_;
 };
 
-/// From which files save() writes the tokenizer again.
+/// What save() needs to write tokenizer.json again.
 struct JsonSource {
   nlohmann::json description;  // tokenizer.json without vocabulary and merges
   std::shared_ptr<const MergeTable> merges;
@@ -67,7 +67,7 @@ struct Parts {
   Declarations declared;
   std::optional<JsonSource> json;                  // a tokenizer of the tokenizer.json kind,
   std::optional<SentencePieceFile> sentencepiece;  // or one of the tokenizer.model kind
-  bool legacy = true;                              // of tokenizer_config.json; see Sentencepiece
+  bool legacy = true;                              // of tokenizer_config.json
   mutable ScratchPool scratch;
 };
 

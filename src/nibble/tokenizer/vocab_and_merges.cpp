@@ -40,16 +40,57 @@ Json byte_level_split(const std::vector<std::string>& patterns) {
 
 namespace {
 
-void read_vocab(const std::filesystem::path& file, BpeTables& tables) {
-  const Json json = read_json_file(file);
-  if (!json.is_object()) refuse("{}: expected a JSON object", file.string());
-  tables.vocab.reserve(json.size());
-  for (const auto& [token, id] : json.items()) {
-    if (!id.is_number_integer() || id < 0 || id >= kMaxTokenId) {
-      refuse("{}: '{}': expected an id of 0..{}", file.string(), token, kMaxTokenId - 1);
-    }
-    tables.vocab.emplace_back(token, id.get<std::int64_t>());
+/// Takes {"token": id, ...} from the parser's events; a tree of 150,000 entries would cost more
+/// than all the rest of loading.
+class VocabEvents : public nlohmann::json_sax<Json> {
+ public:
+  VocabEvents(BpeTables& tables, const std::string& origin) : tables_(tables), origin_(origin) {}
+
+  bool key(std::string& name) override {
+    token_ = std::move(name);
+    return true;
   }
+  bool number_unsigned(std::uint64_t id) override {
+    if (depth_ != 1 || id >= static_cast<std::uint64_t>(kMaxTokenId)) wrong();
+    tables_.vocab.emplace_back(std::move(token_), static_cast<std::int64_t>(id));
+    return true;
+  }
+  bool start_object(std::size_t) override {
+    if (++depth_ > 1) wrong();
+    return true;
+  }
+  bool end_object() override { return true; }
+
+  bool null() override { wrong(); }
+  bool boolean(bool) override { wrong(); }
+  bool number_integer(std::int64_t) override { wrong(); }
+  bool number_float(double, const std::string&) override { wrong(); }
+  bool string(std::string&) override { wrong(); }
+  bool binary(binary_t&) override { wrong(); }
+  bool start_array(std::size_t) override { wrong(); }
+  bool end_array() override { wrong(); }
+  bool parse_error(std::size_t position, const std::string&,
+                   const nlohmann::json::exception&) override {
+    refuse("{}: not valid JSON at byte {}", origin_, position);
+  }
+
+ private:
+  [[noreturn]] void wrong() const {
+    refuse("{}: '{}': expected an object of tokens with ids of 0..{}", origin_, token_,
+           kMaxTokenId - 1);
+  }
+  BpeTables& tables_;
+  const std::string& origin_;
+  std::string token_;
+  int depth_ = 0;
+};
+
+void read_vocab(const std::filesystem::path& file, BpeTables& tables) {
+  const std::string origin = file.string();
+  const MappedFile mapped(file);
+  const auto* text = reinterpret_cast<const char*>(mapped.bytes().data());
+  VocabEvents events(tables, origin);
+  Json::sax_parse(text, text + mapped.size(), &events);
 }
 
 void read_merges(const std::filesystem::path& file, BpeTables& tables) {

@@ -1,0 +1,134 @@
+#include "nibble/bench/speed.h"
+
+#include <gmock/gmock.h>
+
+#include <nlohmann/json.hpp>
+
+#include "bench/keep_affinity.h"
+#include "bench/tiny_model.h"
+#include "core/error_matchers.h"
+
+namespace nibble {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using testing::make_tiny_model;
+using testing::TemporaryFolder;
+
+// Of tiny_config(), a layer: q and o 64 x 64, k and v 32 x 64, gate, up and down 96 x 64.
+constexpr double kBlockWeights = 2 * 64 * 64 + 2 * 32 * 64 + 3 * 96 * 64;
+constexpr double kHeadWeights = 203 * 64;
+
+TEST(PrefillWork, AllLinearsForEveryTokenTheHeadForOne) {
+  const TemporaryFolder folder;
+  const Checkpoint checkpoint(make_tiny_model(folder, {}));
+  const auto work = prefill_work(checkpoint, kAvx512Kernels, {}, 7);
+  ASSERT_EQ(work.size(), 1u);
+  EXPECT_EQ(work[0].operations, 2 * (7 * 3 * kBlockWeights + kHeadWeights));
+}
+
+TEST(PrefillWork, SplitsByInstruction) {
+  const TemporaryFolder folder;
+  const Checkpoint checkpoint(make_tiny_model(folder, {.quantize_head = false}));
+  const auto work = prefill_work(checkpoint, kAvx512Kernels, {.dtype = DType::kF16}, 7);
+  ASSERT_EQ(work.size(), 2u);
+  EXPECT_THAT(work[0].peak->name, HasSubstr("VDPBF16PS"));
+  EXPECT_EQ(work[0].operations, 2 * 7 * 3 * kBlockWeights);
+  EXPECT_THAT(work[1].peak->name, HasSubstr("f32"));
+  EXPECT_EQ(work[1].operations, 2 * kHeadWeights);
+}
+
+TEST(PrefillJson, ComparesTheMedianWithThePeak) {
+  const PrefillSpeed speed{.tokens = 100,
+                           .tokens_per_second = {30, 10, 20},
+                           .peak = 2e12,
+                           .instruction = "dot",
+                           .operations = 4e12};
+  const Json json = prefill_json(speed);
+  EXPECT_EQ(json["test"], "pp100");
+  EXPECT_EQ(json["tokens_per_second"], Json({{"min", 10.0}, {"median", 20.0}, {"max", 30.0}}));
+  EXPECT_EQ(json["limit"], 50.0);
+  EXPECT_EQ(json["percent_of_limit"], 40.0);
+  EXPECT_EQ(json["peak_tops"], 2.0);
+}
+
+TEST(DecodeJson, EachRunIsMeasuredByItsOwnReadings) {
+  // 1 GB a token: limits of 40, 40 and 80 tokens a second.
+  const DecodeSpeed speed{
+      .tokens = 8,
+      .runs = {.kept = {{39e9, 41e9, 36}, {80e9, 80e9, 60}, {40e9, 40e9, 38}}, .dropped = 4},
+      .bytes_per_token = 1e9};
+  const Json json = decode_json(speed);
+  EXPECT_EQ(json["test"], "tg8");
+  EXPECT_EQ(json["tokens_per_second"], Json({{"min", 36.0}, {"median", 38.0}, {"max", 60.0}}));
+  EXPECT_EQ(json["limit"], 40.0);
+  EXPECT_EQ(json["percent_of_limit"], 90.0);  // of 90, 75 and 95
+  EXPECT_EQ(json["read_gbps"], 40.0);
+  EXPECT_EQ(json["kept"], 3);
+  EXPECT_EQ(json["dropped"], 4);
+  ASSERT_EQ(json["modes"].size(), 2u);
+  EXPECT_EQ(json["modes"][0], Json({{"read_gbps", 40.0},
+                                    {"tokens_per_second", 37.0},
+                                    {"percent_of_limit", 92.5},
+                                    {"n", 2}}));
+  EXPECT_EQ(json["modes"][1]["percent_of_limit"], 75.0);
+  EXPECT_EQ(json["modes"][1]["n"], 1);
+}
+
+TEST(DecodeJson, NullWhereNoRunWasKept) {
+  const Json json =
+      decode_json({.tokens = 8, .runs = {.kept = {}, .dropped = 5}, .bytes_per_token = 1});
+  EXPECT_TRUE(json["tokens_per_second"]["median"].is_null());
+  EXPECT_TRUE(json["limit"].is_null());
+  EXPECT_TRUE(json["percent_of_limit"].is_null());
+  EXPECT_TRUE(json["read_gbps"].is_null());
+  EXPECT_EQ(json["kept"], 0);
+  EXPECT_EQ(json["dropped"], 5);
+  EXPECT_TRUE(json["modes"].empty());
+}
+
+TEST(MeasureSpeed, RunsBothTests) {
+  const testing::KeepAffinity keep;
+  const TemporaryFolder folder;
+  const ComputeOptions compute{.threads = 2};
+  Model model(make_tiny_model(folder, {.bits = 3}), compute);
+  const SpeedReport report =
+      measure_speed(model, compute, {.prompt = 9, .generate = 5, .repetitions = 2});
+  ASSERT_EQ(report.prefill.size(), 1u);
+  EXPECT_EQ(report.prefill[0].tokens_per_second.size(), 2u);
+  EXPECT_GT(report.prefill[0].limit(), 0);
+  ASSERT_EQ(report.decode.size(), 1u);
+  const DecodeSpeed& decode = report.decode[0];
+  EXPECT_EQ(decode.bytes_per_token, model.decoder().bytes_per_token());
+  EXPECT_LE(decode.runs.kept.size(), 2u);
+  EXPECT_TRUE(decode.runs.kept.size() == 2 || decode.runs.dropped + decode.runs.kept.size() == 10);
+  for (const BracketedRun& run : decode.runs.kept) EXPECT_GT(run.speed, 0);
+  EXPECT_GT(report.peak_rss_bytes, 0);
+}
+
+TEST(MeasureSpeed, ZeroTokensLeaveATestOut) {
+  const testing::KeepAffinity keep;
+  const TemporaryFolder folder;
+  Model model(make_tiny_model(folder, {}), {.threads = 1});
+  const SpeedReport report =
+      measure_speed(model, {.threads = 1}, {.prompt = 4, .generate = 0, .repetitions = 1});
+  EXPECT_EQ(report.prefill.size(), 1u);
+  EXPECT_TRUE(report.decode.empty());
+  EXPECT_GT(report.peak_rss_bytes, 0);
+}
+
+TEST(MeasureSpeed, RefusesMoreThanTheContext) {
+  const TemporaryFolder folder;
+  Model model(make_tiny_model(folder, {}), {.threads = 1});  // 64 positions
+  const auto measure = [&](const SpeedOptions& options) { measure_speed(model, {}, options); };
+  const SpeedOptions long_prompt{.prompt = 65};
+  EXPECT_ERROR(measure(long_prompt), AllOf(HasSubstr("65 tokens (-p)"), HasSubstr("of 64")));
+  const SpeedOptions long_output{.prompt = 0, .generate = 49};
+  EXPECT_ERROR(measure(long_output), AllOf(HasSubstr("49 new tokens (-n)"), HasSubstr("of 64")));
+  const SpeedOptions small_context{.prompt = 33, .context = 32};
+  EXPECT_ERROR(measure(small_context), AllOf(HasSubstr("33"), HasSubstr("of 32")));
+}
+
+}  // namespace
+}  // namespace nibble

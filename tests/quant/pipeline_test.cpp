@@ -1,0 +1,412 @@
+// quantize_model end to end: what the folder holds, and that the model in it computes what its
+// dequantized weights say.
+#include "nibble/quant/pipeline.h"
+
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "core/error_matchers.h"
+#include "core/temporary_folder.h"
+#include "models/logits.h"
+#include "nibble/formats/safetensors.h"
+#include "nibble/formats/safetensors_writer.h"
+#include "nibble/models/weight_loader.h"
+
+namespace nibble {
+namespace {
+
+namespace fs = std::filesystem;
+using ::nibble::testing::read_file;
+using ::nibble::testing::TemporaryFolder;
+using ::nibble::testing::write_file;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+const fs::path kStories = NIBBLE_DATA_DIR "/stories260K";
+const fs::path kModels = NIBBLE_TEST_DIR "/models/fixtures";
+const std::string kFixtures = NIBBLE_TEST_DIR "/quant/fixtures/";
+
+QuantizeReport quantize(const fs::path& model, const fs::path& out,
+                        const QuantizeOptions& options = {}, bool replace = false,
+                        int threads = 2) {
+  const Checkpoint checkpoint(model);
+  Compute compute(select_kernels(), threads);
+  return quantize_model(checkpoint, plan_quantization(checkpoint.spec(), options), compute, out,
+                        replace);
+}
+
+LinearSpec linear_named(const ModelSpec& spec, const std::string& name) {
+  for (const LinearSpec& linear : spec.linears()) {
+    if (linear.name == name) return linear;
+  }
+  ADD_FAILURE() << name;
+  return {};
+}
+
+/// What a packed layer of a folder holds.
+struct Unpacked {
+  std::vector<std::uint8_t> q;      // (rows, cols)
+  std::vector<std::uint8_t> zeros;  // (rows, groups)
+  std::vector<float> scales;        // (rows, groups)
+};
+
+Unpacked unpack(const Checkpoint& checkpoint, const std::string& name) {
+  const PackedTensors packed =
+      checkpoint.packed_weight(linear_named(checkpoint.spec(), name)).value();
+  const PackedGroup& layout = packed.layout;
+  Unpacked out;
+  for (std::int64_t row = 0; row < layout.rows; ++row) {
+    const std::int64_t block = row / kRowBlock;
+    const auto code_bytes = static_cast<std::size_t>(layout.block_code_bytes());
+    const auto zero_bytes = static_cast<std::size_t>(layout.block_zero_bytes());
+    std::vector<std::uint8_t> q(static_cast<std::size_t>(kRowBlock * layout.cols));
+    std::vector<std::uint8_t> zeros(static_cast<std::size_t>(kRowBlock * layout.groups()));
+    const auto* codes = reinterpret_cast<const std::uint8_t*>(packed.codes.view.data);
+    const auto* packed_zeros = reinterpret_cast<const std::uint8_t*>(packed.zeros.view.data);
+    unpack_codes(layout, {codes + static_cast<std::size_t>(block) * code_bytes, code_bytes}, q);
+    unpack_zeros(layout, {packed_zeros + static_cast<std::size_t>(block) * zero_bytes, zero_bytes},
+                 zeros);
+    const auto begin = q.begin() + row % kRowBlock * layout.cols;
+    out.q.insert(out.q.end(), begin, begin + layout.cols);
+    const auto* scales = reinterpret_cast<const BFloat16*>(packed.scales.view.data);
+    for (std::int64_t group = 0; group < layout.groups(); ++group) {
+      out.zeros.push_back(zeros[static_cast<std::size_t>(group * kRowBlock + row % kRowBlock)]);
+      out.scales.push_back(
+          to_float(scales[(block * layout.groups() + group) * kRowBlock + row % kRowBlock]));
+    }
+  }
+  return out;
+}
+
+TEST(QuantizeStories, IsTheReferenceToTheLastBit) {
+  const TemporaryFolder folder;
+  quantize(kStories, folder / "out", {.group_size = 32});
+  const Checkpoint checkpoint(folder / "out");
+  for (const auto& [name, golden] :
+       {std::pair("self_attn.q_proj", "q_proj"), std::pair("mlp.down_proj", "down_proj")}) {
+    const Unpacked found = unpack(checkpoint, std::string("model.layers.0.") + name);
+    const std::string prefix = kFixtures + "pergrp_" + golden + "_w4_g32_";
+    EXPECT_EQ(found.q, NpyFile(prefix + "q.npy").bytes());
+    EXPECT_EQ(found.zeros, NpyFile(prefix + "zero.npy").bytes());
+    EXPECT_EQ(found.scales, NpyFile(prefix + "scale.npy").floats());
+  }
+}
+
+TEST(QuantizeStories, Reports) {
+  const TemporaryFolder folder;
+  const QuantizeReport report = quantize(kStories, folder / "out", {.group_size = 64});
+  ASSERT_EQ(report.tensors.size(), 5u * 7 + 1);
+  EXPECT_EQ(report.tensors[0].name, "model.layers.0.self_attn.q_proj.weight");
+  EXPECT_EQ(report.tensors[0].shape, (std::vector<std::int64_t>{64, 64}));
+  EXPECT_EQ(report.tensors.back().name, "lm_head.weight");
+  for (const QuantizedTensor& tensor : report.tensors) {
+    EXPECT_EQ(tensor.bits, 4);
+    EXPECT_EQ(tensor.group_size, 64);
+    EXPECT_GT(tensor.error.relative(), 0.01) << tensor.name;
+    EXPECT_LT(tensor.error.relative(), 0.2) << tensor.name;
+  }
+  EXPECT_DOUBLE_EQ(report.bits_per_weight, 4 + 20.0 / 64);
+  EXPECT_EQ(report.bytes_out,
+            static_cast<std::int64_t>(fs::file_size(folder / "out" / "model.safetensors")));
+  const auto linears = 5 * (2 * 64 * 64 + 2 * 32 * 64 + 3 * 64 * 192);
+  const auto others = 512 * 64 + 11 * 64;
+  EXPECT_EQ(report.bytes_in, 2 * (linears + others + 512 * 64));  // the tied head is read again
+  EXPECT_DOUBLE_EQ(report.file_bits_per_parameter,
+                   8.0 * static_cast<double>(report.bytes_out) / (linears + others));
+}
+
+/// A folder with the same model, dense in float32: packed layers dequantized by weight_row().
+void write_dequantized(const fs::path& quantized, const fs::path& out) {
+  const Checkpoint checkpoint(quantized);
+  Compute compute(select_kernels(), 1);
+  const WeightLoader loader(checkpoint, compute, DType::kF32);
+  const ModelSpec& spec = checkpoint.spec();
+  std::map<std::string, std::pair<std::vector<std::int64_t>, std::vector<float>>> tensors;
+  for (const LinearSpec& linear : spec.linears()) {
+    const Linear layer = loader.linear(linear);
+    std::vector<float> values;
+    std::vector<float> row(static_cast<std::size_t>(linear.in));
+    for (std::int64_t r = 0; r < linear.out; ++r) {
+      weight_row(layer.weight.view, r, row);
+      values.insert(values.end(), row.begin(), row.end());
+    }
+    tensors[linear.name + ".weight"] = {{linear.out, linear.in}, values};
+    if (linear.bias) tensors[linear.name + ".bias"] = {{linear.out}, layer.bias};
+  }
+  for (const std::string& name : checkpoint.tensors().names()) {
+    if (tensors.contains(name) || name.find(".weight_") != std::string::npos) continue;
+    const CheckpointTensor tensor = checkpoint.tensors().find(name).value();
+    std::vector<float> values(static_cast<std::size_t>(tensor.view.elements()));
+    read_rows(tensor, 0, tensor.view.rows(), values.data());
+    tensors[name] = {tensor.view.shape, values};
+  }
+  fs::create_directory(out);
+  std::vector<TensorDeclaration> declarations;
+  for (const auto& [name, tensor] : tensors) {
+    declarations.push_back({name, DType::kF32, tensor.first});
+  }
+  SafetensorsWriter writer(out / "model.safetensors", declarations);
+  for (const auto& [name, tensor] : tensors) {
+    writer.write_tensor(name, std::as_bytes(std::span(tensor.second)));
+  }
+  writer.commit();
+  Json config = checkpoint.config();
+  config.erase("quantization_config");
+  config["tie_word_embeddings"] = false;  // the head has weights of its own now
+  write_file(out / "config.json", config.dump());
+}
+
+/// How to quantize which model.
+struct RunCase {
+  const char* name;
+  fs::path model;
+  QuantizeOptions options;
+};
+
+class QuantizedRun : public ::testing::TestWithParam<RunCase> {};
+
+TEST_P(QuantizedRun, GivesTheLogitsOfItsDequantizedWeights) {
+  const TemporaryFolder folder;
+  quantize(GetParam().model, folder / "packed", GetParam().options);
+  write_dequantized(folder / "packed", folder / "dense");
+  for (const KernelSet* kernels : supported_kernels()) {
+    SCOPED_TRACE(kernels->name);
+    test::Runner packed(folder / "packed", {.kernels = kernels, .dtype = DType::kF32});
+    test::Runner dense(folder / "dense", {.kernels = kernels, .dtype = DType::kF32});
+    const std::vector<std::int32_t> ids = test::reference_ids(20, packed.spec().vocab);
+    const auto vocab = static_cast<std::size_t>(packed.spec().vocab);
+    const std::vector<float> expected = dense.logits(ids);
+    for (const std::size_t batch : {std::size_t{0}, std::size_t{1}}) {
+      test::expect_close_logits(packed.logits(ids, batch), expected, vocab, 2e-6, 1e-4);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Models, QuantizedRun,
+    ::testing::Values(
+        RunCase{"stories_w4_g32", kStories, {.bits = 4, .group_size = 32}},
+        RunCase{"stories_w3_g64", kStories, {.bits = 3, .group_size = 64}},
+        RunCase{"stories_w3_g32_head_dense",
+                kStories,
+                {.bits = 3, .group_size = 32, .quantize_head = false}},
+        RunCase{"stories_f32_exclude",
+                kStories,
+                {.group_size = 32, .dtype = DType::kF32, .exclude = {"*.2.*", "*v_proj"}}},
+        // 264 rows of the head: no multiple of 16. Untied.
+        RunCase{"gguf_untied_w4", kModels / "gguf_mixed_gpt2/model.gguf", {.bits = 4}},
+        RunCase{"gguf_untied_w3", kModels / "gguf_mixed_gpt2/model.gguf", {.bits = 3}},
+        RunCase{"gguf_tied_w4_f16", kModels / "gguf_rope_freqs_llama/model.gguf",
+                {.bits = 4, .dtype = DType::kF16}}),
+    [](const auto& run) { return std::string(run.param.name); });
+
+// Biases: their model's widths (24, 40) can only be packed by adding columns, so it is quantized
+// with every layer excluded; what is kept dense must come out as it went in.
+TEST(QuantizeDense, KeepsBiasesAndRowOrder) {
+  for (const fs::path& model :
+       {kModels / "biases_f16", kModels / "gguf_f32_biases" / "model.gguf"}) {
+    const TemporaryFolder folder;
+    quantize(model, folder / "out", {.dtype = DType::kF32, .exclude = {"*"}});
+    test::Runner from(model, {.dtype = DType::kF32});
+    test::Runner to(folder / "out", {.dtype = DType::kF32});
+    const std::vector<std::int32_t> ids = test::reference_ids(20, from.spec().vocab);
+    EXPECT_EQ(to.logits(ids), from.logits(ids)) << model;
+    EXPECT_FALSE(Checkpoint(folder / "out").is_quantized());
+  }
+}
+
+/// A model of hidden size 32 with biases, in float32, to spoil.
+class OwnModel : public ::testing::Test {
+ protected:
+  OwnModel() {
+    const std::string block = "model.layers.0.";
+    add("model.embed_tokens.weight", {40, 32});
+    add("model.norm.weight", {32});
+    add("lm_head.weight", {40, 32});
+    add(block + "input_layernorm.weight", {32});
+    add(block + "post_attention_layernorm.weight", {32});
+    for (const auto& [name, rows, cols] : {std::tuple("self_attn.q_proj", 32, 32),
+                                           std::tuple("self_attn.k_proj", 32, 32),
+                                           std::tuple("self_attn.v_proj", 32, 32),
+                                           std::tuple("self_attn.o_proj", 32, 32),
+                                           std::tuple("mlp.gate_proj", 64, 32),
+                                           std::tuple("mlp.up_proj", 64, 32),
+                                           std::tuple("mlp.down_proj", 32, 64)}) {
+      add(block + name + ".weight", {rows, cols});
+      add(block + name + ".bias", {rows});
+    }
+  }
+
+  void write() {
+    fs::create_directories(model_);
+    write_file(model_ / "config.json", config_.dump());
+    std::vector<TensorDeclaration> declarations;
+    for (const auto& [name, tensor] : tensors_) {
+      declarations.push_back({name, DType::kF32, tensor.first});
+    }
+    SafetensorsWriter writer(model_ / "model.safetensors", declarations);
+    for (const auto& [name, tensor] : tensors_) {
+      writer.write_tensor(name, std::as_bytes(std::span(tensor.second)));
+    }
+    writer.commit();
+  }
+
+  /// Files and folders beside the model.
+  std::vector<std::string> others() const {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(folder_.path())) {
+      if (entry.path() != model_) names.push_back(entry.path().filename().string());
+    }
+    return names;
+  }
+
+  TemporaryFolder folder_;
+  fs::path model_ = folder_ / "model";
+  fs::path out_ = folder_ / "out";
+  Json config_ = {{"architectures", {"LlamaForCausalLM"}},
+                  {"model_type", "llama"},
+                  {"hidden_size", 32},
+                  {"intermediate_size", 64},
+                  {"num_hidden_layers", 1},
+                  {"num_attention_heads", 2},
+                  {"vocab_size", 40},
+                  {"attention_bias", true},
+                  {"mlp_bias", true},
+                  {"dtype", "float32"},
+                  {"some_key", "kept"}};
+  std::map<std::string, std::pair<std::vector<std::int64_t>, std::vector<float>>> tensors_;
+
+ private:
+  void add(const std::string& name, std::vector<std::int64_t> shape) {
+    std::int64_t count = 1;
+    for (const std::int64_t size : shape) count *= size;
+    std::vector<float> values;
+    for (std::int64_t i = 0; i < count; ++i) {
+      values.push_back(std::sin(0.7f * static_cast<float>(i + count)) * 0.5f);
+    }
+    tensors_[name] = {std::move(shape), std::move(values)};
+  }
+};
+
+TEST_F(OwnModel, BiasesStayBesidePackedWeights) {
+  write();
+  quantize(model_, out_, {.dtype = DType::kF32});
+  const SafetensorsModel written(out_);
+  EXPECT_FALSE(written.contains("model.layers.0.mlp.up_proj.weight"));
+  const TensorView& bias = written.get("model.layers.0.mlp.up_proj.bias");
+  const auto* values = reinterpret_cast<const char*>(bias.data);
+  const auto& expected = tensors_["model.layers.0.mlp.up_proj.bias"].second;
+  EXPECT_EQ(std::string(values, bias.bytes),
+            std::string(reinterpret_cast<const char*>(expected.data()), expected.size() * 4));
+  write_dequantized(out_, folder_ / "dense");
+  const std::vector<std::int32_t> ids = test::reference_ids(12, 40);
+  test::expect_close_logits(test::Runner(out_, {.dtype = DType::kF32}).logits(ids),
+                            test::Runner(folder_ / "dense", {.dtype = DType::kF32}).logits(ids), 40,
+                            2e-6, 1e-4);
+}
+
+TEST_F(OwnModel, ConfigSaysWhatWasDone) {
+  write();
+  quantize(model_, out_, {.bits = 3, .group_size = 64, .exclude = {"lm_head"}});
+  const Json config = read_json_file(out_ / "config.json");
+  EXPECT_EQ(config["torch_dtype"], "bfloat16");
+  EXPECT_FALSE(config.contains("dtype"));
+  EXPECT_EQ(config["some_key"], "kept");
+  const Json& quantization = config["quantization_config"];
+  EXPECT_EQ(quantization["quant_method"], "nibble");
+  EXPECT_EQ(quantization["algorithm"], "pergrp");
+  EXPECT_EQ(quantization["modules"].size(), 7u);
+  EXPECT_EQ(quantization["modules"]["model.layers.0.mlp.down_proj"],
+            (Json{{"bits", 3}, {"group_size", 64}}));
+  EXPECT_EQ(quantization["modules"]["model.layers.0.mlp.up_proj"],
+            (Json{{"bits", 3}, {"group_size", 32}}));
+}
+
+TEST_F(OwnModel, BytesDoNotDependOnThreads) {
+  write();
+  quantize(model_, out_, {}, false, 1);
+  const std::string one = read_file(out_ / "model.safetensors");
+  for (const int threads : {2, 3}) {
+    quantize(model_, out_, {}, true, threads);
+    EXPECT_TRUE(read_file(out_ / "model.safetensors") == one) << threads;
+  }
+}
+
+TEST_F(OwnModel, RefusesWhatExistsUnlessTold) {
+  write();
+  quantize(model_, out_);
+  EXPECT_ERROR(quantize(model_, out_), HasSubstr(out_.string()));
+  EXPECT_NO_THROW(quantize(model_, out_, {.bits = 3}, true));
+  EXPECT_EQ(
+      read_json_file(out_ / "config.json")["quantization_config"]["modules"]["lm_head"]["bits"], 3);
+  EXPECT_EQ(others(), std::vector<std::string>{"out"});
+}
+
+TEST_F(OwnModel, NeverReplacesTheModelItself) {
+  write();
+  for (const fs::path& out : {model_, model_ / "", folder_ / "model/../model"}) {
+    EXPECT_ERROR(quantize(model_, out, {}, true), HasSubstr("replace the model"));
+  }
+  EXPECT_NO_THROW(Checkpoint{model_});
+  EXPECT_TRUE(others().empty());
+}
+
+TEST_F(OwnModel, RefusesAQuantizedModel) {
+  write();
+  quantize(model_, out_);
+  EXPECT_ERROR(quantize(out_, folder_ / "again"),
+               AllOf(HasSubstr(out_.string()), HasSubstr("quantized already")));
+}
+
+TEST_F(OwnModel, FailureLeavesNothingAndKeepsTheOld) {
+  write();
+  quantize(model_, out_);
+  const std::string before = read_file(out_ / "model.safetensors");
+  for (const float bad : {std::nanf(""), INFINITY, -INFINITY}) {
+    tensors_["lm_head.weight"].second[39 * 32 + 31] = bad;
+    write();
+    EXPECT_ERROR(quantize(model_, out_, {}, true),
+                 AllOf(HasSubstr(model_.string()), HasSubstr("lm_head.weight"),
+                       HasSubstr("not finite")));
+    EXPECT_ERROR(quantize(model_, folder_ / "fresh"), HasSubstr("lm_head.weight"));
+  }
+  tensors_.erase("model.norm.weight");
+  write();
+  EXPECT_ERROR(quantize(model_, folder_ / "fresh"), HasSubstr("model.norm.weight"));
+  EXPECT_EQ(others(), std::vector<std::string>{"out"});
+  EXPECT_TRUE(read_file(out_ / "model.safetensors") == before);
+}
+
+TEST_F(OwnModel, ADenseLayerMayHoldAnything) {
+  tensors_["lm_head.weight"].second[0] = INFINITY;
+  write();
+  EXPECT_NO_THROW(quantize(model_, out_, {.quantize_head = false}));
+}
+
+TEST(QuantizeStories, CopiesTheTokenizer) {
+  const TemporaryFolder folder;
+  quantize(kStories, folder / "out");
+  for (const char* name : {"tokenizer.model", "tokenizer_config.json", "generation_config.json"}) {
+    EXPECT_TRUE(read_file(folder / "out" / name) == read_file(kStories / name)) << name;
+  }
+}
+
+TEST(QuantizeGguf, WritesTheTokenizerAndEndsOfText) {
+  const std::string text = "Once upon a time, there was the cat and the dog.";
+  for (const char* name : {"gguf_rope_freqs_llama", "gguf_mixed_gpt2"}) {
+    const TemporaryFolder folder;
+    const Checkpoint source(kModels / name / "model.gguf");
+    quantize(source.path(), folder / "out");
+    const Checkpoint result(folder / "out");
+    EXPECT_TRUE(result.is_quantized());
+    EXPECT_EQ(result.spec().eos, source.spec().eos);
+    EXPECT_EQ(result.spec().bos, source.spec().bos);
+    EXPECT_EQ(result.spec().architecture, "LlamaForCausalLM");
+    const Tokenizer tokenizer = result.load_tokenizer();
+    EXPECT_EQ(tokenizer.encode(text), source.load_tokenizer().encode(text)) << name;
+    EXPECT_EQ(tokenizer.decode(tokenizer.encode(text, {.add_special = false})), text);
+  }
+}
+
+}  // namespace
+}  // namespace nibble
