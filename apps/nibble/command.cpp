@@ -1,16 +1,47 @@
 #include "command.h"
 
 #include <fmt/core.h>
+#include <unistd.h>
 
-#include <iostream>
-#include <iterator>
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "nibble/core/error.h"
+#include "nibble/core/interrupt.h"
 #include "nibble/core/mapped_file.h"
 
 namespace nibble::cli {
+namespace {
+
+constexpr std::size_t kMaxText = std::size_t{1} << 30;  // as of a text file
+
+std::string read_standard_input() {
+  std::string text;
+  std::array<char, 1 << 16> buffer{};
+  for (;;) {
+    const ssize_t count = ::read(STDIN_FILENO, buffer.data(), buffer.size());
+    const int error = errno;
+    check_interrupt();
+    if (count == 0) return text;
+    if (count < 0 && error == EINTR) continue;
+    if (count < 0) fail("standard input: cannot be read: {}", std::strerror(error));
+    text.append(buffer.data(), static_cast<std::size_t>(count));
+    if (text.size() > kMaxText) fail("standard input: more than {} bytes of text", kMaxText);
+  }
+}
+
+/// The library would take -1 for 2^64 - 1.
+std::string refuse_negative(const std::string& number) {
+  return number.starts_with('-') ? "must be 0 or more, found " + number : std::string();
+}
+
+}  // namespace
 
 DType parse_dtype(const std::string& name) {
   return name == "f32" ? DType::kF32 : name == "f16" ? DType::kF16 : DType::kBF16;
@@ -29,7 +60,9 @@ void add_common_flags(CLI::App& command, CommonFlags& flags) {
       .add_option("--threads", flags.threads,
                   "Threads to compute with (default: the physical cores this process may use)")
       ->check(CLI::Range(1, 1024));
-  command.add_option("--seed", flags.seed, "Seed of everything random")->capture_default_str();
+  command.add_option("--seed", flags.seed, "Seed of everything random")
+      ->check(refuse_negative)
+      ->capture_default_str();
   command.add_flag("-q,--quiet", flags.quiet, "No remarks and no progress on standard error");
   command.add_flag("-v,--verbose", flags.verbose, "More remarks on standard error");
 }
@@ -81,10 +114,27 @@ void add_text_argument(CLI::App& command, TextFlags& flags, const std::string& n
 
 std::string TextFlags::read() const {
   if (given && text != "-") return text;
-  if (given || file == "-") {
-    return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
+  if (given || file == "-") return read_standard_input();
+  return read_text_file(file, kMaxText);
+}
+
+std::vector<std::int64_t> parse_integers(const std::string& option, const std::string& text,
+                                         std::int64_t lo, std::int64_t hi) {
+  std::vector<std::int64_t> numbers;
+  for (std::size_t at = 0; at <= text.size();) {
+    const std::size_t end = std::min(text.find(',', at), text.size());
+    const std::string_view item = std::string_view(text).substr(at, end - at);
+    std::int64_t number = 0;
+    const auto [stop, error] = std::from_chars(item.data(), item.data() + item.size(), number);
+    if (error != std::errc() || stop != item.data() + item.size() || number < lo || number > hi) {
+      throw CLI::ValidationError(
+          fmt::format("{}: expected integers of {} to {} with commas between them, found \"{}\"",
+                      option, lo, hi, item));
+    }
+    numbers.push_back(number);
+    at = end + 1;
   }
-  return read_text_file(file);
+  return numbers;
 }
 
 void print_json(const Json& json) {

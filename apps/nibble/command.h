@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "nibble/core/json.h"
 #include "nibble/runtime/model.h"
@@ -56,6 +57,11 @@ struct TextFlags {
 /// Adds an optional argument `name` and -f/--file; exactly one of them must be given.
 void add_text_argument(CLI::App& command, TextFlags& flags, const std::string& name,
                        const std::string& description);
+
+/// The integers of "1,2,3", of which there must be one at least. Throws CLI::ValidationError naming
+/// `option` for anything that is not an integer of lo..hi.
+std::vector<std::int64_t> parse_integers(const std::string& option, const std::string& text,
+                                         std::int64_t lo, std::int64_t hi);
 
 /// Prints a JSON document on standard output.
 void print_json(const Json& json);

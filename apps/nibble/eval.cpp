@@ -56,8 +56,17 @@ std::string read_text(const EvalFlags& flags) {
 }
 
 std::vector<std::int64_t> segment_lengths(const EvalFlags& flags, const ModelSpec& spec) {
-  if (!flags.seqlens.empty()) return flags.seqlens;
-  return {flags.seqlen > 0 ? flags.seqlen : std::min<std::int64_t>(2048, spec.context)};
+  const std::int64_t context = flags.compute.context > 0 ? flags.compute.context : spec.context;
+  std::vector<std::int64_t> lengths = flags.seqlens;
+  if (lengths.empty()) {
+    lengths = {flags.seqlen > 0 ? flags.seqlen : std::min<std::int64_t>(2048, context)};
+  }
+  for (const std::int64_t length : lengths) {
+    if (length > context) {
+      fail("segments of {} tokens are longer than the context of {}", length, context);
+    }
+  }
+  return lengths;
 }
 
 /// Measures one model; `show_running` prints a line a segment.
@@ -206,10 +215,13 @@ void add_eval(CLI::App& app, CommonFlags& common, Action& action) {
               "--seqlen", flags->seqlen,
               "Tokens of a segment (default: 2048, or the model's context if that is less)")
           ->check(lengths);
-  command->add_option("--seqlens", flags->seqlens, "Several lengths, with commas: a row each")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->check(lengths)
+  command
+      ->add_option_function<std::string>(
+          "--seqlens",
+          [flags](const std::string& text) {
+            flags->seqlens = parse_integers("--seqlens", text, 2, std::int64_t{1} << 30);
+          },
+          "Several lengths, with commas: a row each")
       ->excludes(seqlen);
   command->add_option("--n-segments", flags->n_segments, "Segments to measure (default: all)")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40));

@@ -51,10 +51,13 @@ void add_logits(CLI::App& app, CommonFlags& common, Action& action) {
   CLI::App* command = app.add_subcommand("logits", "Write the logits of every position as .npy");
   auto flags = std::make_shared<LogitsFlags>();
   add_model_argument(*command, flags->model);
-  CLI::Option* tokens =
-      command->add_option("--tokens", flags->tokens, "Token ids, with commas; no BOS is added")
-          ->delimiter(',')
-          ->allow_extra_args(false);
+  CLI::Option* tokens = command->add_option_function<std::string>(
+      "--tokens",
+      [flags](const std::string& text) {
+        const std::vector<std::int64_t> ids = parse_integers("--tokens", text, 0, INT32_MAX);
+        flags->tokens.assign(ids.begin(), ids.end());
+      },
+      "Token ids, with commas; no BOS is added");
   CLI::Option* prompt = command->add_option("--prompt", flags->prompt, "A text, encoded as by run");
   prompt->excludes(tokens);
   command

@@ -4,7 +4,9 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <iostream>
 #include <new>
+#include <system_error>
 
 #include "command.h"
 #include "nibble/core/error.h"
@@ -42,15 +44,31 @@ int report(const char* message) {
   return kFailed;
 }
 
+/// Exit status after results were written: those that did not get through (a full disk) are no
+/// success.
+int finish_output() {
+  std::cout.flush();
+  const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0 && std::cout.good();
+  return written ? 0 : report("standard output: cannot be written");
+}
+
+/// Wrong usage, in one line.
+std::string usage_message(const CLI::App* app, const CLI::Error& error) {
+  std::string command = "nibble";
+  for (const CLI::App* chosen : app->get_subcommands()) command += " " + chosen->get_name();
+  return fmt::format("nibble: {} ({} --help says more)\n", error.what(), command);
+}
+
 int run(const cli::Action& action) {
   try {
     action();
-    if (std::fflush(stdout) != 0) return report("standard output: cannot be written");
-    return 0;
+    return finish_output();
   } catch (const Interrupted&) {
     return kSignalled + static_cast<int>(last_signal);
   } catch (const std::bad_alloc&) {
     return report("out of memory");
+  } catch (const std::system_error& error) {  // fmt::print's, where a write fails at once
+    return std::ferror(stdout) != 0 ? finish_output() : report(error.what());
   } catch (const std::exception& error) {
     return report(error.what());
   }
@@ -64,7 +82,8 @@ int main(int argc, char** argv) {
       "Takes a language model down to 3 or 4 bits a weight, says what that cost, and runs it.",
       "nibble");
   app.set_version_flag("--version", "nibble " NIBBLE_VERSION);
-  app.require_subcommand(1);
+  app.require_subcommand(0, 1);  // none is refused below: CLI11 would not name an unknown one
+  app.failure_message(usage_message);
   app.footer("\nnibble COMMAND --help says more, with an example.");
   cli::CommonFlags common;
   cli::Action action;
@@ -75,8 +94,9 @@ int main(int argc, char** argv) {
   }
   try {
     app.parse(argc, argv);
+    if (!action) throw CLI::RequiredError("A command");
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : kWrongUsage;
+    return app.exit(error) == 0 ? finish_output() : kWrongUsage;
   }
   set_log_level(common.quiet     ? LogLevel::kQuiet
                 : common.verbose ? LogLevel::kVerbose

@@ -107,14 +107,18 @@ void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
   options.dtype = parse_dtype(flags.dtype);
   options.quantize_head = flags.head == "quantized";
   const QuantizePlan plan = plan_quantization(checkpoint.spec(), options);
-  for (const std::string& note : plan.notes) warn("{}", note);
+  const auto show_notes = [&] {
+    for (const std::string& note : plan.notes) warn("{}", note);
+  };
   if (flags.dry_run) {
+    show_notes();
     common.json ? print_json(plan_json(plan)) : print_plan(plan);
     return;
   }
   Compute compute(select_kernels(), common.threads);
   const QuantizeReport report =
       quantize_model(checkpoint, plan, compute, flags.output, flags.force);
+  show_notes();  // only now: a failure is to be one line
   common.json ? print_json(report_json(flags, report, plan)) : print_report(flags, report);
 }
 

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "command.h"
+#include "nibble/core/error.h"
 #include "nibble/core/log.h"
 #include "nibble/runtime/generate.h"
 
@@ -28,8 +29,9 @@ std::vector<std::int32_t> encode_prompt(const Model& model, const Tokenizer& tok
 }
 
 void print_text(std::string_view text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
+  const bool written =
+      std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
+  if (!written) fail("standard output: cannot be written");  // and nobody reads the rest
 }
 
 void report(const Generation& result, std::size_t prompt_tokens, std::int64_t capacity) {
@@ -99,6 +101,15 @@ void add_sampling_flags(CLI::App& command, GenerateOptions& options) {
   command.add_flag("--ignore-eos", options.ignore_eos, "Go on past end-of-sequence tokens");
 }
 
+/// Values that no sampler takes are wrong usage.
+void check_sampling(const SamplerOptions& options) {
+  try {
+    const Sampler checked(options);
+  } catch (const Error& error) {
+    throw CLI::ValidationError(std::string("--") + error.what());
+  }
+}
+
 }  // namespace
 
 void add_run(CLI::App& app, CommonFlags& common, Action& action) {
@@ -111,8 +122,10 @@ void add_run(CLI::App& app, CommonFlags& common, Action& action) {
   add_compute_flags(*command, flags->compute);
   add_common_flags(*command, common);
   set_example(*command, "nibble run SmolLM2-135M \"Once upon a time\" -n 100 --temperature 0.8");
-  command->final_callback(
-      [flags, &common, &action] { action = [=, &common] { run(*flags, common); }; });
+  command->final_callback([flags, &common, &action] {
+    check_sampling(flags->generate.sampler);
+    action = [=, &common] { run(*flags, common); };
+  });
 }
 
 }  // namespace nibble::cli

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "command.h"
+#include "nibble/core/interrupt.h"
 #include "nibble/models/checkpoint.h"
 
 namespace nibble::cli {
@@ -23,6 +24,7 @@ void tokenize(const TokenizeFlags& flags, const CommonFlags& common) {
   const std::vector<std::int32_t> ids = tokenizer.encode(
       flags.text.read(),
       {.add_special = !flags.no_special, .parse_special = !flags.no_parse_special});
+  check_interrupt();  // a long text's ids are not printed after Ctrl-C
   if (common.json) {
     print_json({{"ids", ids}});
   } else {
@@ -64,7 +66,17 @@ void add_detokenize(CLI::App& app, CommonFlags& common, Action& action) {
   CLI::App* command = app.add_subcommand("detokenize", "Turn token ids into text");
   auto flags = std::make_shared<DetokenizeFlags>();
   add_model_argument(*command, flags->model);
-  command->add_option("ID", flags->ids, "Token ids")->required()->delimiter(',');
+  command
+      ->add_option_function<std::vector<std::string>>(
+          "ID",
+          [flags](const std::vector<std::string>& texts) {
+            for (const std::string& text : texts) {
+              const std::vector<std::int64_t> ids = parse_integers("ID", text, 0, INT32_MAX);
+              flags->ids.insert(flags->ids.end(), ids.begin(), ids.end());
+            }
+          },
+          "Token ids, with blanks or commas between them")
+      ->required();
   add_common_flags(*command, common);
   set_example(*command, "nibble detokenize Llama-3.2-1B 9906 1917");
   command->final_callback(

@@ -40,8 +40,8 @@ class SpoiledModel : public ::testing::Test {
     const SafetensorsModel model(kFixtures / "untied_gqa");
     for (const std::string& name : model.names()) {
       const TensorView& view = model.get(name);
-      tensors_[name] = {view.dtype, view.shape,
-                        {reinterpret_cast<const char*>(view.data), view.bytes}};
+      tensors_[name] = {
+          view.dtype, view.shape, {reinterpret_cast<const char*>(view.data), view.bytes}};
     }
   }
 
@@ -70,10 +70,9 @@ class SpoiledModel : public ::testing::Test {
 
   /// Says in config.json that `module` is packed so, and adds its (all-zero) tensors.
   void pack(const std::string& module, std::int64_t rows, std::int64_t cols) {
-    config_["quantization_config"] = {
-        {"quant_method", "nibble"},
-        {"version", 1},
-        {"modules", {{module, {{"bits", 4}, {"group_size", 32}}}}}};
+    config_["quantization_config"] = {{"quant_method", "nibble"},
+                                      {"version", 1},
+                                      {"modules", {{module, {{"bits", 4}, {"group_size", 32}}}}}};
     const PackedGroup layout{4, 32, rows, cols};
     const auto add = [&](const std::string& suffix, DType dtype,
                          const std::vector<std::int64_t>& shape) {
@@ -91,12 +90,13 @@ class SpoiledModel : public ::testing::Test {
   std::map<std::string, Entry> tensors_;
 };
 
-TEST_F(SpoiledModel, LoadsUnspoiled) { EXPECT_NO_THROW(load()); }
+TEST_F(SpoiledModel, LoadsUnspoiled) {
+  EXPECT_NO_THROW(load());
+}
 
 TEST_F(SpoiledModel, PlacesThatAreNoModels) {
   EXPECT_ERROR(Checkpoint(folder_ / "absent"), HasSubstr("absent: no such file or folder"));
-  EXPECT_ERROR(Checkpoint(folder_.path()),
-               HasSubstr(folder_.path().string() + ": no config.json"));
+  EXPECT_ERROR(Checkpoint(folder_.path()), HasSubstr(folder_.path().string() + ": no config.json"));
   write_file(folder_ / "model.bin", "x");
   EXPECT_ERROR(Checkpoint(folder_ / "model.bin"), HasSubstr("expected a model folder or a .gguf"));
   write_file(folder_ / "config.json", config_.dump());
@@ -188,8 +188,8 @@ TEST_F(SpoiledModel, MissingTensors) {
                            "model.layers.0.post_attention_layernorm.weight"}) {
     const auto before = tensors_;
     tensors_.erase(name);
-    EXPECT_ERROR(load(), AllOf(HasSubstr(folder_.path().string()), HasSubstr(name),
-                               HasSubstr("missing")));
+    EXPECT_ERROR(load(),
+                 AllOf(HasSubstr(folder_.path().string()), HasSubstr(name), HasSubstr("missing")));
     tensors_ = before;
   }
   config_["attention_bias"] = true;
@@ -281,7 +281,9 @@ class SpoiledPackedModel : public SpoiledModel {
   }
 };
 
-TEST_F(SpoiledPackedModel, LoadsUnspoiled) { EXPECT_NO_THROW(load()); }
+TEST_F(SpoiledPackedModel, LoadsUnspoiled) {
+  EXPECT_NO_THROW(load());
+}
 
 TEST_F(SpoiledPackedModel, MissingParts) {
   for (const char* suffix : {kCodesSuffix, kScalesSuffix, kZerosSuffix}) {
@@ -333,9 +335,8 @@ TEST(SpoiledGguf, EveryMissingKeyAndTensorIsAnError) {
   for (const char* name :
        {"general.architecture", "llama.block_count", "llama.context_length",
         "llama.embedding_length", "llama.feed_forward_length", "llama.attention.head_count",
-        "llama.attention.layer_norm_rms_epsilon", "llama.rope.scaling.factor",
-        "token_embd.weight", "output_norm.weight", "blk.1.attn_q.weight", "blk.0.attn_k.bias",
-        "blk.1.ffn_down.bias"}) {
+        "llama.attention.layer_norm_rms_epsilon", "llama.rope.scaling.factor", "token_embd.weight",
+        "output_norm.weight", "blk.1.attn_q.weight", "blk.0.attn_k.bias", "blk.1.ffn_down.bias"}) {
     std::string spoiled = whole;
     const std::size_t at = spoiled.find(name);
     ASSERT_NE(at, std::string::npos) << name;

@@ -26,8 +26,7 @@ class Golden : public ::testing::TestWithParam<const KernelSet*> {
     Runner model = runner(f32);
     expect_close_logits(model.logits(reference_ids(16, kVocab)),
                         NpyFile(kGoldens + "logits_t16.npy").floats(), kVocab, limit, margin);
-    const std::vector<float> expected =
-        NpyFile(kGoldens + "logits_t200_every_10th.npy").floats();
+    const std::vector<float> expected = NpyFile(kGoldens + "logits_t200_every_10th.npy").floats();
     const std::vector<float> found = model.logits(reference_ids(200, kVocab));
     expect_close_logits(every_row(found, kVocab, 9, 10), expected, kVocab, limit, margin);
     // One token at a time, and in odd steps.
@@ -38,9 +37,13 @@ class Golden : public ::testing::TestWithParam<const KernelSet*> {
   }
 };
 
-TEST_P(Golden, LogitsInFloat32) { expect_logits(true); }
+TEST_P(Golden, LogitsInFloat32) {
+  expect_logits(true);
+}
 
-TEST_P(Golden, LogitsByDefault) { expect_logits(false); }
+TEST_P(Golden, LogitsByDefault) {
+  expect_logits(false);
+}
 
 TEST_P(Golden, GreedyInFloat32) {
   EXPECT_EQ(runner(true).greedy(reference_ids(16, kVocab), 32),

@@ -9,13 +9,13 @@ namespace nibble {
 namespace {
 
 namespace fs = std::filesystem;
+using ::nibble::testing::TemporaryFolder;
+using ::nibble::testing::write_file;
 using test::every_row;
 using test::expect_close_logits;
 using test::Mode;
 using test::reference_ids;
 using test::Runner;
-using ::nibble::testing::TemporaryFolder;
-using ::nibble::testing::write_file;
 
 const fs::path kFixtures = NIBBLE_TEST_DIR "/models/fixtures";
 

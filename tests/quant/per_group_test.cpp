@@ -28,8 +28,8 @@ TEST_P(PerGroup, IsTheDefinitionBitForBit) {
     SCOPED_TRACE(group);
     std::vector<std::uint8_t> found(kSize);
     RoundingError error;
-    const GroupParameters parameters = round_group(
-        std::span(weights).subspan(group * kSize, kSize), GetParam(), found, error);
+    const GroupParameters parameters =
+        round_group(std::span(weights).subspan(group * kSize, kSize), GetParam(), found, error);
     EXPECT_EQ(to_float(parameters.scale), scales[group]);
     EXPECT_EQ(parameters.zero, zeros[group]);
     const auto begin = q.begin() + static_cast<std::ptrdiff_t>(group * kSize);
@@ -79,9 +79,9 @@ TEST(RoundingErrors, CountGroupsThatLeaveOutZero) {
 }
 
 TEST(RoundingErrors, NoteWhatIsNotFinite) {
-  for (const float bad : {std::numeric_limits<float>::infinity(),
-                          -std::numeric_limits<float>::infinity(),
-                          std::numeric_limits<float>::quiet_NaN()}) {
+  for (const float bad :
+       {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
+        std::numeric_limits<float>::quiet_NaN()}) {
     for (const std::size_t at : {std::size_t{0}, std::size_t{17}, std::size_t{31}}) {
       std::vector<float> weights(32, 0.25f);
       weights[at] = bad;

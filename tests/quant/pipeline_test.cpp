@@ -196,7 +196,8 @@ INSTANTIATE_TEST_SUITE_P(
         // 264 rows of the head: no multiple of 16. Untied.
         RunCase{"gguf_untied_w4", kModels / "gguf_mixed_gpt2/model.gguf", {.bits = 4}},
         RunCase{"gguf_untied_w3", kModels / "gguf_mixed_gpt2/model.gguf", {.bits = 3}},
-        RunCase{"gguf_tied_w4_f16", kModels / "gguf_rope_freqs_llama/model.gguf",
+        RunCase{"gguf_tied_w4_f16",
+                kModels / "gguf_rope_freqs_llama/model.gguf",
                 {.bits = 4, .dtype = DType::kF16}}),
     [](const auto& run) { return std::string(run.param.name); });
 
@@ -225,13 +226,11 @@ class OwnModel : public ::testing::Test {
     add("lm_head.weight", {40, 32});
     add(block + "input_layernorm.weight", {32});
     add(block + "post_attention_layernorm.weight", {32});
-    for (const auto& [name, rows, cols] : {std::tuple("self_attn.q_proj", 32, 32),
-                                           std::tuple("self_attn.k_proj", 32, 32),
-                                           std::tuple("self_attn.v_proj", 32, 32),
-                                           std::tuple("self_attn.o_proj", 32, 32),
-                                           std::tuple("mlp.gate_proj", 64, 32),
-                                           std::tuple("mlp.up_proj", 64, 32),
-                                           std::tuple("mlp.down_proj", 32, 64)}) {
+    for (const auto& [name, rows, cols] :
+         {std::tuple("self_attn.q_proj", 32, 32), std::tuple("self_attn.k_proj", 32, 32),
+          std::tuple("self_attn.v_proj", 32, 32), std::tuple("self_attn.o_proj", 32, 32),
+          std::tuple("mlp.gate_proj", 64, 32), std::tuple("mlp.up_proj", 64, 32),
+          std::tuple("mlp.down_proj", 32, 64)}) {
       add(block + name + ".weight", {rows, cols});
       add(block + name + ".bias", {rows});
     }
@@ -365,11 +364,12 @@ TEST_F(OwnModel, FailureLeavesNothingAndKeepsTheOld) {
   for (const float bad : {std::nanf(""), INFINITY, -INFINITY}) {
     tensors_["lm_head.weight"].second[39 * 32 + 31] = bad;
     write();
-    EXPECT_ERROR(quantize(model_, out_, {}, true),
-                 AllOf(HasSubstr(model_.string()), HasSubstr("lm_head.weight"),
-                       HasSubstr("not finite")));
+    EXPECT_ERROR(
+        quantize(model_, out_, {}, true),
+        AllOf(HasSubstr(model_.string()), HasSubstr("lm_head.weight"), HasSubstr("not finite")));
     EXPECT_ERROR(quantize(model_, folder_ / "fresh"), HasSubstr("lm_head.weight"));
   }
+  tensors_["lm_head.weight"].second[39 * 32 + 31] = 0.5f;
   tensors_.erase("model.norm.weight");
   write();
   EXPECT_ERROR(quantize(model_, folder_ / "fresh"), HasSubstr("model.norm.weight"));

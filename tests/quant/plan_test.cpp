@@ -13,10 +13,14 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 ModelSpec spec_of(int hidden, int intermediate) {
-  const Json config = {{"hidden_size", hidden},        {"intermediate_size", intermediate},
-                       {"num_hidden_layers", 2},       {"num_attention_heads", 2},
-                       {"vocab_size", 40},             {"architectures", {"LlamaForCausalLM"}},
-                       {"tie_word_embeddings", false}, {"model_type", "llama"}};
+  const Json config = {{"hidden_size", hidden},
+                       {"intermediate_size", intermediate},
+                       {"num_hidden_layers", 2},
+                       {"num_attention_heads", 2},
+                       {"vocab_size", 40},
+                       {"architectures", {"LlamaForCausalLM"}},
+                       {"tie_word_embeddings", false},
+                       {"model_type", "llama"}};
   const JsonObject object(config, "config.json");
   return find_architecture(object).make_spec(object);
 }

@@ -18,9 +18,16 @@ fs::path temporary_beside(const fs::path& path) {
   return path.parent_path() / fmt::format(".{}.partial-{}", path.filename().string(), ::getpid());
 }
 
-/// `path` without a trailing slash, so that filename() is its last part.
-fs::path without_trailing_slash(const fs::path& path) {
-  return path.has_filename() ? path : path.parent_path();
+/// The folder that `path` leads to, so that filename() is its own name and a link to it stays when
+/// it is replaced.
+fs::path folder_path(const fs::path& path) {
+  std::error_code error;
+  if (fs::path real = fs::canonical(path, error); !error) return real;
+  return path.has_filename() ? path : path.parent_path();  // without a trailing slash
+}
+
+void require_name(const fs::path& path) {
+  if (path.empty()) fail("the name of the output is empty");
 }
 
 /// What `path` leads to if it is a symbolic link, so that the link stays when the file is replaced.
@@ -49,6 +56,7 @@ void rename_or_fail(const fs::path& from, const fs::path& to) {
 
 OutputFile::OutputFile(const fs::path& path)
     : path_(link_target(path)), temporary_(temporary_beside(path_)) {
+  require_name(path);
   std::error_code ignored;
   const fs::file_status status = fs::status(path_, ignored);
   if (fs::is_directory(status)) fail("{}: is a folder, expected a file to write", path.string());
@@ -100,7 +108,8 @@ void OutputFile::commit() {
 }
 
 OutputFolder::OutputFolder(const fs::path& path, bool replace)
-    : path_(without_trailing_slash(path)), temporary_(temporary_beside(path_)) {
+    : path_(folder_path(path)), temporary_(temporary_beside(path_)) {
+  require_name(path);
   std::error_code error;
   const fs::file_status status = fs::symlink_status(path_, error);
   if (fs::exists(status)) {

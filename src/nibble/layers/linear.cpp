@@ -4,16 +4,14 @@
 #include <cassert>
 
 #include "nibble/ops/matmul.h"
-#include "nibble/ops/rowwise.h"
 
 namespace nibble {
 namespace {
 
-void add_bias(Compute& compute, const std::vector<float>& bias, std::int64_t tokens, float* out) {
-  if (bias.empty()) return;
-  const auto width = static_cast<std::int64_t>(bias.size());
-  for_each_row(compute, tokens,
-               [&](std::int64_t t) { compute.kernels().add(out + t * width, bias.data(), width); });
+MatmulCall call_of(const Linear& layer, float* out) {
+  return {.weight = &layer.weight.view,
+          .out = out,
+          .bias = layer.bias.empty() ? nullptr : layer.bias.data()};
 }
 
 }  // namespace
@@ -22,19 +20,27 @@ void apply_linears(Compute& compute, const float* x, std::int64_t tokens,
                    std::span<const LinearCall> calls) {
   std::array<MatmulCall, 3> products{};  // q, k, v are the most that share an input
   assert(calls.size() <= products.size());
-  for (std::size_t i = 0; i < calls.size(); ++i) {
-    products[i] = {&calls[i].layer->weight.view, calls[i].out};
-  }
+  for (std::size_t i = 0; i < calls.size(); ++i)
+    products[i] = call_of(*calls[i].layer, calls[i].out);
   matmul(compute, x, tokens, std::span(products).first(calls.size()));
-  for (const LinearCall& call : calls) {
-    add_bias(compute, call.layer->bias, tokens, call.out);
-  }
 }
 
 void apply_linear(Compute& compute, const Linear& layer, const float* x, std::int64_t tokens,
                   float* out) {
-  const LinearCall call{&layer, out};
-  apply_linears(compute, x, tokens, {&call, 1});
+  const MatmulCall call = call_of(layer, out);
+  matmul(compute, x, tokens, {&call, 1});
+}
+
+void add_linear(Compute& compute, const Linear& layer, const float* x, std::int64_t tokens,
+                float* out) {
+  MatmulCall call = call_of(layer, out);
+  call.adds = true;
+  matmul(compute, x, tokens, {&call, 1});
+}
+
+void apply_gated(Compute& compute, const Linear& gate, const Linear& up, const float* x,
+                 std::int64_t tokens, float* out) {
+  gated_matmul(compute, x, tokens, call_of(gate, nullptr), call_of(up, nullptr), out);
 }
 
 }  // namespace nibble

@@ -32,4 +32,12 @@ void apply_linears(Compute& compute, const float* x, std::int64_t tokens,
 void apply_linear(Compute& compute, const Linear& layer, const float* x, std::int64_t tokens,
                   float* out);
 
+/// Applies one layer and adds the result to `out`: a residual connection.
+void add_linear(Compute& compute, const Linear& layer, const float* x, std::int64_t tokens,
+                float* out);
+
+/// out = silu(gate(x)) * up(x), the first half of a gated feed-forward network.
+void apply_gated(Compute& compute, const Linear& gate, const Linear& up, const float* x,
+                 std::int64_t tokens, float* out);
+
 }  // namespace nibble

@@ -12,9 +12,10 @@ struct GatedMlp {
   Linear up;    // (intermediate, hidden)
   Linear down;  // (hidden, intermediate)
 
-  /// x, out: (tokens, hidden). `scratch` grows to what is needed.
-  void apply(Compute& compute, const float* x, std::int64_t tokens, Buffer& scratch,
-             float* out) const;
+  /// Adds the network's output for x to `out`, both (tokens, hidden). `scratch` grows to what is
+  /// needed.
+  void add_to(Compute& compute, const float* x, std::int64_t tokens, Buffer& scratch,
+              float* out) const;
 };
 
 }  // namespace nibble

@@ -4,8 +4,8 @@
 
 namespace nibble {
 
-void SelfAttention::apply(Compute& compute, const float* x, std::int64_t tokens, const Rope& rope,
-                          KvCache& cache, std::int64_t layer, Buffer& scratch, float* out) const {
+void SelfAttention::add_to(Compute& compute, const float* x, std::int64_t tokens, const Rope& rope,
+                           KvCache& cache, std::int64_t layer, Buffer& scratch, float* out) const {
   const std::int64_t q_width = q.out_features();
   const std::int64_t kv_width = k.out_features();
   float* queries = scratch.as<float>(static_cast<std::size_t>(2 * tokens * (q_width + kv_width)));
@@ -22,7 +22,7 @@ void SelfAttention::apply(Compute& compute, const float* x, std::int64_t tokens,
   });
   cache.store(kernels, layer, keys, values, tokens);
   attention(compute, shape, cache.layer(layer), queries, cache.length(), tokens, attended);
-  apply_linear(compute, o, attended, tokens, out);
+  add_linear(compute, o, attended, tokens, out);
 }
 
 }  // namespace nibble

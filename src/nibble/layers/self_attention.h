@@ -17,10 +17,11 @@ struct SelfAttention {
   Linear o;  // (hidden, n_heads * head_dim)
   AttentionShape shape{};
 
-  /// x, out: (tokens, hidden), of the positions from cache.length() on, for which `rope` is
-  /// prepared. Stores their keys and values as those of layer `layer`.
-  void apply(Compute& compute, const float* x, std::int64_t tokens, const Rope& rope,
-             KvCache& cache, std::int64_t layer, Buffer& scratch, float* out) const;
+  /// Adds the attention's output for x to `out`, both (tokens, hidden), of the positions from
+  /// cache.length() on, for which `rope` is prepared. Stores their keys and values as those of
+  /// layer `layer`. `scratch` grows to what is needed.
+  void add_to(Compute& compute, const float* x, std::int64_t tokens, const Rope& rope,
+              KvCache& cache, std::int64_t layer, Buffer& scratch, float* out) const;
 };
 
 }  // namespace nibble

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "nibble/models/weight_loader.h"
-#include "nibble/ops/rowwise.h"
 #include "nibble/weights/packed_group.h"
 
 namespace nibble {
@@ -82,26 +81,16 @@ void Decoder::embed(std::span<const std::int32_t> tokens, float* out) const {
 void Decoder::forward(Compute& compute, std::span<const std::int32_t> tokens, KvCache& cache,
                       float* hidden) {
   const auto count = static_cast<std::int64_t>(tokens.size());
-  const std::int64_t width = spec_.hidden;
-  const auto elements = static_cast<std::size_t>(count * width);
+  const auto elements = static_cast<std::size_t>(count * spec_.hidden);
   float* normed = normed_.as<float>(elements);
-  float* residual = residual_.as<float>(elements);
-  const auto add_residual = [&] {
-    for_each_row(compute, count, [&](std::int64_t t) {
-      compute.kernels().add(hidden + t * width, residual + t * width, width);
-    });
-  };
-
   embed(tokens, hidden);
   rope_.prepare(cache.length(), count);
   for (std::int64_t layer = 0; layer < spec_.n_layers; ++layer) {
     const DecoderBlock& block = blocks_[static_cast<std::size_t>(layer)];
     block.input_norm.apply(compute, hidden, count, normed);
-    block.attention.apply(compute, normed, count, rope_, cache, layer, scratch_, residual);
-    add_residual();
+    block.attention.add_to(compute, normed, count, rope_, cache, layer, scratch_, hidden);
     block.post_norm.apply(compute, hidden, count, normed);
-    block.mlp.apply(compute, normed, count, scratch_, residual);
-    add_residual();
+    block.mlp.add_to(compute, normed, count, scratch_, hidden);
   }
   final_norm_.apply(compute, hidden, count, hidden);
   cache.advance(count);

@@ -56,9 +56,8 @@ class Decoder {
   RmsNorm final_norm_;
   Linear head_;
   Rope rope_;
-  Buffer normed_;    // (tokens, hidden)
-  Buffer residual_;  // (tokens, hidden), what a block's half adds
-  Buffer scratch_;   // of attention and MLP
+  Buffer normed_;   // (tokens, hidden)
+  Buffer scratch_;  // of attention and MLP
 };
 
 /// The angles a position adds to each pair of a head, in radians: (head_dim / 2), float32.

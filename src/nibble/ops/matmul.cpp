@@ -27,17 +27,17 @@ int sums_slot(int group_size) {
 /// The input of one call of matmul() in the forms that its weights want.
 class PreparedInput {
  public:
-  PreparedInput(Compute& compute, const float* x, std::int64_t tokens, std::int64_t cols,
+  PreparedInput(Compute& compute, const float* x, std::int64_t tokens,
                 std::span<const MatmulCall> calls)
-      : compute_(compute), x_(x), tokens_(tokens), cols_(cols) {
+      : compute_(compute), x_(x), tokens_(tokens), cols_(calls[0].weight->cols) {
     for (const MatmulCall& call : calls) {
-      assert(call.weight->cols == cols);
+      assert(call.weight->cols == cols_);
       (uses_bf16(compute, *call.weight) ? wants_bf16_ : wants_f32_) = true;
       if (call.weight->group_size > 0) group_sizes_[sums_slot(call.weight->group_size)] = true;
     }
     const bool rounds = compute.activations() == ActivationType::kBF16;
     Compute::InputBuffers& buffers = compute.input_buffers();
-    const auto elements = static_cast<std::size_t>(tokens * cols);
+    const auto elements = static_cast<std::size_t>(tokens * cols_);
     if (rounds) bf16_ = buffers.bf16.as<BFloat16>(elements);
     f32_ = rounds && wants_f32_ ? buffers.f32.as<float>(elements) : x;
     for (int slot = 0; slot < 3; ++slot) {
@@ -47,6 +47,8 @@ class PreparedInput {
     }
     for_each_row(compute, tokens, [&](std::int64_t t) { prepare_row(t); });
   }
+
+  std::int64_t tokens() const { return tokens_; }
 
   /// Fills in the input's part of a task for `weight`.
   void describe(const WeightView& weight, MatmulTask& task) const {
@@ -101,6 +103,73 @@ std::int64_t claim_rows(Compute& compute, const WeightView& weight, std::int64_t
   return std::max(kRowBlock, rows / kRowBlock * kRowBlock);
 }
 
+/// Consecutive rows of one weight matrix.
+struct Rows {
+  std::int64_t begin;
+  std::int64_t end;
+  std::int64_t count() const { return end - begin; }
+};
+
+/// Where a product goes: element (t, row) at data[t * stride + row].
+struct Target {
+  float* data;
+  std::int64_t stride;
+};
+
+/// Computes some rows of one product, without bias.
+void multiply_rows(Compute& compute, const PreparedInput& input, const WeightView& weight,
+                   const Rows& rows, const Target& target, std::byte* scratch) {
+  MatmulTask task{.weight = weight};
+  input.describe(weight, task);
+  task.row_begin = rows.begin;
+  task.row_end = rows.end;
+  task.out = target.data;
+  task.out_stride = target.stride;
+  task.scratch = scratch;
+  const KernelSet& kernels = compute.kernels();
+  const auto format = static_cast<int>(weight.format);
+  (uses_bf16(compute, weight) ? kernels.matmul_bf16 : kernels.matmul_f32)[format](task);
+}
+
+void add_bias(const KernelSet& kernels, const float* bias, const Rows& rows, std::int64_t tokens,
+              const Target& target) {
+  if (bias == nullptr) return;
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    kernels.add(target.data + t * target.stride + rows.begin, bias + rows.begin, rows.count());
+  }
+}
+
+/// Scratch of a thread: the kernel's, and behind it a tile of results, (tokens, rows of a claim).
+struct ClaimScratch {
+  std::byte* kernel;
+  float* tile;
+
+  ClaimScratch(Compute& compute, int thread, std::int64_t cols, std::int64_t tile_elements) {
+    const std::size_t kernel_bytes = (compute.kernels().matmul_scratch_bytes(cols) + 63) / 64 * 64;
+    kernel = compute.thread_scratch(
+        thread, kernel_bytes + static_cast<std::size_t>(tile_elements) * sizeof(float));
+    tile = reinterpret_cast<float*>(kernel + kernel_bytes);
+  }
+  /// The tile as a target for these rows.
+  Target target(const Rows& rows) const { return {tile - rows.begin, rows.count()}; }
+};
+
+void run_claim(Compute& compute, const PreparedInput& input, const MatmulCall& call,
+               const Rows& rows, int thread) {
+  const std::int64_t tokens = input.tokens();
+  const ClaimScratch scratch(compute, thread, call.weight->cols,
+                             call.adds ? tokens * rows.count() : 0);
+  const Target out{call.out, call.weight->rows};
+  const Target target = call.adds ? scratch.target(rows) : out;
+  multiply_rows(compute, input, *call.weight, rows, target, scratch.kernel);
+  add_bias(compute.kernels(), call.bias, rows, tokens, target);
+  if (!call.adds) return;
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    compute.kernels().add(out.data + t * out.stride + rows.begin,
+                          target.data + t * target.stride + rows.begin, rows.count());
+  }
+}
+
 }  // namespace
 
 void matmul(Compute& compute, const float* x, std::int64_t tokens,
@@ -108,8 +177,7 @@ void matmul(Compute& compute, const float* x, std::int64_t tokens,
   if (tokens == 0 || calls.empty()) return;
   constexpr std::size_t kMaxCalls = 8;
   assert(calls.size() <= kMaxCalls);
-  const std::int64_t cols = calls[0].weight->cols;
-  const PreparedInput input(compute, x, tokens, cols, calls);
+  const PreparedInput input(compute, x, tokens, calls);
 
   std::int64_t rows_per_claim[kMaxCalls];
   std::int64_t first_claim[kMaxCalls + 1] = {0};
@@ -118,21 +186,39 @@ void matmul(Compute& compute, const float* x, std::int64_t tokens,
     first_claim[i + 1] =
         first_claim[i] + (calls[i].weight->rows + rows_per_claim[i] - 1) / rows_per_claim[i];
   }
-  const KernelSet& kernels = compute.kernels();
   compute.pool().parallel_for(first_claim[calls.size()], [&](std::int64_t claim, int thread) {
     std::size_t i = 0;
     while (claim >= first_claim[i + 1]) ++i;
-    const WeightView& weight = *calls[i].weight;
-    MatmulTask task{.weight = weight};
-    input.describe(weight, task);
-    task.row_begin = (claim - first_claim[i]) * rows_per_claim[i];
-    task.row_end = std::min(weight.rows, task.row_begin + rows_per_claim[i]);
-    task.out = calls[i].out;
-    task.out_stride = weight.rows;
-    task.scratch = compute.thread_scratch(thread, kernels.matmul_scratch_bytes(cols));
-    const auto format = static_cast<int>(weight.format);
-    (uses_bf16(compute, weight) ? kernels.matmul_bf16 : kernels.matmul_f32)[format](task);
+    const std::int64_t begin = (claim - first_claim[i]) * rows_per_claim[i];
+    const std::int64_t end = std::min(calls[i].weight->rows, begin + rows_per_claim[i]);
+    run_claim(compute, input, calls[i], {begin, end}, thread);
   });
+}
+
+void gated_matmul(Compute& compute, const float* x, std::int64_t tokens, const MatmulCall& gate,
+                  const MatmulCall& up, float* out) {
+  assert(gate.weight->rows == up.weight->rows);
+  if (tokens == 0) return;
+  const MatmulCall calls[] = {gate, up};
+  const PreparedInput input(compute, x, tokens, calls);
+  const std::int64_t width = gate.weight->rows;
+  const std::int64_t per_claim = claim_rows(compute, *gate.weight, tokens);
+  const KernelSet& kernels = compute.kernels();
+  compute.pool().parallel_for(
+      (width + per_claim - 1) / per_claim, [&](std::int64_t claim, int thread) {
+        const Rows rows{claim * per_claim, std::min(width, (claim + 1) * per_claim)};
+        const ClaimScratch scratch(compute, thread, gate.weight->cols, tokens * rows.count());
+        const Target gated{out, width};
+        const Target upped = scratch.target(rows);
+        multiply_rows(compute, input, *gate.weight, rows, gated, scratch.kernel);
+        add_bias(kernels, gate.bias, rows, tokens, gated);
+        multiply_rows(compute, input, *up.weight, rows, upped, scratch.kernel);
+        add_bias(kernels, up.bias, rows, tokens, upped);
+        for (std::int64_t t = 0; t < tokens; ++t) {
+          float* g = gated.data + t * gated.stride + rows.begin;
+          kernels.silu_mul(g, upped.data + t * upped.stride + rows.begin, rows.count(), g);
+        }
+      });
 }
 
 }  // namespace nibble

@@ -1,4 +1,6 @@
 // Matrix products of several weight matrices with one input: q, k and v, or gate and up, in one go.
+// What follows each product (a bias, a residual sum, the gate's activation) is done by the thread
+// that made it, while it is in its cache.
 #pragma once
 
 #include <cstdint>
@@ -9,15 +11,23 @@
 
 namespace nibble {
 
-/// One product of the call: out[t, row] = sum over c of x[t, c] * weight[row, c].
+/// One product of the call: out[t, row] = bias[row] + sum over c of x[t, c] * weight[row, c].
 struct MatmulCall {
-  const WeightView* weight;  // (rows, cols)
-  float* out;                // (tokens, rows)
+  const WeightView* weight;     // (rows, cols)
+  float* out;                   // (tokens, rows)
+  const float* bias = nullptr;  // (rows), or none
+  bool adds = false;            // adds to what is in out
 };
 
 /// Runs all products over the same x, (tokens, cols) float32, cols being that of every weight. x is
 /// rounded as compute.activations() says; sums are float32. One barrier for all of them.
 void matmul(Compute& compute, const float* x, std::int64_t tokens,
             std::span<const MatmulCall> calls);
+
+/// The gated product of a feed-forward network (Shazeer 2020, SwiGLU): out = silu(g) * u, g and u
+/// being the results of `gate` and `up`, which have the same shape; their own `out` and `adds` are
+/// not used. out: (tokens, rows).
+void gated_matmul(Compute& compute, const float* x, std::int64_t tokens, const MatmulCall& gate,
+                  const MatmulCall& up, float* out);
 
 }  // namespace nibble

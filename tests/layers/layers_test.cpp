@@ -1,0 +1,212 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <numeric>
+
+#include "core/error_matchers.h"
+#include "nibble/kernels/select.h"
+#include "nibble/layers/kv_cache.h"
+#include "nibble/layers/mlp.h"
+#include "nibble/layers/norm.h"
+#include "nibble/layers/rope.h"
+
+namespace nibble {
+namespace {
+
+using ::testing::HasSubstr;
+
+/// Key (or value, plus 1000) of a position, head and element.
+float entry(std::int64_t position, std::int64_t head, std::int64_t d) {
+  return static_cast<float>(position * 100 + head * 10 + d);
+}
+
+class Cache : public ::testing::TestWithParam<KvType> {
+ protected:
+  static constexpr std::int64_t kHeads = 3;
+  static constexpr std::int64_t kDim = 5;
+
+  KvCache cache_{{.n_layers = 2, .n_kv_heads = kHeads, .head_dim = kDim, .capacity = 7},
+                 GetParam()};
+
+  void store(std::int64_t layer, std::int64_t first, std::int64_t tokens) {
+    std::vector<float> keys;
+    for (std::int64_t t = 0; t < tokens; ++t) {
+      for (std::int64_t head = 0; head < kHeads; ++head) {
+        for (std::int64_t d = 0; d < kDim; ++d) {
+          keys.push_back(entry(first + t, head, d) + static_cast<float>(layer) * 0.5f);
+        }
+      }
+    }
+    std::vector<float> values = keys;
+    for (float& value : values) value = -value;
+    cache_.store(select_kernels(), layer, keys.data(), values.data(), tokens);
+  }
+
+  float at(const std::byte* data, std::int64_t index) const {
+    if (GetParam() == KvType::kF32) return reinterpret_cast<const float*>(data)[index];
+    return to_float(reinterpret_cast<const BFloat16*>(data)[index]);
+  }
+
+  void expect_held(std::int64_t layer, std::int64_t positions) const {
+    const KvLayerView view = cache_.layer(layer);
+    EXPECT_EQ(view.capacity, 7);
+    EXPECT_EQ(view.type, GetParam());
+    for (std::int64_t head = 0; head < kHeads; ++head) {
+      for (std::int64_t p = 0; p < positions; ++p) {
+        for (std::int64_t d = 0; d < kDim; ++d) {
+          float expected = entry(p, head, d) + static_cast<float>(layer) * 0.5f;
+          if (GetParam() == KvType::kBF16) expected = round_to_bfloat16(expected);
+          const std::int64_t index = (head * view.capacity + p) * kDim + d;
+          EXPECT_EQ(at(view.keys, index), expected) << layer << " " << head << " " << p;
+          EXPECT_EQ(at(view.values, index), -expected) << layer << " " << head << " " << p;
+        }
+      }
+    }
+  }
+};
+
+TEST_P(Cache, StoresAdvancesAndTruncates) {
+  EXPECT_EQ(cache_.capacity(), 7);
+  EXPECT_EQ(cache_.length(), 0);
+  for (const std::int64_t layer : {0, 1}) store(layer, 0, 4);
+  cache_.advance(4);
+  EXPECT_EQ(cache_.length(), 4);
+  for (const std::int64_t layer : {0, 1}) store(layer, 4, 3);  // to the last position
+  cache_.advance(3);
+  for (const std::int64_t layer : {0, 1}) expect_held(layer, 7);
+  cache_.truncate(2);
+  EXPECT_EQ(cache_.length(), 2);
+  store(0, 2, 1);
+  cache_.advance(1);
+  expect_held(0, 3);
+  cache_.truncate(0);
+  EXPECT_EQ(cache_.length(), 0);
+}
+
+TEST_P(Cache, CountsItsBytes) {
+  EXPECT_EQ(cache_.bytes_per_position(),
+            2 * 2 * kHeads * kDim * (GetParam() == KvType::kF32 ? 4 : 2));
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, Cache, ::testing::Values(KvType::kBF16, KvType::kF32));
+
+TEST(KvCacheSize, TooLongAContextIsAnError) {
+  const std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  EXPECT_ERROR(
+      KvCache({.n_layers = 32, .n_kv_heads = 8, .head_dim = 128, .capacity = most}, KvType::kBF16),
+      HasSubstr("context"));
+}
+
+TEST(RopeAngles, AreThoseOfThePositions) {
+  Rope rope({1.0f, 0.25f, 0.001f});
+  EXPECT_EQ(rope.half(), 3);
+  for (const std::int64_t start : {0, 5, 100000}) {
+    rope.prepare(start, 4);
+    for (std::int64_t t = 0; t < 4; ++t) {
+      for (int i = 0; i < 3; ++i) {
+        const float frequency = i == 0 ? 1.0f : i == 1 ? 0.25f : 0.001f;
+        const float angle = static_cast<float>(start + t) * frequency;
+        EXPECT_NEAR(rope.cos(t)[i], std::cos(static_cast<double>(angle)), 1e-7);
+        EXPECT_NEAR(rope.sin(t)[i], std::sin(static_cast<double>(angle)), 1e-7);
+      }
+    }
+  }
+}
+
+std::vector<float> wave(std::size_t size, float step) {
+  std::vector<float> values(size);
+  for (std::size_t i = 0; i < size; ++i) values[i] = std::sin(step * static_cast<float>(i + 1));
+  return values;
+}
+
+TEST(RmsNorm, FollowsTheFormulaOnEveryRow) {
+  const RmsNorm norm{wave(37, 0.3f), 0.01f};
+  for (const KernelSet* kernels : supported_kernels()) {
+    Compute compute(*kernels, 2);
+    for (const std::int64_t tokens : {1, 3, 20}) {  // few rows, and many: on all threads
+      const std::vector<float> x = wave(static_cast<std::size_t>(tokens) * 37, 0.7f);
+      std::vector<float> out(x.size());
+      norm.apply(compute, x.data(), tokens, out.data());
+      std::vector<float> in_place = x;
+      norm.apply(compute, in_place.data(), tokens, in_place.data());
+      EXPECT_EQ(in_place, out);
+      for (std::size_t t = 0; t < static_cast<std::size_t>(tokens); ++t) {
+        double squares = 0;
+        for (std::size_t i = 0; i < 37; ++i) squares += std::pow(x[t * 37 + i], 2);
+        const double scale = 1 / std::sqrt(squares / 37 + 0.01);
+        for (std::size_t i = 0; i < 37; ++i) {
+          const double expected = x[t * 37 + i] * scale * norm.weight[i];
+          // 37 additions and a few more roundings.
+          EXPECT_NEAR(out[t * 37 + i], expected, 42 * 0x1p-24 * std::abs(expected));
+        }
+      }
+    }
+  }
+}
+
+/// A dense float32 layer and the values of its weight.
+struct DenseLayer {
+  std::vector<float> values;
+  Linear linear;
+
+  DenseLayer(std::int64_t out, std::int64_t in, float step, bool bias)
+      : values(wave(static_cast<std::size_t>(out * in), step)) {
+    linear.weight.view = {WeightFormat::kF32, out, in, values.data()};
+    if (bias) linear.bias = wave(static_cast<std::size_t>(out), 2 * step);
+  }
+
+  std::vector<double> apply(const std::vector<double>& x) const {
+    std::vector<double> out;
+    const auto in = static_cast<std::size_t>(linear.in_features());
+    for (std::size_t row = 0; row < static_cast<std::size_t>(linear.out_features()); ++row) {
+      double sum = linear.bias.empty() ? 0 : linear.bias[row];
+      for (std::size_t c = 0; c < in; ++c) sum += values[row * in + c] * x[c];
+      out.push_back(sum);
+    }
+    return out;
+  }
+};
+
+TEST(GatedMlp, IsDownOfSiluOfGateTimesUp) {
+  constexpr std::int64_t kHidden = 13;
+  constexpr std::int64_t kInner = 29;
+  for (const bool bias : {false, true}) {
+    DenseLayer gate(kInner, kHidden, 0.31f, bias);
+    DenseLayer up(kInner, kHidden, 0.17f, bias);
+    DenseLayer down(kHidden, kInner, 0.23f, bias);
+    for (const KernelSet* kernels : supported_kernels()) {
+      Compute compute(*kernels, 2, ActivationType::kF32);
+      Buffer scratch;
+      GatedMlp mlp;
+      mlp.gate.weight.view = gate.linear.weight.view;
+      mlp.gate.bias = gate.linear.bias;
+      mlp.up.weight.view = up.linear.weight.view;
+      mlp.up.bias = up.linear.bias;
+      mlp.down.weight.view = down.linear.weight.view;
+      mlp.down.bias = down.linear.bias;
+      for (const std::int64_t tokens : {1, 30, 2}) {
+        const std::vector<float> x = wave(static_cast<std::size_t>(tokens * kHidden), 0.9f);
+        std::vector<float> out(x.size());
+        mlp.apply(compute, x.data(), tokens, scratch, out.data());
+        for (std::int64_t t = 0; t < tokens; ++t) {
+          const std::vector<double> row(x.begin() + t * kHidden, x.begin() + (t + 1) * kHidden);
+          const std::vector<double> gated = gate.apply(row);
+          std::vector<double> inner = up.apply(row);
+          for (std::size_t i = 0; i < inner.size(); ++i) {
+            inner[i] *= gated[i] / (1 + std::exp(-gated[i]));
+          }
+          const std::vector<double> expected = down.apply(inner);
+          for (std::size_t i = 0; i < expected.size(); ++i) {
+            // 13- and 29-term sums of terms below 30 in magnitude.
+            EXPECT_NEAR(out[static_cast<std::size_t>(t * kHidden) + i], expected[i],
+                        (13 + 29 + 10) * 30 * 0x1p-24);
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace nibble

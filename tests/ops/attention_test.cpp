@@ -1,0 +1,242 @@
+// attention() against softmax(q k^T / sqrt(d)) v in float64, over every way to cut the work.
+#include "nibble/ops/attention.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "nibble/kernels/select.h"
+
+namespace nibble {
+namespace {
+
+/// One call: what the cache holds before it and what comes in.
+struct Call {
+  AttentionShape shape;
+  std::int64_t start;
+  std::int64_t tokens;
+};
+
+/// Queries, keys and values of a call, the keys and values as the cache's type holds them.
+struct Inputs {
+  Inputs(const Call& call, KvType type) : capacity(call.start + call.tokens + 3) {
+    std::mt19937 random(3);
+    std::normal_distribution<float> normal(0.0f, 1.0f);
+    const AttentionShape& s = call.shape;
+    q.resize(static_cast<std::size_t>(call.tokens * s.n_heads * s.head_dim));
+    for (float& value : q) value = 2 * normal(random);
+    const auto size = static_cast<std::size_t>(s.n_kv_heads * capacity * s.head_dim);
+    for (std::vector<float>* part : {&keys, &values}) {
+      part->resize(size);
+      for (float& value : *part) value = round_to_bfloat16(normal(random));
+      auto& store = part == &keys ? keys16 : values16;
+      for (const float value : *part) store.push_back(to_bfloat16(value));
+    }
+    // What lies behind the last position must not be looked at.
+    for (std::int64_t head = 0; head < s.n_kv_heads; ++head) {
+      for (std::int64_t at = call.start + call.tokens; at < capacity; ++at) {
+        for (std::int64_t d = 0; d < s.head_dim; ++d) {
+          const auto i = static_cast<std::size_t>((head * capacity + at) * s.head_dim + d);
+          keys[i] = values[i] = NAN;
+          keys16[i] = values16[i] = to_bfloat16(NAN);
+        }
+      }
+    }
+    const auto bytes = [&](const auto& wide, const auto& narrow) {
+      return type == KvType::kF32 ? reinterpret_cast<const std::byte*>(wide.data())
+                                  : reinterpret_cast<const std::byte*>(narrow.data());
+    };
+    view = {type, capacity, bytes(keys, keys16), bytes(values, values16)};
+  }
+  Inputs(const Inputs&) = delete;
+  Inputs& operator=(const Inputs&) = delete;
+
+  std::int64_t capacity;
+  std::vector<float> q;
+  std::vector<float> keys;
+  std::vector<float> values;
+  std::vector<BFloat16> keys16;
+  std::vector<BFloat16> values16;
+  KvLayerView view{};
+};
+
+std::vector<float> attend(const KernelSet& kernels, int threads, const Call& call,
+                          const Inputs& inputs) {
+  Compute compute(kernels, threads);
+  std::vector<float> out(inputs.q.size(), -99.0f);
+  attention(compute, call.shape, inputs.view, inputs.q.data(), call.start, call.tokens, out.data());
+  return out;
+}
+
+/// Output of one token and head in float64, and the bound of a float32 computation's error.
+struct Reference {
+  std::vector<double> out;        // (head_dim)
+  std::vector<double> tolerance;  // (head_dim)
+};
+
+Reference reference(const Call& call, const Inputs& inputs, std::int64_t token, std::int64_t head) {
+  const AttentionShape& s = call.shape;
+  const std::int64_t dim = s.head_dim;
+  const std::int64_t kv_head = head / (s.n_heads / s.n_kv_heads);
+  const float* q = inputs.q.data() + (token * s.n_heads + head) * dim;
+  const float* keys = inputs.keys.data() + kv_head * inputs.capacity * dim;
+  const float* values = inputs.values.data() + kv_head * inputs.capacity * dim;
+  const std::int64_t positions = call.start + token + 1;
+  std::vector<double> scores;
+  double largest = -INFINITY;
+  double magnitude = 0;  // of the largest score's terms
+  for (std::int64_t p = 0; p < positions; ++p) {
+    double score = 0;
+    double terms = 0;
+    for (std::int64_t d = 0; d < dim; ++d) {
+      const double term = static_cast<double>(q[d]) * keys[p * dim + d] / std::sqrt(dim);
+      score += term;
+      terms += std::abs(term);
+    }
+    scores.push_back(score);
+    largest = std::max(largest, score);
+    magnitude = std::max(magnitude, terms);
+  }
+  double sum = 0;
+  for (double& score : scores) sum += score = std::exp(score - largest);
+  // A score's absolute error, (dim + 4) / 2^24 of its terms, is a weight's relative one; exp() adds
+  // 2^-22; the sums over positions one rounding a position; weight and sum both carry it all.
+  const double unit =
+      2 * ((static_cast<double>(dim) + 4) * magnitude + 4 + static_cast<double>(positions)) *
+      0x1p-24;
+  Reference result{std::vector<double>(static_cast<std::size_t>(dim)),
+                   std::vector<double>(static_cast<std::size_t>(dim))};
+  for (std::int64_t d = 0; d < dim; ++d) {
+    for (std::int64_t p = 0; p < positions; ++p) {
+      const double term = scores[static_cast<std::size_t>(p)] / sum * values[p * dim + d];
+      result.out[static_cast<std::size_t>(d)] += term;
+      result.tolerance[static_cast<std::size_t>(d)] += std::abs(term) * unit;
+    }
+  }
+  return result;
+}
+
+class Attention : public ::testing::TestWithParam<std::tuple<const KernelSet*, KvType>> {
+ protected:
+  /// Checks a call, with 2 threads, against the reference, and 1 and 3 threads against 2.
+  void expect_attention(const Call& call) const {
+    const auto& [kernels, type] = GetParam();
+    SCOPED_TRACE("heads " + std::to_string(call.shape.n_heads) + "/" +
+                 std::to_string(call.shape.n_kv_heads) + " x " +
+                 std::to_string(call.shape.head_dim) + ", start " + std::to_string(call.start) +
+                 ", tokens " + std::to_string(call.tokens));
+    const Inputs inputs(call, type);
+    const std::vector<float> out = attend(*kernels, 2, call, inputs);
+    EXPECT_EQ(attend(*kernels, 1, call, inputs), out);
+    EXPECT_EQ(attend(*kernels, 3, call, inputs), out);
+    for (std::int64_t token = 0; token < call.tokens; ++token) {
+      for (std::int64_t head = 0; head < call.shape.n_heads; ++head) {
+        const Reference expected = reference(call, inputs, token, head);
+        for (std::int64_t d = 0; d < call.shape.head_dim; ++d) {
+          const auto at = static_cast<std::size_t>(
+              (token * call.shape.n_heads + head) * call.shape.head_dim + d);
+          ASSERT_NEAR(out[at], expected.out[static_cast<std::size_t>(d)],
+                      expected.tolerance[static_cast<std::size_t>(d)])
+              << "token " << token << ", head " << head << ", element " << d;
+        }
+      }
+    }
+  }
+};
+
+// Chunks of the cache are 256 positions; up to 8 tokens over more than one are split by position.
+TEST_P(Attention, OneTokenAtEveryBorderOfAChunk) {
+  for (const std::int64_t positions : {1, 2, 255, 256, 257, 511, 512, 513, 1000}) {
+    expect_attention({{4, 2, 16}, positions - 1, 1});
+  }
+}
+
+TEST_P(Attention, FewTokensAtEveryBorderOfAChunk) {
+  for (const std::int64_t tokens : {2, 7, 8}) {
+    for (const std::int64_t positions : {8, 255, 256, 257, 260, 512, 513, 516}) {
+      expect_attention({{4, 2, 8}, positions - tokens, tokens});
+    }
+  }
+}
+
+TEST_P(Attention, ManyTokensAtEveryBorderOfAChunk) {
+  for (const std::int64_t positions : {255, 256, 257, 300}) {
+    expect_attention({{2, 1, 8}, 0, positions});
+  }
+  for (const std::int64_t start : {1, 100, 247, 250, 255, 256, 257, 512}) {
+    expect_attention({{3, 3, 8}, start, 9});
+    expect_attention({{2, 1, 8}, start, 40});
+  }
+}
+
+TEST_P(Attention, HeadsOfOddSizesAndGroups) {
+  for (const AttentionShape& shape :
+       {AttentionShape{1, 1, 1}, AttentionShape{1, 1, 2}, AttentionShape{6, 2, 5},
+        AttentionShape{3, 1, 10}, AttentionShape{7, 7, 33}, AttentionShape{14, 2, 64},
+        AttentionShape{5, 1, 80}, AttentionShape{8, 8, 128}}) {
+    expect_attention({shape, 0, 20});
+    expect_attention({shape, 270, 1});
+    expect_attention({shape, 30, 3});
+  }
+}
+
+TEST_P(Attention, MoreThan64HeadsShareAKvHead) {
+  for (const AttentionShape& shape : {AttentionShape{64, 1, 6}, AttentionShape{65, 1, 6},
+                                      AttentionShape{71, 1, 6}, AttentionShape{140, 2, 6}}) {
+    expect_attention({shape, 0, 11});
+    expect_attention({shape, 258, 1});
+    expect_attention({shape, 258, 2});
+  }
+}
+
+// The same tokens, all at once or one at a time, see the same positions.
+TEST_P(Attention, DecodingIsPrefilling) {
+  const auto& [kernels, type] = GetParam();
+  const Call all{{4, 2, 16}, 250, 12};
+  const Inputs inputs(all, type);
+  const std::vector<float> together = attend(*kernels, 2, all, inputs);
+  for (std::int64_t token = 0; token < all.tokens; ++token) {
+    Compute compute(*kernels, 2);
+    std::vector<float> alone(64);
+    attention(compute, all.shape, inputs.view, inputs.q.data() + token * 64, 250 + token, 1,
+              alone.data());
+    const Reference expected = reference(all, inputs, token, 0);
+    for (std::size_t d = 0; d < 16; ++d) {
+      EXPECT_NEAR(alone[d], together[static_cast<std::size_t>(token) * 64 + d],
+                  2 * expected.tolerance[d]);
+    }
+  }
+}
+
+// Scores far from 0 must neither overflow nor vanish.
+TEST_P(Attention, LargeScores) {
+  const auto& [kernels, type] = GetParam();
+  const Call call{{1, 1, 4}, 299, 1};
+  Inputs inputs(call, type);
+  for (float& value : inputs.q) value = 1000.0f;
+  const std::vector<float> out = attend(*kernels, 2, call, inputs);
+  const Reference expected = reference(call, inputs, 0, 0);
+  for (std::size_t d = 0; d < 4; ++d) EXPECT_NEAR(out[d], expected.out[d], expected.tolerance[d]);
+}
+
+TEST_P(Attention, NoTokensAreNothing) {
+  Compute compute(*std::get<0>(GetParam()), 1);
+  const Inputs inputs({{1, 1, 4}, 3, 1}, std::get<1>(GetParam()));
+  attention(compute, {1, 1, 4}, inputs.view, nullptr, 4, 0, nullptr);
+}
+
+INSTANTIATE_TEST_SUITE_P(Kernels, Attention,
+                         ::testing::Combine(::testing::ValuesIn(supported_kernels().begin(),
+                                                                supported_kernels().end()),
+                                            ::testing::Values(KvType::kBF16, KvType::kF32)),
+                         [](const auto& arrangement) {
+                           return std::string(std::get<0>(arrangement.param)->name) +
+                                  (std::get<1>(arrangement.param) == KvType::kF32 ? "_f32"
+                                                                                  : "_bf16");
+                         });
+
+}  // namespace
+}  // namespace nibble

@@ -1,0 +1,206 @@
+// matmul() against a plain loop in float64 over the values that the weights stand for.
+#include "nibble/ops/matmul.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+
+#include "kernels/test_matrix.h"
+#include "nibble/kernels/select.h"
+#include "nibble/ops/rowwise.h"
+
+namespace nibble {
+namespace {
+
+using test::make_matrix;
+using test::MatrixSpec;
+using test::TestMatrix;
+
+std::vector<float> random_input(std::int64_t elements) {
+  std::mt19937 random(7);
+  std::normal_distribution<float> normal(0.0f, 1.0f);
+  std::vector<float> x(static_cast<std::size_t>(elements));
+  for (float& value : x) value = normal(random);
+  return x;
+}
+
+/// How to run the products.
+struct Arrangement {
+  const KernelSet* kernels;
+  ActivationType activations;
+  int threads = 2;
+};
+
+/// The results of one matmul() call with all matrices, (tokens, rows) each.
+std::vector<std::vector<float>> multiply(const Arrangement& arrangement,
+                                         const std::vector<TestMatrix>& matrices,
+                                         const std::vector<float>& x, std::int64_t tokens) {
+  Compute compute(*arrangement.kernels, arrangement.threads, arrangement.activations);
+  std::vector<std::vector<float>> outs;
+  for (const TestMatrix& matrix : matrices) {
+    outs.emplace_back(static_cast<std::size_t>(tokens * matrix.view.rows), -99.0f);
+  }
+  std::vector<MatmulCall> calls;
+  for (std::size_t i = 0; i < matrices.size(); ++i) {
+    calls.push_back({&matrices[i].view, outs[i].data()});
+  }
+  matmul(compute, x.data(), tokens, calls);
+  return outs;
+}
+
+/// Unit of rounding of a result, relative to the sum of the terms' magnitudes: the float32 sums of
+/// `cols` terms in any order cost cols / 2^24, the products and the scaling of groups a few more.
+/// Where a kernel rounds a packed weight to bfloat16 (which the definition allows), 2^-9 more.
+double tolerance(const WeightView& weight, ActivationType activations) {
+  const double sums = static_cast<double>(weight.cols + 8) * 0x1p-24;
+  const bool packed = weight.group_size > 0;
+  return packed && activations == ActivationType::kBF16 ? sums + 0x1p-9 : sums;
+}
+
+void expect_products(const Arrangement& arrangement, const std::vector<TestMatrix>& matrices,
+                     std::int64_t tokens) {
+  const std::int64_t cols = matrices[0].view.cols;
+  const std::vector<float> x = random_input(tokens * cols);
+  const auto outs = multiply(arrangement, matrices, x, tokens);
+  for (std::size_t i = 0; i < matrices.size(); ++i) {
+    const TestMatrix& matrix = matrices[i];
+    for (std::int64_t t = 0; t < tokens; ++t) {
+      for (std::int64_t row = 0; row < matrix.view.rows; ++row) {
+        double sum = 0;
+        double magnitude = 0;
+        for (std::int64_t c = 0; c < cols; ++c) {
+          float value = x[static_cast<std::size_t>(t * cols + c)];
+          if (arrangement.activations == ActivationType::kBF16) value = round_to_bfloat16(value);
+          const auto at = static_cast<std::size_t>(row * cols + c);
+          sum += value * matrix.values[at];
+          magnitude += std::abs(value) * matrix.magnitudes[at];
+        }
+        const float found = outs[i][static_cast<std::size_t>(t * matrix.view.rows + row)];
+        ASSERT_NEAR(found, sum, magnitude * tolerance(matrix.view, arrangement.activations))
+            << arrangement.kernels->name << " matrix " << i << " of " << matrices.size()
+            << ", token " << t << ", row " << row;
+      }
+    }
+  }
+}
+
+class Matmul : public ::testing::TestWithParam<std::tuple<const KernelSet*, ActivationType>> {
+ protected:
+  Arrangement arrangement() const { return {std::get<0>(GetParam()), std::get<1>(GetParam())}; }
+  std::mt19937 random_{1};
+};
+
+constexpr std::array kTokens = {1, 2, 7, 8, 9, 33, 130};
+
+TEST_P(Matmul, DenseOfOddSizes) {
+  for (const WeightFormat format : {WeightFormat::kF32, WeightFormat::kF16, WeightFormat::kBF16}) {
+    for (const auto& [rows, cols] : {std::pair(1, 1), std::pair(5, 3), std::pair(17, 31),
+                                     std::pair(33, 77), std::pair(100, 129)}) {
+      std::vector<TestMatrix> matrices;
+      matrices.push_back(make_matrix({format, rows, cols}, random_));
+      for (const int tokens : kTokens) expect_products(arrangement(), matrices, tokens);
+    }
+  }
+}
+
+TEST_P(Matmul, PackedWithOddRows) {
+  for (const WeightFormat format : {WeightFormat::kW4, WeightFormat::kW3}) {
+    for (const int group_size : {32, 64, 128}) {
+      for (const int rows : {1, 16, 43}) {
+        std::vector<TestMatrix> matrices;
+        matrices.push_back(make_matrix({format, rows, 384, group_size}, random_));
+        for (const int tokens : kTokens) expect_products(arrangement(), matrices, tokens);
+      }
+    }
+  }
+}
+
+TEST_P(Matmul, MixedFormatsAndGroupSizesInOneCall) {
+  std::vector<TestMatrix> matrices;
+  for (const MatrixSpec& spec :
+       {MatrixSpec{WeightFormat::kW4, 50, 256, 32}, MatrixSpec{WeightFormat::kF32, 7, 256},
+        MatrixSpec{WeightFormat::kW3, 33, 256, 128}, MatrixSpec{WeightFormat::kBF16, 19, 256},
+        MatrixSpec{WeightFormat::kW4, 16, 256, 64}, MatrixSpec{WeightFormat::kF16, 130, 256}}) {
+    matrices.push_back(make_matrix(spec, random_));
+  }
+  for (const int tokens : kTokens) expect_products(arrangement(), matrices, tokens);
+}
+
+TEST_P(Matmul, ThreadsDoNotChangeABit) {
+  std::vector<TestMatrix> matrices;
+  for (const MatrixSpec& spec :
+       {MatrixSpec{WeightFormat::kW4, 500, 256, 32}, MatrixSpec{WeightFormat::kW3, 77, 256, 64},
+        MatrixSpec{WeightFormat::kBF16, 700, 256}, MatrixSpec{WeightFormat::kF32, 90, 256},
+        MatrixSpec{WeightFormat::kF16, 90, 256}}) {
+    matrices.push_back(make_matrix(spec, random_));
+  }
+  for (const std::int64_t tokens : kTokens) {
+    const std::vector<float> x = random_input(tokens * 256);
+    Arrangement with = arrangement();
+    with.threads = 1;
+    const auto one = multiply(with, matrices, x, tokens);
+    for (const int threads : {2, 3}) {
+      with.threads = threads;
+      EXPECT_EQ(multiply(with, matrices, x, tokens), one) << tokens << " tokens, " << threads;
+    }
+  }
+}
+
+// Buffers of one call serve the next, which may be larger, smaller or want other forms of x.
+TEST_P(Matmul, CallsDoNotDisturbEachOther) {
+  const std::vector<TestMatrix> small = [&] {
+    std::vector<TestMatrix> out;
+    out.push_back(make_matrix({WeightFormat::kW4, 20, 64, 32}, random_));
+    return out;
+  }();
+  const std::vector<TestMatrix> large = [&] {
+    std::vector<TestMatrix> out;
+    out.push_back(make_matrix({WeightFormat::kF32, 20, 512}, random_));
+    out.push_back(make_matrix({WeightFormat::kW3, 20, 512, 128}, random_));
+    return out;
+  }();
+  Compute compute(*arrangement().kernels, 2, arrangement().activations);
+  const auto run = [&](const std::vector<TestMatrix>& matrices, std::int64_t tokens) {
+    std::vector<float> out(static_cast<std::size_t>(tokens * 20));
+    const MatmulCall call{&matrices.back().view, out.data()};
+    matmul(compute, random_input(tokens * matrices[0].view.cols).data(), tokens, {&call, 1});
+    return out;
+  };
+  const std::vector<float> first = run(small, 3);
+  run(large, 40);
+  EXPECT_EQ(run(small, 3), first);
+  run(large, 1);
+  EXPECT_EQ(run(small, 3), first);
+}
+
+TEST_P(Matmul, NoTokensOrNoWeightsAreNothing) {
+  Compute compute(*arrangement().kernels, 2, arrangement().activations);
+  matmul(compute, nullptr, 5, {});
+  const TestMatrix matrix = make_matrix({WeightFormat::kBF16, 4, 8}, random_);
+  const MatmulCall call{&matrix.view, nullptr};
+  matmul(compute, nullptr, 0, {&call, 1});
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Kernels, Matmul,
+    ::testing::Combine(::testing::ValuesIn(supported_kernels().begin(), supported_kernels().end()),
+                       ::testing::Values(ActivationType::kBF16, ActivationType::kF32)),
+    [](const auto& arrangement) {
+      return std::string(std::get<0>(arrangement.param)->name) +
+             (std::get<1>(arrangement.param) == ActivationType::kF32 ? "_f32" : "_bf16");
+    });
+
+TEST(Rowwise, CallsEachRowOnce) {
+  Compute compute(select_kernels(), 3);
+  for (const std::int64_t rows : {0, 1, 8, 9, 100}) {
+    std::vector<std::atomic<int>> calls(static_cast<std::size_t>(rows));
+    for_each_row(compute, rows, [&](std::int64_t row) { ++calls[static_cast<std::size_t>(row)]; });
+    for (const auto& count : calls) EXPECT_EQ(count, 1);
+  }
+}
+
+}  // namespace
+}  // namespace nibble
