@@ -22,6 +22,15 @@ struct SelfAttention {
   /// layer `layer`. `scratch` grows to what is needed.
   void add_to(Compute& compute, const float* x, std::int64_t tokens, const Rope& rope,
               KvCache& cache, std::int64_t layer, Buffer& scratch, float* out) const;
+
+ private:
+  struct Projections {
+    float* queries;  // (tokens, n_heads * head_dim)
+    float* keys;     // (tokens, n_kv_heads * head_dim)
+    float* values;   // (tokens, n_kv_heads * head_dim)
+  };
+  void rotate_and_store(Compute& compute, std::int64_t tokens, const Rope& rope, KvCache& cache,
+                        std::int64_t layer, const Projections& projected) const;
 };
 
 }  // namespace nibble

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "nibble/models/weight_loader.h"
+#include "nibble/ops/profiler.h"
 #include "nibble/weights/packed_group.h"
 
 namespace nibble {
@@ -83,20 +84,27 @@ void Decoder::forward(Compute& compute, std::span<const std::int32_t> tokens, Kv
   const auto count = static_cast<std::int64_t>(tokens.size());
   const auto elements = static_cast<std::size_t>(count * spec_.hidden);
   float* normed = normed_.as<float>(elements);
-  embed(tokens, hidden);
-  rope_.prepare(cache.length(), count);
+  {
+    const ProfileScope scope(compute, "embedding");
+    embed(tokens, hidden);
+    rope_.prepare(cache.length(), count);
+  }
+  Profiler* profiler = compute.profiler();
   for (std::int64_t layer = 0; layer < spec_.n_layers; ++layer) {
+    if (profiler != nullptr) profiler->set_layer(layer);
     const DecoderBlock& block = blocks_[static_cast<std::size_t>(layer)];
     block.input_norm.apply(compute, hidden, count, normed);
     block.attention.add_to(compute, normed, count, rope_, cache, layer, scratch_, hidden);
     block.post_norm.apply(compute, hidden, count, normed);
     block.mlp.add_to(compute, normed, count, scratch_, hidden);
   }
+  if (profiler != nullptr) profiler->set_layer(-1);
   final_norm_.apply(compute, hidden, count, hidden);
   cache.advance(count);
 }
 
 void Decoder::logits(Compute& compute, const float* hidden, std::int64_t rows, float* out) const {
+  const ProfileScope scope(compute, "head");
   apply_linear(compute, head_, hidden, rows, out);
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "nibble/ops/profiler.h"
 #include "nibble/ops/rowwise.h"
 
 namespace nibble {
@@ -13,6 +14,10 @@ namespace {
 constexpr std::int64_t kChunk = kAttentionMaxPositions;
 
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+
+std::int64_t element_bytes(KvType type) {
+  return type == KvType::kF32 ? 4 : 2;
+}
 
 /// Running softmax state of some query rows: max (rows), sum (rows), acc (rows, head_dim).
 struct State {
@@ -129,8 +134,8 @@ class Job {
   /// Takes the chunk of the cache at `position` into `state`.
   void attend(const Tile& work, std::int64_t position, const State& state, std::byte* scratch) {
     const std::int64_t kv_head = work.head / group_;
-    const std::int64_t element = cache_.type == KvType::kF32 ? 4 : 2;
-    const std::int64_t offset = (kv_head * cache_.capacity + position) * shape_.head_dim * element;
+    const std::int64_t offset =
+        (kv_head * cache_.capacity + position) * shape_.head_dim * element_bytes(cache_.type);
     const AttentionTask task{
         .q = q_ + (work.token * shape_.n_heads + work.head) * shape_.head_dim,
         .q_stride = shape_.n_heads * shape_.head_dim,
@@ -200,10 +205,23 @@ class Job {
   std::int64_t tokens_per_tile_;
 };
 
+/// Keys and values are read once for each tile of tokens; scores and weighted sums are 2 operations
+/// an element each, for the positions that a token sees.
+void report_cost(const Compute& compute, const AttentionShape& shape, const KvLayerView& cache,
+                 std::int64_t start, std::int64_t tokens) {
+  if (compute.profiler() == nullptr) return;
+  const auto seen = static_cast<double>(tokens * start + tokens * (tokens + 1) / 2);
+  const auto heads = static_cast<double>(shape.n_heads * shape.head_dim);
+  const auto row =
+      static_cast<double>(shape.n_kv_heads * shape.head_dim * element_bytes(cache.type));
+  compute.profiler()->add_cost(2 * row * static_cast<double>(start + tokens), 4 * seen * heads);
+}
+
 }  // namespace
 
 void attention(Compute& compute, const AttentionShape& shape, const KvLayerView& cache,
                const float* q, std::int64_t start, std::int64_t tokens, float* out) {
+  report_cost(compute, shape, cache, start, tokens);
   if (tokens > 0) Job(compute, shape, cache, q, start, tokens, out).run();
 }
 

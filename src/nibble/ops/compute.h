@@ -13,6 +13,8 @@ namespace nibble {
 /// How the inputs of linear layers are rounded before they are multiplied (spec: section 3).
 enum class ActivationType { kBF16, kF32 };
 
+class Profiler;
+
 class Compute {
  public:
   /// `threads` 0: one a usable physical core.
@@ -22,6 +24,9 @@ class Compute {
   const KernelSet& kernels() const { return *kernels_; }
   ThreadPool& pool() { return pool_; }
   ActivationType activations() const { return activations_; }
+  /// Who is told of every operator (ops/profiler.h); none by default. It must outlive its use here.
+  Profiler* profiler() const { return profiler_; }
+  void set_profiler(Profiler* profiler) { profiler_ = profiler; }
 
   /// Scratch of one thread, at least `bytes` long, aligned to 64 bytes; valid until its next call.
   std::byte* thread_scratch(int thread, std::size_t bytes) {
@@ -42,6 +47,7 @@ class Compute {
   const KernelSet* kernels_;
   ThreadPool pool_;
   ActivationType activations_;
+  Profiler* profiler_ = nullptr;
   std::vector<Buffer> thread_scratch_;
   InputBuffers input_buffers_;
   Buffer attention_partials_;

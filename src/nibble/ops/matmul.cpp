@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 
+#include "nibble/ops/profiler.h"
 #include "nibble/ops/rowwise.h"
 #include "nibble/weights/packed_group.h"
 
@@ -131,6 +132,16 @@ void multiply_rows(Compute& compute, const PreparedInput& input, const WeightVie
   (uses_bf16(compute, weight) ? kernels.matmul_bf16 : kernels.matmul_f32)[format](task);
 }
 
+void report_cost(const Compute& compute, std::span<const MatmulCall> calls, std::int64_t tokens) {
+  if (compute.profiler() == nullptr) return;
+  for (const MatmulCall& call : calls) {
+    const double weights =
+        static_cast<double>(call.weight->rows) * static_cast<double>(call.weight->cols);
+    compute.profiler()->add_cost(weights * bits_per_weight(*call.weight) / 8,
+                                 2 * weights * static_cast<double>(tokens));
+  }
+}
+
 void add_bias(const KernelSet& kernels, const float* bias, const Rows& rows, std::int64_t tokens,
               const Target& target) {
   if (bias == nullptr) return;
@@ -178,6 +189,7 @@ void matmul(Compute& compute, const float* x, std::int64_t tokens,
   constexpr std::size_t kMaxCalls = 8;
   assert(calls.size() <= kMaxCalls);
   const PreparedInput input(compute, x, tokens, calls);
+  report_cost(compute, calls, tokens);
 
   std::int64_t rows_per_claim[kMaxCalls];
   std::int64_t first_claim[kMaxCalls + 1] = {0};
@@ -201,6 +213,7 @@ void gated_matmul(Compute& compute, const float* x, std::int64_t tokens, const M
   if (tokens == 0) return;
   const MatmulCall calls[] = {gate, up};
   const PreparedInput input(compute, x, tokens, calls);
+  report_cost(compute, calls, tokens);
   const std::int64_t width = gate.weight->rows;
   const std::int64_t per_claim = claim_rows(compute, *gate.weight, tokens);
   const KernelSet& kernels = compute.kernels();
