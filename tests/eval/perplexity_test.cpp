@@ -8,6 +8,7 @@
 #include "core/error_matchers.h"
 #include "core/temporary_folder.h"
 #include "nibble/core/mapped_file.h"
+#include "nibble/kernels/select.h"
 #include "nibble/quant/pipeline.h"
 
 namespace nibble {

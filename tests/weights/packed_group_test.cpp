@@ -36,9 +36,10 @@ std::int64_t w3_bit(std::int64_t r, std::int64_t c, int b) {
   const std::int64_t in_chunk = c % 32;
   const std::int64_t p = in_chunk % 2;
   const std::int64_t lane = (2 * r + p) * 16;
-  if (b == 2) return chunk * 1536 + 2 * 512 + lane + in_chunk / 2;
   const std::int64_t v = in_chunk / 16;
-  return chunk * 1536 + v * 512 + lane + 2 * (in_chunk % 16 / 2) + b;
+  const std::int64_t j = in_chunk % 16 / 2;
+  if (b == 2) return chunk * 1536 + 2 * 512 + lane + 4 * v + j % 4 + 8 * (j / 4);
+  return chunk * 1536 + v * 512 + lane + 2 * j + b;
 }
 
 class PackedGroupTest : public testing::TestWithParam<int> {

