@@ -79,8 +79,9 @@ int usable_cores() {
   return std::max(1, std::min(affinity_cores(), quota_cores()));
 }
 
-ThreadPool::ThreadPool(int threads) {
-  const int count = threads > 0 ? threads : usable_cores();
+ThreadPool::ThreadPool(int threads)
+    : parts_(static_cast<std::size_t>(threads > 0 ? threads : usable_cores())) {
+  const auto count = static_cast<int>(parts_.size());
   workers_.reserve(static_cast<std::size_t>(count - 1));
   try {
     for (int i = 1; i < count; ++i) workers_.emplace_back([this, i] { worker_loop(i); });
@@ -102,6 +103,10 @@ void ThreadPool::stop() {
   for (std::thread& worker : workers_) worker.join();
 }
 
+std::int64_t ThreadPool::part_end(int part) const {
+  return items_.load(std::memory_order_relaxed) * (part + 1) / size();
+}
+
 void ThreadPool::parallel_for(std::int64_t items, FunctionRef<void(std::int64_t, int)> work) {
   if (items <= 0) return;
   assert(items <= UINT32_MAX && unfinished_.load() == 0);
@@ -109,8 +114,11 @@ void ThreadPool::parallel_for(std::int64_t items, FunctionRef<void(std::int64_t,
   items_.store(items, std::memory_order_relaxed);
   unfinished_.store(static_cast<std::uint32_t>(items), std::memory_order_relaxed);
   const std::uint32_t job = epoch_.load(std::memory_order_relaxed) + 1;
-  claims_.store(std::uint64_t{job} << 32 | static_cast<std::uint64_t>(items),
-                std::memory_order_release);
+  for (int part = 0; part < size(); ++part) {
+    const std::int64_t count = part_end(part) - (part == 0 ? 0 : part_end(part - 1));
+    parts_[static_cast<std::size_t>(part)].claims.store(
+        std::uint64_t{job} << 32 | static_cast<std::uint64_t>(count), std::memory_order_release);
+  }
   epoch_.store(job, std::memory_order_release);
   if (!workers_.empty() && items > 1) epoch_.notify_all();
   run_items(0);
@@ -130,37 +138,48 @@ void ThreadPool::worker_loop(int thread) {
   }
 }
 
-void ThreadPool::run_items(int thread) {
-  std::uint64_t claims = claims_.load(std::memory_order_acquire);
+bool ThreadPool::take_item(int part, std::int64_t& item) {
+  std::atomic<std::uint64_t>& claims = parts_[static_cast<std::size_t>(part)].claims;
+  std::uint64_t seen = claims.load(std::memory_order_acquire);
   for (;;) {
-    const auto left = static_cast<std::uint32_t>(claims);
-    if (left == 0) return;
-    if (!claims_.compare_exchange_weak(claims, claims - 1, std::memory_order_acq_rel,
-                                       std::memory_order_acquire)) {
-      continue;
+    const auto left = static_cast<std::uint32_t>(seen);
+    if (left == 0) return false;
+    // Fails if another thread took this item, or if the job is over and the next has begun.
+    if (claims.compare_exchange_weak(seen, seen - 1, std::memory_order_acq_rel,
+                                     std::memory_order_acquire)) {
+      item = part_end(part) - left;
+      return true;
     }
-    try {
-      check_interrupt();  // here, so that no operator can take long to stop
-      (*work_.load(std::memory_order_relaxed))(items_.load(std::memory_order_relaxed) - left,
-                                               thread);
-    } catch (...) {
-      {
-        const std::lock_guard lock(error_mutex_);
-        if (!error_) error_ = std::current_exception();
+  }
+}
+
+void ThreadPool::run_items(int thread) {
+  for (int i = 0; i < size(); ++i) {
+    const int part = (thread + i) % size();
+    for (std::int64_t item = 0; take_item(part, item);) {
+      try {
+        check_interrupt();  // here, so that no operator can take long to stop
+        (*work_.load(std::memory_order_relaxed))(item, thread);
+      } catch (...) {
+        {
+          const std::lock_guard lock(error_mutex_);
+          if (!error_) error_ = std::current_exception();
+        }
+        leave_out_rest();
       }
-      leave_out_rest();
+      finish_items(1);
     }
-    finish_items(1);
-    claims = claims_.load(std::memory_order_acquire);
   }
 }
 
 void ThreadPool::leave_out_rest() {
-  std::uint64_t claims = claims_.load(std::memory_order_acquire);
-  // The caller holds an item that is not done, so the job in claims_ is its own until it succeeds.
-  while (!claims_.compare_exchange_weak(claims, claims & ~std::uint64_t{UINT32_MAX})) {
+  // The caller holds an item that is not done, so the job in the parts is its own until it returns.
+  for (Part& part : parts_) {
+    std::uint64_t claims = part.claims.load(std::memory_order_acquire);
+    while (!part.claims.compare_exchange_weak(claims, claims & ~std::uint64_t{UINT32_MAX})) {
+    }
+    finish_items(static_cast<std::uint32_t>(claims));
   }
-  finish_items(static_cast<std::uint32_t>(claims));
 }
 
 void ThreadPool::finish_items(std::uint32_t count) {

@@ -27,7 +27,7 @@ class ThreadPool {
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  int size() const { return static_cast<int>(workers_.size()) + 1; }
+  int size() const { return static_cast<int>(parts_.size()); }
 
   /// Calls work(item, thread) once for each item of 0..items-1, thread being 0..size()-1 and each
   /// thread working on one item at a time; returns when all are done. The first exception thrown by
@@ -39,17 +39,24 @@ class ThreadPool {
   void stop();
   void worker_loop(int thread);
   void run_items(int thread);
+  bool take_item(int part, std::int64_t& item);
   void leave_out_rest();
   void finish_items(std::uint32_t count);
 
+  // Items are dealt out in consecutive parts, one a thread, so that each reads its share of a
+  // matrix as one stream and, from job to job, the same share; who is done with its own helps with
+  // the next.
+  struct alignas(64) Part {
+    std::atomic<std::uint64_t> claims{0};  // number of the job << 32 | items not yet begun
+  };
+  std::int64_t part_end(int part) const;
+
   std::vector<std::thread> workers_;
-  // The job under way. Whoever takes an item out of claims_ may read the other two: they change
-  // only when all items are done. A late thread that reads them in between throws away what it
-  // read, since the number of the job in claims_ has changed too.
+  std::vector<Part> parts_;
+  // The job under way. Whoever takes an item out of a part may read these: they change only when
+  // all items are done, and with them the number of the job in the parts.
   std::atomic<const FunctionRef<void(std::int64_t, int)>*> work_{nullptr};
   std::atomic<std::int64_t> items_{0};
-  alignas(64) std::atomic<std::uint64_t> claims_{
-      0};  // number of the job << 32 | items not yet begun
   alignas(64) std::atomic<std::uint32_t> unfinished_{0};  // items not yet done
   alignas(64) std::atomic<std::uint32_t> epoch_{0};       // number of the job: workers wait for it
   std::atomic<bool> stopping_{false};
