@@ -8,6 +8,7 @@
 #include <new>
 #include <random>
 
+#include "nibble/weights/int8_per_channel.h"
 #include "nibble/weights/packed_group.h"
 
 namespace nibble::bench {
@@ -43,10 +44,12 @@ inline void fill_random(void* data, std::size_t bytes) {
 class Matrix {
  public:
   Matrix(WeightFormat format, std::int64_t rows, std::int64_t cols, int group_size)
-      : data_(0), scales_(0), zeros_(0) {
+      : data_(0), scales_(0), zeros_(0), row_scales_(0) {
     view_ = {format, rows, cols, nullptr, group_size, nullptr, nullptr};
     if (group_size > 0) {
       make_packed();
+    } else if (format == WeightFormat::kW8) {
+      make_int8();
     } else {
       make_dense();
     }
@@ -55,7 +58,9 @@ class Matrix {
 
   const WeightView& view() const { return view_; }
   /// Of the integers, scales and zero points.
-  std::size_t bytes() const { return data_.bytes() + scales_.bytes() + zeros_.bytes(); }
+  std::size_t bytes() const {
+    return data_.bytes() + scales_.bytes() + zeros_.bytes() + row_scales_.bytes();
+  }
 
  private:
   void make_packed() {
@@ -68,6 +73,15 @@ class Matrix {
     for (std::size_t i = 0; i < scales_.size(); ++i) scales_.data()[i] = to_bfloat16(0.01F);
     view_.scales = scales_.data();
     view_.zeros = zeros_.data();
+  }
+
+  void make_int8() {
+    const Int8PerChannel layout = int8_per_channel_of(view_);
+    data_ = Array<std::byte>(static_cast<std::size_t>(layout.code_bytes()));
+    row_scales_ = Array<float>(static_cast<std::size_t>(layout.scale_bytes() / 4));
+    fill_random(data_.data(), data_.bytes());
+    for (std::size_t i = 0; i < row_scales_.size(); ++i) row_scales_.data()[i] = 0.01F;
+    view_.row_scales = row_scales_.data();
   }
 
   void make_dense() {
@@ -90,6 +104,7 @@ class Matrix {
   Array<std::byte> data_;
   Array<BFloat16> scales_;
   Array<std::uint8_t> zeros_;
+  Array<float> row_scales_;
 };
 
 }  // namespace nibble::bench

@@ -14,16 +14,16 @@
 namespace nibble::cli {
 namespace {
 
-constexpr const char kMethod[] =
-    "\nPrefill is a prompt of random tokens in one go. Its limit: the operations of the matrix "
-    "products\n(2 x weights of all linear layers x tokens, and of the head for the one row whose "
-    "logits are\ncomputed) at the measured peak of the instruction used.\n\n"
-    "Decode is tokens one by one, from a context of {} tokens. Each run stands between two "
-    "readings of\n1 GiB of memory with the same threads and is kept if they agree within 10 %; up "
-    "to 5 r runs are made\nuntil r are kept. Its limit: the mean of the two readings / the bytes "
-    "of "
-    "weights read for a token\n(a model that fits in the cache can be above it).\n\n"
-    "Peak memory leaves out the memory of the readings.\n";
+constexpr const char kNotes[] =
+    "Prefill is a prompt of random tokens in one go. Its limit: the operations of the matrix\n"
+    "products (2 x weights of all linear layers x tokens, and of the head for the one row whose\n"
+    "logits are computed) at the measured peak of the instruction used.\n\n"
+    "Decode is tokens one by one, from a context of {} tokens. Each run stands between two\n"
+    "readings of 1 GiB of memory with the same threads and is kept if they agree within 10 %; up\n"
+    "to 5 r runs are made until r are kept. Its limit: the mean of the two readings / the bytes "
+    "of\n"
+    "weights read for a token (a model that fits in the cache can be above it).\n\n"
+    "Peak memory leaves out the memory of the readings.";
 
 struct BenchFlags {
   std::string model;
@@ -87,6 +87,7 @@ void bench(const BenchFlags& flags, const CommonFlags& common) {
     print_json({{"model", flags.model},
                 {"kernels", kernels},
                 {"threads", threads},
+                {"activations", flags.compute.activations},
                 {"bits_per_weight", bits},
                 {"bytes_per_token", std::llround(bytes)},
                 {"results", std::move(results)},
@@ -94,8 +95,9 @@ void bench(const BenchFlags& flags, const CommonFlags& common) {
                 {"peak_rss_bytes", report.peak_rss_bytes}});
     return;
   }
-  fmt::print("{}: {:.3f} bits a weight, {} read a token; {} kernels, {} {}\n", flags.model, bits,
-             human_bytes(bytes), kernels, threads, threads == 1 ? "thread" : "threads");
+  fmt::print("{}: {:.3f} bits a weight, {} read a token; {} activations, {} kernels, {} {}\n",
+             flags.model, bits, human_bytes(bytes), flags.compute.activations, kernels, threads,
+             threads == 1 ? "thread" : "threads");
   fmt::print("loaded in {:.0f} ms; peak memory {}\n\n", load_ms,
              human_bytes(static_cast<double>(report.peak_rss_bytes)));
   fmt::print("{:<10} {:>10} {:>10} {:>10} {:>10} {:>11}\n", "test", "tok/s min", "median", "max",
@@ -125,8 +127,8 @@ void add_bench(CLI::App& app, CommonFlags& common, Action& action) {
       ->capture_default_str();
   add_compute_flags(*command, flags->compute);
   add_common_flags(*command, common);
-  set_example(*command, "nibble bench Llama-3.2-1B-w4 -p 512 -n 128 -r 5");
-  command->footer(fmt::format(kMethod, kDecodeStart) + command->get_footer());
+  set_example(*command, "nibble bench Llama-3.2-1B-w4 -p 512 -n 128 -r 5",
+              fmt::format(kNotes, kDecodeStart));
   command->final_callback(
       [flags, &common, &action] { action = [flags, &common] { bench(*flags, common); }; });
 }

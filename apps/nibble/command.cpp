@@ -36,9 +36,12 @@ std::string read_standard_input() {
   }
 }
 
-/// The library would take -1 for 2^64 - 1.
-std::string refuse_negative(const std::string& number) {
-  return number.starts_with('-') ? "must be 0 or more, found " + number : std::string();
+/// CLI11 would take -1 and 2^64 for 2^64 - 1.
+std::string check_seed(const std::string& text) {
+  std::uint64_t seed = 0;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), seed);
+  const bool good = error == std::errc() && stop == text.data() + text.size();
+  return good ? "" : fmt::format("expected an integer of 0 to {}, found {}", UINT64_MAX, text);
 }
 
 }  // namespace
@@ -47,9 +50,15 @@ DType parse_dtype(const std::string& name) {
   return name == "f32" ? DType::kF32 : name == "f16" ? DType::kF16 : DType::kBF16;
 }
 
+ActivationType ComputeFlags::activation_type() const {
+  return activations == "f32"    ? ActivationType::kF32
+         : activations == "int8" ? ActivationType::kInt8
+                                 : ActivationType::kBF16;
+}
+
 ComputeOptions ComputeFlags::options(const CommonFlags& common) const {
   return {.dtype = parse_dtype(dtype),
-          .activations = activations == "f32" ? ActivationType::kF32 : ActivationType::kBF16,
+          .activations = activation_type(),
           .kv = kv == "f32" ? KvType::kF32 : KvType::kBF16,
           .threads = common.threads};
 }
@@ -61,7 +70,7 @@ void add_common_flags(CLI::App& command, CommonFlags& flags) {
                   "Threads to compute with (default: the physical cores this process may use)")
       ->check(CLI::Range(1, 1024));
   command.add_option("--seed", flags.seed, "Seed of everything random")
-      ->check(refuse_negative)
+      ->check(check_seed)
       ->capture_default_str();
   command.add_flag("-q,--quiet", flags.quiet, "No remarks and no progress on standard error");
   command.add_flag("-v,--verbose", flags.verbose, "More remarks on standard error");
@@ -76,8 +85,10 @@ void add_dtype_flag(CLI::App& command, std::string& dtype) {
 void add_compute_flags(CLI::App& command, ComputeFlags& flags) {
   add_dtype_flag(command, flags.dtype);
   command
-      .add_option("--activations", flags.activations, "What inputs of linear layers are rounded to")
-      ->check(CLI::IsMember({"bf16", "f32"}))
+      .add_option("--activations", flags.activations,
+                  "What inputs of linear layers are rounded to (int8: a scale for each token and "
+                  "weight group; weights that are not integers take bf16 then)")
+      ->check(CLI::IsMember({"bf16", "f32", "int8"}))
       ->capture_default_str();
   command.add_option("--kv", flags.kv, "What the KV cache holds")
       ->check(CLI::IsMember({"bf16", "f32"}))
@@ -96,8 +107,8 @@ void add_model_argument(CLI::App& command, std::string& model) {
       ->required();
 }
 
-void set_example(CLI::App& command, const std::string& example) {
-  command.footer("\nExample:\n  " + example);
+void set_example(CLI::App& command, const std::string& example, const std::string& notes) {
+  command.footer((notes.empty() ? "" : "\n" + notes + "\n") + "\nExample:\n  " + example);
 }
 
 void add_text_argument(CLI::App& command, TextFlags& flags, const std::string& name,

@@ -29,6 +29,7 @@ struct ComputeFlags {
   std::string kv = "bf16";
   std::int64_t context = 0;  // 0: the model's
 
+  ActivationType activation_type() const;
   ComputeOptions options(const CommonFlags& common) const;
 };
 
@@ -40,8 +41,9 @@ void add_dtype_flag(CLI::App& command, std::string& dtype);
 void add_compute_flags(CLI::App& command, ComputeFlags& flags);
 /// Adds the MODEL argument.
 void add_model_argument(CLI::App& command, std::string& model);
-/// Ends the help of a sub-command with an example.
-void set_example(CLI::App& command, const std::string& example);
+/// Ends the help of a sub-command with an example, and before it with `notes`, one to a few
+/// paragraphs with an empty line between them.
+void set_example(CLI::App& command, const std::string& example, const std::string& notes = "");
 
 DType parse_dtype(const std::string& name);
 
@@ -80,5 +82,6 @@ void add_inspect(CLI::App& app, CommonFlags& common, Action& action);
 void add_init(CLI::App& app, CommonFlags& common, Action& action);
 void add_info(CLI::App& app, CommonFlags& common, Action& action);
 void add_bench(CLI::App& app, CommonFlags& common, Action& action);
+void add_profile(CLI::App& app, CommonFlags& common, Action& action);
 
 }  // namespace nibble::cli

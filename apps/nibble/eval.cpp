@@ -112,7 +112,9 @@ Json results_json(const Column& column, bool with_reference) {
 
 Json report_json(const EvalFlags& flags, const std::string& text,
                  const std::vector<Column>& columns) {
-  Json json = {{"protocol", flags.protocol}, {"text_sha256", sha256_hex(text)}};
+  Json json = {{"protocol", flags.protocol},
+               {"text_sha256", sha256_hex(text)},
+               {"activations", flags.compute.activations}};
   const bool with_reference = !flags.reference.empty();
   if (columns.size() == 1) {
     json["tokens"] = columns[0].tokens;
@@ -139,7 +141,7 @@ class Table {
     }
   }
 
-  void print(bool with_reference) const {
+  void print(const std::string& activations, bool with_reference) const {
     row("", [&](std::size_t i) { return names_[i]; });
     for (std::size_t r = 0; r < columns_[0].results.size(); ++r) {
       const auto result = [&](std::size_t i) { return columns_[i].results[r]; };
@@ -151,6 +153,7 @@ class Table {
       row("  top-1 agreement (%)",
           [&](std::size_t i) { return fmt::format("{:.2f}", 100 * result(i).top1_agreement); });
     }
+    row("activations", [&](std::size_t) { return activations; });
     row("weights read a token", [&](std::size_t i) { return human_bytes(columns_[i].bytes); });
     row("bits a weight",
         [&](std::size_t i) { return fmt::format("{:.3f}", columns_[i].bits_per_weight); });
@@ -173,8 +176,9 @@ void eval(const EvalFlags& flags, const CommonFlags& common) {
   const std::string text = read_text(flags);
   std::unique_ptr<Model> reference;
   if (!flags.reference.empty()) {
-    reference =
-        std::make_unique<Model>(locate_model(flags.reference), flags.compute.options(common));
+    ComputeOptions options = flags.compute.options(common);
+    if (options.activations == ActivationType::kInt8) options.activations = ActivationType::kBF16;
+    reference = std::make_unique<Model>(locate_model(flags.reference), options);
   }
   const bool show_running = !common.json && flags.models.size() == 1 && flags.seqlens.size() <= 1;
   std::vector<Column> columns;
@@ -184,7 +188,7 @@ void eval(const EvalFlags& flags, const CommonFlags& common) {
   if (common.json) {
     print_json(report_json(flags, text, columns));
   } else {
-    Table(columns).print(reference != nullptr);
+    Table(columns).print(flags.compute.activations, reference != nullptr);
   }
 }
 
@@ -226,7 +230,8 @@ void add_eval(CLI::App& app, CommonFlags& common, Action& action) {
   command->add_option("--n-segments", flags->n_segments, "Segments to measure (default: all)")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40));
   command->add_option("--reference", flags->reference,
-                      "A model to compare with: adds KL divergence and top-1 agreement");
+                      "A model to compare with: adds KL divergence and top-1 agreement; its "
+                      "activations are bf16 where those of the others are int8");
   add_compute_flags(*command, flags->compute);
   add_common_flags(*command, common);
   set_example(*command,

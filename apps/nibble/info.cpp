@@ -18,6 +18,11 @@
 namespace nibble::cli {
 namespace {
 
+constexpr const char kNotes[] =
+    "--measure uses all threads, pinned where there is a core for each: 25 readings of 1 GiB over\n"
+    "some seconds (of less memory, several times over, where there is little), and the most\n"
+    "operations a second that the multiply instructions of the kernels reach.";
+
 struct InfoFlags {
   bool measure = false;
 };
@@ -141,10 +146,9 @@ void add_info(CLI::App& app, CommonFlags& common, Action& action) {
   CLI::App* command = app.add_subcommand("info", "Show this machine and the kernels it gets");
   auto flags = std::make_shared<InfoFlags>();
   command->add_flag("--measure", flags->measure,
-                    "Measure the read bandwidth (25 readings of 1 GiB over some seconds, less "
-                    "memory where there is little) and the arithmetic peaks, with all threads");
+                    "Measure the read bandwidth and the arithmetic peaks too");
   add_common_flags(*command, common);
-  set_example(*command, "nibble info --measure");
+  set_example(*command, "nibble info --measure", kNotes);
   command->final_callback(
       [flags, &common, &action] { action = [flags, &common] { info(*flags, common); }; });
 }

@@ -14,6 +14,12 @@
 namespace nibble::cli {
 namespace {
 
+constexpr const char kNotes[] =
+    "For measuring speed and size without a download: the config's shapes, random weights with a\n"
+    "standard deviation of 0.02 packed at once, norms of 1, biases of 0. Files of a tokenizer\n"
+    "beside the config are copied. Where the group size does not divide a layer, the largest of\n"
+    "128, 64, 32 that does is taken for it.";
+
 struct InitFlags {
   std::string config;
   std::string output;
@@ -67,9 +73,7 @@ void add_init(CLI::App& app, CommonFlags& common, Action& action) {
       ->check(CLI::IsMember({"bf16", "w4abf16", "w3abf16"}))
       ->capture_default_str();
   command
-      ->add_option("--group-size", flags->options.group_size,
-                   "Input channels that share a scale; where it does not divide a layer, the "
-                   "largest of 128, 64, 32 that does")
+      ->add_option("--group-size", flags->options.group_size, "Input channels that share a scale")
       ->check(CLI::IsMember({32, 64, 128}))
       ->capture_default_str();
   command->add_option("--head", flags->head, "Pack lm_head like the other layers, or keep it bf16")
@@ -77,12 +81,7 @@ void add_init(CLI::App& app, CommonFlags& common, Action& action) {
       ->capture_default_str();
   command->add_flag("--force", flags->force, "Replace the output folder if it exists");
   add_common_flags(*command, common);
-  set_example(*command, "nibble init Llama-3.2-1B -o random-1B-w4 --precision w4abf16");
-  command->footer(
-      "\nFor measuring speed and size without a download: the config's shapes, random weights with "
-      "a standard\ndeviation of 0.02 packed at once, norms of 1, biases of 0. Files of a tokenizer "
-      "beside the config\nare copied.\n" +
-      command->get_footer());
+  set_example(*command, "nibble init Llama-3.2-1B -o random-1B-w4 --precision w4abf16", kNotes);
   command->final_callback(
       [flags, &common, &action] { action = [flags, &common] { init(*flags, common); }; });
 }

@@ -13,6 +13,12 @@
 namespace nibble::cli {
 namespace {
 
+constexpr const char kNotes[] =
+    "The module tree, each tensor's shape, format and size, and what one token of decode reads\n"
+    "and computes. Reads headers only. Operations are those of the matrix products, 2 for a\n"
+    "multiply-add. A tied head that is not packed is the embedding's tensor and is listed and\n"
+    "counted once.";
+
 struct InspectFlags {
   std::string model;
   std::string dtype = "bf16";
@@ -117,8 +123,7 @@ void inspect_model(const InspectFlags& flags, const CommonFlags& common) {
 }  // namespace
 
 void add_inspect(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* command = app.add_subcommand(
-      "inspect", "Show a model's modules, its tensors' sizes and what a token costs");
+  CLI::App* command = app.add_subcommand("inspect", "Show a model's modules, sizes and costs");
   auto flags = std::make_shared<InspectFlags>();
   add_model_argument(*command, flags->model);
   command
@@ -127,11 +132,7 @@ void add_inspect(CLI::App& app, CommonFlags& common, Action& action) {
       ->check(CLI::IsMember({"bf16", "f16", "f32"}))
       ->capture_default_str();
   add_common_flags(*command, common);
-  set_example(*command, "nibble inspect Llama-3.2-1B-w4");
-  command->footer(
-      "\nReads headers only. Operations are those of the matrix products, 2 for a multiply-add. A "
-      "tied head\nthat is not packed is the embedding's tensor and is listed and counted once.\n" +
-      command->get_footer());
+  set_example(*command, "nibble inspect Llama-3.2-1B-w4", kNotes);
   command->final_callback(
       [flags, &common, &action] { action = [flags, &common] { inspect_model(*flags, common); }; });
 }

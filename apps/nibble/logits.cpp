@@ -42,7 +42,11 @@ void logits(const LogitsFlags& flags, const CommonFlags& common) {
     writer.write(rows);
   }
   writer.commit();
-  if (common.json) print_json({{"output", flags.output}, {"shape", {count, vocab}}});
+  if (common.json) {
+    print_json({{"output", flags.output},
+                {"shape", {count, vocab}},
+                {"activations", flags.compute.activations}});
+  }
 }
 
 }  // namespace

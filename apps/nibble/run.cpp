@@ -34,16 +34,18 @@ void print_text(std::string_view text) {
   if (!written) fail("standard output: cannot be written");  // and nobody reads the rest
 }
 
-void report(const Generation& result, std::size_t prompt_tokens, std::int64_t capacity) {
+void report(const RunFlags& flags, const Generation& result, std::size_t prompt_tokens,
+            std::int64_t capacity) {
   if (result.reason == StopReason::kContext) {
     warn("stopped: the context of {} tokens is full (-c/--context)", capacity);
   }
   const double ms = result.ms_per_token();
   log_message(LogLevel::kNormal,
-              fmt::format("prompt {} tokens in {:.1f} ms; {} new tokens{}", prompt_tokens,
-                          result.prefill_ms, result.ids.size(),
+              fmt::format("prompt {} tokens in {:.1f} ms; {} new tokens{}; {} activations",
+                          prompt_tokens, result.prefill_ms, result.ids.size(),
                           ms > 0 ? fmt::format(", {:.2f} ms each ({:.1f} a second)", ms, 1000 / ms)
-                                 : std::string()));
+                                 : std::string(),
+                          flags.compute.activations));
 }
 
 void run(const RunFlags& flags, const CommonFlags& common) {
@@ -63,7 +65,7 @@ void run(const RunFlags& flags, const CommonFlags& common) {
       });
   if (!common.json) {
     print_text("\n");
-    report(result, prompt.size(), cache.capacity());
+    report(flags, result, prompt.size(), cache.capacity());
     return;
   }
   print_json({{"prompt_tokens", prompt.size()},
@@ -71,6 +73,7 @@ void run(const RunFlags& flags, const CommonFlags& common) {
               {"ids", result.ids},
               {"text", result.text},
               {"stop_reason", stop_reason_name(result.reason)},
+              {"activations", flags.compute.activations},
               {"prefill_ms", result.prefill_ms},
               {"ms_per_token", result.ms_per_token()}});
 }

@@ -101,7 +101,7 @@ TEST_F(Text, APromptPastTheContextIsRefused) {
   expect_failure(nibble({"run", model_, "Once upon a time", "-c", "3"}), 1, {"5 tokens", "3"});
   std::string text;
   for (int i = 0; i < 600; ++i) text += " a";
-  expect_failure(with_input({"run", model_, "-"}, text), 1, {"601", "512"});
+  expect_failure(with_input({"run", model_, "-"}, text), 1, {"602 tokens", "512"});
   expect_failure(nibble({"logits", model_, "--tokens", "1,2,3", "-c", "2", "-o",
                          (folder_ / "l.npy").string()}),
                  1, {"3 tokens", "2"});

@@ -20,7 +20,7 @@ TEST(JoinRows, PutsSeparatorsBetweenRows) {
   EXPECT_EQ(join_rows(raw, PerplexityProtocol::kSegments),
             "\n = Title = \n\n\n One line . \n\n\nlast");
   EXPECT_EQ(join_rows(raw, PerplexityProtocol::kPaper),
-            "\n\n = Title = \n\n\n\n One line . \n\n\n\n\nlast");
+            "\n\n = Title = \n\n\n\n\n One line . \n\n\n\n\nlast");
 }
 
 TEST(JoinRows, OddTexts) {

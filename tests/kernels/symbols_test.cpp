@@ -43,6 +43,8 @@ void expect_no_weak_symbols(const std::string& set, const std::string& table) {
     std::string address;
     std::string type;
     words >> address >> type;
+    // The unwinder's pointer that sanitized objects refer to; it holds no code.
+    if (line.find("DW.ref.__gxx_personality_v0") != std::string::npos) continue;
     EXPECT_TRUE(type != "W" && type != "V" && type != "u") << line;
   }
 }

@@ -168,7 +168,7 @@ struct DenseLayer {
   }
 };
 
-TEST(GatedMlp, IsDownOfSiluOfGateTimesUp) {
+TEST(GatedMlp, AddsDownOfSiluOfGateTimesUp) {
   constexpr std::int64_t kHidden = 13;
   constexpr std::int64_t kInner = 29;
   for (const bool bias : {false, true}) {
@@ -187,8 +187,9 @@ TEST(GatedMlp, IsDownOfSiluOfGateTimesUp) {
       mlp.down.bias = down.linear.bias;
       for (const std::int64_t tokens : {1, 30, 2}) {
         const std::vector<float> x = wave(static_cast<std::size_t>(tokens * kHidden), 0.9f);
-        std::vector<float> out(x.size());
-        mlp.apply(compute, x.data(), tokens, scratch, out.data());
+        std::vector<float> out = wave(x.size(), 0.4f);
+        const std::vector<float> before = out;
+        mlp.add_to(compute, x.data(), tokens, scratch, out.data());
         for (std::int64_t t = 0; t < tokens; ++t) {
           const std::vector<double> row(x.begin() + t * kHidden, x.begin() + (t + 1) * kHidden);
           const std::vector<double> gated = gate.apply(row);
@@ -196,7 +197,10 @@ TEST(GatedMlp, IsDownOfSiluOfGateTimesUp) {
           for (std::size_t i = 0; i < inner.size(); ++i) {
             inner[i] *= gated[i] / (1 + std::exp(-gated[i]));
           }
-          const std::vector<double> expected = down.apply(inner);
+          std::vector<double> expected = down.apply(inner);
+          for (std::size_t i = 0; i < expected.size(); ++i) {
+            expected[i] += before[static_cast<std::size_t>(t * kHidden) + i];
+          }
           for (std::size_t i = 0; i < expected.size(); ++i) {
             // 13- and 29-term sums of terms below 30 in magnitude.
             EXPECT_NEAR(out[static_cast<std::size_t>(t * kHidden) + i], expected[i],

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <random>
 
 #include "core/error_matchers.h"
 #include "core/temporary_folder.h"
@@ -359,6 +360,62 @@ TEST(SpoiledGguf, UnknownArchitecture) {
   write_file(folder / "model.gguf", bytes);
   EXPECT_ERROR(Checkpoint(folder / "model.gguf"),
                AllOf(HasSubstr("model.gguf"), HasSubstr("mamba"), HasSubstr("llama")));
+}
+
+/// A Q8_0 vector is read in blocks as a matrix is; one whose elements are to be reordered cannot
+/// be.
+TEST(ReadVector, TakesBlocksWhereTheOrderIsKept) {
+  // One block: scale 1 (float16 0x3c00), then 32 integers.
+  std::string block("\x00\x3c", 2);
+  for (int i = 0; i < 32; ++i) block += static_cast<char>(i - 16);
+  CheckpointTensor tensor{
+      "norm", {DType::kQ8_0, {32}, reinterpret_cast<const std::byte*>(block.data()), 34}};
+  std::vector<float> out(32);
+  read_vector(tensor, out);
+  EXPECT_EQ(out.front(), -16.0f);
+  EXPECT_EQ(out.back(), 15.0f);
+  tensor.interleaved_heads = 2;
+  EXPECT_ERROR(read_vector(tensor, out), AllOf(HasSubstr("norm"), HasSubstr("Q8_0")));
+}
+
+TEST(ReadVector, UndoesTheRowOrder) {
+  const std::vector<float> stored = {0, 1, 2, 3, 4, 5, 6, 7};  // two heads of four
+  const CheckpointTensor tensor{
+      "bias", {DType::kF32, {8}, reinterpret_cast<const std::byte*>(stored.data()), 32}, 2};
+  std::vector<float> out(8);
+  read_vector(tensor, out);
+  EXPECT_EQ(out, (std::vector<float>{0, 2, 1, 3, 4, 6, 5, 7}));
+}
+
+// Random bytes of the metadata changed: the file loads or is refused in one line, and what loads
+// can be run.
+TEST(SpoiledGgufSlow, DamagedMetadataIsRefusedOrHarmless) {
+  const std::string whole = read_file(kFixtures / "gguf_f32_biases" / "model.gguf");
+  const std::size_t metadata = whole.find("blk.1.attn_q.weight");
+  ASSERT_NE(metadata, std::string::npos);
+  const TemporaryFolder folder;
+  std::mt19937 random(1);
+  int refused = 0;
+  for (int i = 0; i < 500; ++i) {
+    std::string damaged = whole;
+    damaged[random() % metadata] = static_cast<char>(random());
+    write_file(folder / "damaged.gguf", damaged);
+    try {
+      const Checkpoint checkpoint(folder / "damaged.gguf");
+      Compute compute(select_kernels(), 1);
+      Decoder decoder(checkpoint, compute, DType::kF32);
+      const ModelSpec& spec = decoder.spec();
+      KvCache cache({spec.n_layers, spec.n_kv_heads, spec.head_dim, 3}, KvType::kF32);
+      std::vector<float> hidden(3 * static_cast<std::size_t>(spec.hidden));
+      decoder.forward(compute, std::vector<std::int32_t>{0, 0, 0}, cache, hidden.data());
+    } catch (const Error& error) {
+      EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos) << error.what();
+      EXPECT_NE(std::string(error.what()).find("damaged.gguf"), std::string::npos) << error.what();
+      ++refused;
+    }
+  }
+  EXPECT_GT(refused, 50);
+  EXPECT_LT(refused, 500);
 }
 
 }  // namespace

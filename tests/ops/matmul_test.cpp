@@ -149,6 +149,93 @@ TEST_P(Matmul, ThreadsDoNotChangeABit) {
   }
 }
 
+/// Some numbers, (count), different from each other.
+std::vector<float> ramp(std::int64_t count, float step) {
+  std::vector<float> values;
+  for (std::int64_t i = 0; i < count; ++i) values.push_back(step * static_cast<float>(i % 37 - 18));
+  return values;
+}
+
+// A bias and what stands in `out` are added to the product, in this order: one float32 addition
+// each, so that the result is known to the last bit.
+TEST_P(Matmul, AddsBiasesAndToWhatIsThere) {
+  std::vector<TestMatrix> matrices;
+  for (const MatrixSpec& spec :
+       {MatrixSpec{WeightFormat::kW4, 90, 128, 32}, MatrixSpec{WeightFormat::kBF16, 33, 128},
+        MatrixSpec{WeightFormat::kF32, 5, 128}}) {
+    matrices.push_back(make_matrix(spec, random_));
+  }
+  for (const std::int64_t tokens : kTokens) {
+    const std::vector<float> x = random_input(tokens * 128);
+    const auto plain = multiply(arrangement(), matrices, x, tokens);
+    for (const int threads : {1, 2, 3}) {
+      Compute compute(*arrangement().kernels, threads, arrangement().activations);
+      for (const bool adds : {false, true}) {
+        for (const bool with_bias : {false, true}) {
+          std::vector<std::vector<float>> outs;
+          std::vector<std::vector<float>> biases;
+          std::vector<MatmulCall> calls;
+          for (const TestMatrix& matrix : matrices) {
+            outs.push_back(ramp(tokens * matrix.view.rows, 0.5f));
+            biases.push_back(ramp(matrix.view.rows, 0.3f));
+          }
+          for (std::size_t i = 0; i < matrices.size(); ++i) {
+            calls.push_back(
+                {&matrices[i].view, outs[i].data(), with_bias ? biases[i].data() : nullptr, adds});
+          }
+          matmul(compute, x.data(), tokens, calls);
+          for (std::size_t i = 0; i < matrices.size(); ++i) {
+            const auto rows = static_cast<std::size_t>(matrices[i].view.rows);
+            std::vector<float> expected = plain[i];
+            const std::vector<float> before = ramp(tokens * matrices[i].view.rows, 0.5f);
+            for (std::size_t at = 0; at < expected.size(); ++at) {
+              if (with_bias) expected[at] += biases[i][at % rows];
+              if (adds) expected[at] += before[at];
+            }
+            EXPECT_EQ(outs[i], expected) << tokens << " tokens, matrix " << i;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(Matmul, GatedIsSiluOfOneTimesTheOther) {
+  for (const auto& [first, second] :
+       {std::pair(MatrixSpec{WeightFormat::kW4, 90, 128, 32},
+                  MatrixSpec{WeightFormat::kW3, 90, 128, 64}),
+        std::pair(MatrixSpec{WeightFormat::kBF16, 37, 128},
+                  MatrixSpec{WeightFormat::kW4, 37, 128, 128}),
+        std::pair(MatrixSpec{WeightFormat::kF32, 5, 19}, MatrixSpec{WeightFormat::kF16, 5, 19})}) {
+    std::vector<TestMatrix> matrices;
+    matrices.push_back(make_matrix(first, random_));
+    matrices.push_back(make_matrix(second, random_));
+    const std::vector<float> bias = ramp(first.rows, 0.1f);
+    for (const std::int64_t tokens : kTokens) {
+      const std::vector<float> x = random_input(tokens * first.cols);
+      const auto plain = multiply(arrangement(), matrices, x, tokens);
+      std::vector<float> one;
+      for (const int threads : {1, 2, 3}) {
+        Compute compute(*arrangement().kernels, threads, arrangement().activations);
+        std::vector<float> out(plain[0].size(), -99.0f);
+        gated_matmul(compute, x.data(), tokens, {&matrices[0].view, nullptr, bias.data()},
+                     {&matrices[1].view, nullptr}, out.data());
+        for (std::size_t at = 0; at < out.size(); ++at) {
+          const double g = plain[0][at] + bias[at % bias.size()];
+          const double expected = g / (1 + std::exp(-g)) * plain[1][at];
+          // exp() within a few units of 2^-23 (its argument's rounding is |g| of them), and four
+          // roundings.
+          const double unit = (8 + std::abs(g)) * 0x1p-23;
+          ASSERT_NEAR(out[at], expected, unit * std::abs(expected) + 1e-30)
+              << tokens << " tokens, element " << at;
+        }
+        if (one.empty()) one = out;
+        EXPECT_EQ(out, one) << threads;
+      }
+    }
+  }
+}
+
 // Buffers of one call serve the next, which may be larger, smaller or want other forms of x.
 TEST_P(Matmul, CallsDoNotDisturbEachOther) {
   const std::vector<TestMatrix> small = [&] {

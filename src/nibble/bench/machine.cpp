@@ -10,12 +10,12 @@
 #include <fstream>
 #include <set>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "nibble/bench/process.h"
 #include "nibble/core/error.h"
 #include "nibble/core/interrupt.h"
+#include "nibble/ops/prepared_input.h"
 
 namespace nibble {
 namespace {
@@ -130,17 +130,17 @@ double measure_peak(Compute& compute, const PeakKernel& peak) {
 
 const PeakKernel& matmul_peak(const KernelSet& kernels, ActivationType activations,
                               WeightFormat format) {
-  const auto find = [&](std::string_view type) -> const PeakKernel* {
+  const auto find = [&](PeakType type) -> const PeakKernel* {
     for (int i = 0; i < kernels.peak_count; ++i) {
-      if (std::string_view(kernels.peaks[i].name).starts_with(type)) return &kernels.peaks[i];
+      if (kernels.peaks[i].type == type) return &kernels.peaks[i];
     }
     return nullptr;
   };
-  // A set without a bfloat16 instruction, and a format without a bfloat16 kernel, widen to float32.
-  const bool bf16 = activations == ActivationType::kBF16 &&
-                    kernels.matmul_bf16[static_cast<int>(format)] != nullptr;
-  const PeakKernel* peak = bf16 ? find("bf16 ") : nullptr;
-  if (peak == nullptr) peak = find("f32 ");
+  const ActivationType product = product_type(kernels, activations, format);
+  const PeakKernel* peak = product == ActivationType::kInt8   ? find(PeakType::kInt8)
+                           : product == ActivationType::kBF16 ? find(PeakType::kBF16)
+                                                              : nullptr;
+  if (peak == nullptr) peak = find(PeakType::kF32);  // the set has no such instruction: it widens
   if (peak == nullptr) fail("the kernel set {} measures no peak of float32", kernels.name);
   return *peak;
 }

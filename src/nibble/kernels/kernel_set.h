@@ -17,16 +17,40 @@ namespace nibble {
 /// out[t, row] = sum over c of x[t, c] * w[row, c], for some rows of the matrix and all tokens.
 struct MatmulTask {
   WeightView weight;  // (rows, cols)
-  const void* x;      // (tokens, cols) float32 or bfloat16, x_stride elements from row to row
+  const void* x;  // (tokens, cols) float32, bfloat16 or int8, x_stride elements from row to row
   std::int64_t x_stride;
-  const float* x_sums;  // (tokens, cols / group_size): sum of x over each group; packed formats
+  const float* x_sums;  // (tokens, groups): sum of x over each group; grouped formats
   std::int64_t tokens;
   std::int64_t row_begin;  // a multiple of kRowBlock
   std::int64_t row_end;    // a multiple of kRowBlock, or the number of rows
   float* out;              // element (t, row) at out[t * out_stride + row]; overwritten
   std::int64_t out_stride;
   std::byte* scratch;  // matmul_scratch_bytes(cols), 64-byte aligned, this thread's own
+  // Of int8 activations, as quantize_int8 left them; one group where a row has one scale:
+  const float* x_scales = nullptr;           // (tokens, groups)
+  const std::int32_t* x_code_sums = nullptr;  // (tokens, groups): sum of the codes
 };
+
+/// One token's activations as int8 codes for weights of one format, a scale a group: with m the
+/// largest |x| of a group, scale = max(m, 1e-5) / 127 and code = round(x / scale), half to even,
+/// all in float32. NaN and infinities make their group's scale NaN or infinite.
+struct QuantizeTask {
+  const float* x;  // (cols)
+  std::int64_t cols;
+  std::int64_t group_size;  // the weights'; cols where a row has one scale
+  WeightFormat format;      // gives the order of the codes within each run of 16 columns
+  std::int8_t* codes;       // cols rounded up to kCodeRun; those past cols become 0
+  float* scales;            // (groups)
+  std::int32_t* sums;       // (groups): sum of the codes
+};
+
+/// Codes lie as the bytes of four columns come out of the packed weights by shifts and masks alone
+/// (weights/packed_group.h, int8_per_channel.h), so that four codes broadcast are the operand of a dot product: position
+/// i of each run of 16 columns holds column kCodeOrder...[i] of it. (Not inline: see above.)
+constexpr int kCodeRun = 16;
+constexpr std::int8_t kCodeOrderW4[] = {0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15};
+constexpr std::int8_t kCodeOrderW8[] = {0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15};
+constexpr std::int8_t kCodeOrderW3[] = {0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15};
 
 /// One tile of queries (`tokens` consecutive tokens x the `heads` query heads that share one KV
 /// head) against one chunk of that KV head's cache, by online softmax (Milakov & Gimelshein 2018,
@@ -37,9 +61,11 @@ struct AttentionTask {
   std::int64_t tokens;
   std::int64_t heads;
   std::int64_t head_dim;
-  const void* keys;        // (positions, head_dim) float32 or bfloat16
-  const void* values;      // "
-  std::int64_t positions;  // in this chunk
+  const void* keys;           // (positions, head_dim) float32, bfloat16 or int8
+  const void* values;         // "
+  const float* key_scales;    // (positions): what a row of int8 keys is multiplied by; else unused
+  const float* value_scales;  // "
+  std::int64_t positions;     // in this chunk
   std::int64_t
       visible;         // token t sees the first min(positions, visible + t) positions; may be <= 0
   float scale;         // scores are scale * q.k
@@ -50,11 +76,15 @@ struct AttentionTask {
 };
 
 /// The largest tile and chunk that an AttentionTask may have.
-inline constexpr std::int64_t kAttentionMaxRows = 64;  // tokens * heads
+inline constexpr std::int64_t kAttentionMaxRows = 128;  // tokens * heads
 inline constexpr std::int64_t kAttentionMaxPositions = 256;
+
+/// What is multiplied.
+enum class PeakType : std::uint8_t { kF32, kBF16, kInt8 };
 
 /// A loop that does nothing but one instruction, for measuring the machine's peak.
 struct PeakKernel {
+  PeakType type;
   const char* name;  // "bf16 dot (VDPBF16PS)"
   double (*run)(
       std::int64_t iterations);  // runs and returns the operations done (2 a multiply-add)
@@ -68,12 +98,22 @@ struct KernelSet {
   // weights are unpacked in registers; many: once into a panel in scratch.
   void (*matmul_f32[kWeightFormats])(const MatmulTask&);
   void (*matmul_bf16[kWeightFormats])(const MatmulTask&);
+  // The same with int8 activations, products and sums of a group being integers: out = the sum over
+  // groups, first to last, of (scale * x_scale) * (sum(q * code) - zero * sum(code)), each added
+  // with one rounding. So every set gives the same bits, for any number of tokens. Null for weights
+  // that are not integers.
+  void (*matmul_int8[kWeightFormats])(const MatmulTask&);
+  void (*quantize_int8)(const QuantizeTask&);
   std::size_t (*matmul_scratch_bytes)(std::int64_t cols);
   std::int64_t panel_rows;  // how many rows to give one task when there are many tokens
 
-  void (*attention_f32)(const AttentionTask&);   // float32 keys and values
-  void (*attention_bf16)(const AttentionTask&);  // bfloat16 keys and values
+  void (*attention_f32)(const AttentionTask&);  // float32 keys and values
+  void (*attention_bf16)(const AttentionTask&);
+  void (*attention_int8)(const AttentionTask&);
   std::size_t (*attention_scratch_bytes)(std::int64_t head_dim);
+  /// attention_bf16 and attention_int8 round queries and weights, exp(score - maximum), to bfloat16
+  /// before they are multiplied; otherwise both stay float32. Sums are float32 in any case.
+  bool attention_rounds;
 
   /// out = x / sqrt(mean(x^2) + eps) * weight, over n elements. out may be x.
   void (*rms_norm)(const float* x, const float* weight, std::int64_t n, float eps, float* out);

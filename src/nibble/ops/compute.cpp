@@ -2,6 +2,18 @@
 
 namespace nibble {
 
+const char* activation_type_name(ActivationType type) {
+  switch (type) {
+    case ActivationType::kBF16:
+      return "bf16";
+    case ActivationType::kF32:
+      return "f32";
+    case ActivationType::kInt8:
+      return "int8";
+  }
+  return "";
+}
+
 Compute::Compute(const KernelSet& kernels, int threads, ActivationType activations)
     : kernels_(&kernels), pool_(threads), activations_(activations) {
   thread_scratch_.resize(static_cast<std::size_t>(pool_.size()));

@@ -10,8 +10,12 @@
 
 namespace nibble {
 
-/// How the inputs of linear layers are rounded before they are multiplied (spec: section 3).
-enum class ActivationType { kBF16, kF32 };
+/// How the inputs of linear layers are rounded before they are multiplied (docs/numerics.md). kInt8
+/// is for integer weights; those that are floats get bfloat16 then.
+enum class ActivationType { kBF16, kF32, kInt8 };
+
+/// "bf16", "f32" or "int8".
+const char* activation_type_name(ActivationType type);
 
 class Profiler;
 
@@ -38,6 +42,12 @@ class Compute {
     Buffer bf16;
     Buffer f32;
     Buffer sums[3];  // by group size: 32, 64, 128
+    struct Int8 {
+      Buffer codes;
+      Buffer scales;
+      Buffer sums;
+    };
+    Int8 int8[kWeightFormats][3];  // by format, and by group size as above
   };
   InputBuffers& input_buffers() { return input_buffers_; }
   /// Partial results of attention() over a long cache (ops/attention.cpp).

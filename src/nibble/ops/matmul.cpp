@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 
+#include "nibble/ops/prepared_input.h"
 #include "nibble/ops/profiler.h"
 #include "nibble/ops/rowwise.h"
 #include "nibble/weights/packed_group.h"
@@ -15,83 +16,6 @@ namespace {
 constexpr std::int64_t kMinClaimBytes = 64 << 10;
 // ... and how many claims a thread should find at least, so that a late thread is made up for.
 constexpr std::int64_t kClaimsPerThread = 4;
-
-bool uses_bf16(const Compute& compute, const WeightView& weight) {
-  return compute.activations() == ActivationType::kBF16 &&
-         compute.kernels().matmul_bf16[static_cast<int>(weight.format)] != nullptr;
-}
-
-int sums_slot(int group_size) {
-  return group_size == 32 ? 0 : group_size == 64 ? 1 : 2;
-}
-
-/// The input of one call of matmul() in the forms that its weights want.
-class PreparedInput {
- public:
-  PreparedInput(Compute& compute, const float* x, std::int64_t tokens,
-                std::span<const MatmulCall> calls)
-      : compute_(compute), x_(x), tokens_(tokens), cols_(calls[0].weight->cols) {
-    for (const MatmulCall& call : calls) {
-      assert(call.weight->cols == cols_);
-      (uses_bf16(compute, *call.weight) ? wants_bf16_ : wants_f32_) = true;
-      if (call.weight->group_size > 0) group_sizes_[sums_slot(call.weight->group_size)] = true;
-    }
-    const bool rounds = compute.activations() == ActivationType::kBF16;
-    Compute::InputBuffers& buffers = compute.input_buffers();
-    const auto elements = static_cast<std::size_t>(tokens * cols_);
-    if (rounds) bf16_ = buffers.bf16.as<BFloat16>(elements);
-    f32_ = rounds && wants_f32_ ? buffers.f32.as<float>(elements) : x;
-    for (int slot = 0; slot < 3; ++slot) {
-      if (group_sizes_[slot]) {
-        sums_[slot] = buffers.sums[slot].as<float>(elements / (32u << slot));
-      }
-    }
-    for_each_row(compute, tokens, [&](std::int64_t t) { prepare_row(t); });
-  }
-
-  std::int64_t tokens() const { return tokens_; }
-
-  /// Fills in the input's part of a task for `weight`.
-  void describe(const WeightView& weight, MatmulTask& task) const {
-    task.x = uses_bf16(compute_, weight) ? static_cast<const void*>(bf16_) : f32_;
-    task.x_stride = cols_;
-    task.x_sums = weight.group_size > 0 ? sums_[sums_slot(weight.group_size)] : nullptr;
-    task.tokens = tokens_;
-  }
-
- private:
-  void prepare_row(std::int64_t t) {
-    const KernelSet& kernels = compute_.kernels();
-    const float* x = x_ + t * cols_;
-    BFloat16* rounded = bf16_ == nullptr ? nullptr : bf16_ + t * cols_;
-    if (rounded != nullptr) kernels.to_bf16(x, cols_, rounded);
-    if (rounded != nullptr && wants_f32_) {
-      float* widened = compute_.input_buffers().f32.as<float>(0) + t * cols_;
-      for (std::int64_t c = 0; c < cols_; ++c) widened[c] = to_float(rounded[c]);
-    }
-    for (int slot = 0; slot < 3; ++slot) {
-      if (!group_sizes_[slot]) continue;
-      const std::int64_t group_size = 32 << slot;
-      float* sums = sums_[slot] + t * (cols_ / group_size);
-      if (rounded != nullptr) {
-        kernels.group_sums_bf16(rounded, cols_, group_size, sums);
-      } else {
-        kernels.group_sums_f32(x, cols_, group_size, sums);
-      }
-    }
-  }
-
-  Compute& compute_;
-  const float* x_;
-  std::int64_t tokens_;
-  std::int64_t cols_;
-  bool wants_bf16_ = false;
-  bool wants_f32_ = false;
-  bool group_sizes_[3] = {};
-  BFloat16* bf16_ = nullptr;    // (tokens, cols)
-  const float* f32_ = nullptr;  // (tokens, cols)
-  float* sums_[3] = {};         // (tokens, cols / group size)
-};
 
 /// Rows that one claim of a thread covers: whole panels for many tokens, else enough bytes.
 std::int64_t claim_rows(Compute& compute, const WeightView& weight, std::int64_t tokens) {
@@ -117,6 +41,21 @@ struct Target {
   std::int64_t stride;
 };
 
+/// The kernel for weights of this format.
+void (*find_product(const Compute& compute, WeightFormat format))(const MatmulTask&) {
+  const KernelSet& kernels = compute.kernels();
+  const auto index = static_cast<int>(format);
+  switch (product_type(kernels, compute.activations(), format)) {
+    case ActivationType::kInt8:
+      return kernels.matmul_int8[index];
+    case ActivationType::kBF16:
+      return kernels.matmul_bf16[index];
+    case ActivationType::kF32:
+      break;
+  }
+  return kernels.matmul_f32[index];
+}
+
 /// Computes some rows of one product, without bias.
 void multiply_rows(Compute& compute, const PreparedInput& input, const WeightView& weight,
                    const Rows& rows, const Target& target, std::byte* scratch) {
@@ -127,9 +66,7 @@ void multiply_rows(Compute& compute, const PreparedInput& input, const WeightVie
   task.out = target.data;
   task.out_stride = target.stride;
   task.scratch = scratch;
-  const KernelSet& kernels = compute.kernels();
-  const auto format = static_cast<int>(weight.format);
-  (uses_bf16(compute, weight) ? kernels.matmul_bf16 : kernels.matmul_f32)[format](task);
+  find_product(compute, weight.format)(task);
 }
 
 void report_cost(const Compute& compute, std::span<const MatmulCall> calls, std::int64_t tokens) {

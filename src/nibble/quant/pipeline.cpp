@@ -240,8 +240,8 @@ QuantizeReport quantize_model(const Checkpoint& checkpoint, const QuantizePlan& 
   if (checkpoint.is_quantized()) {
     fail("{}: is quantized already; quantize the original instead", checkpoint.path().string());
   }
-  check_not_inside(checkpoint.path(), out);
   OutputFolder folder(out, replace);
+  check_not_inside(checkpoint.path(), out);
   Progress progress("quantizing", work_of(checkpoint.spec(), plan), "weights");
   QuantizeReport report;
   write_config(checkpoint.config(), plan, "pergrp", folder.temporary());

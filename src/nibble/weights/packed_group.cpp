@@ -3,6 +3,8 @@
 #include <cassert>
 #include <cstring>
 
+#include "nibble/weights/int8_per_channel.h"
+
 namespace nibble {
 namespace {
 
@@ -115,6 +117,15 @@ void packed_row(const WeightView& view, std::int64_t row, std::span<float> out) 
   }
 }
 
+void int8_row(const WeightView& view, std::int64_t row, std::span<float> out) {
+  const auto* block = static_cast<const std::uint8_t*>(view.data) +
+                      row / kRowBlock * int8_per_channel_of(view).block_code_bytes();
+  for (std::int64_t col = 0; col < view.cols; ++col) {
+    out[static_cast<std::size_t>(col)] =
+        static_cast<float>(int8_at(block, row % kRowBlock, col)) * view.row_scales[row];
+  }
+}
+
 // Row `row` of a row-major matrix; the elements may lie at any byte of a file.
 template <typename Element, typename ToFloat>
 void dense_row(const WeightView& view, std::int64_t row, std::span<float> out, ToFloat widen) {
@@ -205,6 +216,8 @@ void weight_row(const WeightView& view, std::int64_t row, std::span<float> out) 
     case WeightFormat::kW4:
     case WeightFormat::kW3:
       return packed_row(view, row, out);
+    case WeightFormat::kW8:
+      return int8_row(view, row, out);
   }
 }
 
@@ -217,15 +230,17 @@ double bits_per_weight(const WeightView& view) {
       return 16;
     case WeightFormat::kW4:
     case WeightFormat::kW3:
+    case WeightFormat::kW8:
       break;
   }
-  const PackedGroup layout = packed_group_of(view);
-  const std::int64_t bytes = layout.code_bytes() + layout.scale_bytes() + layout.zero_bytes();
+  const std::int64_t bytes = view.format == WeightFormat::kW8
+                                 ? int8_per_channel_of(view).total_bytes()
+                                 : packed_group_of(view).total_bytes();
   return 8.0 * static_cast<double>(bytes) / static_cast<double>(view.rows * view.cols);
 }
 
 const char* weight_format_name(WeightFormat format) {
-  constexpr const char* kNames[kWeightFormats] = {"f32", "f16", "bf16", "w4", "w3"};
+  constexpr const char* kNames[kWeightFormats] = {"f32", "f16", "bf16", "w4", "w3", "w8"};
   return kNames[static_cast<int>(format)];
 }
 

@@ -45,6 +45,7 @@ struct PackedGroup {
   std::int64_t code_bytes() const { return row_blocks() * block_code_bytes(); }
   std::int64_t scale_bytes() const { return row_blocks() * block_scale_bytes(); }
   std::int64_t zero_bytes() const { return row_blocks() * block_zero_bytes(); }
+  std::int64_t total_bytes() const { return code_bytes() + scale_bytes() + zero_bytes(); }
 };
 
 /// Packs the integers of one block of rows. `q`: (16, cols), values below 2^bits, rows past the
@@ -69,13 +70,13 @@ void unpack_zeros(const PackedGroup& layout, std::span<const std::uint8_t> packe
 PackedGroup packed_group_of(const WeightView& view);
 
 /// Row `row` of any weight matrix as float32: dense formats widened, packed ones as (q - zero) *
-/// scale in float32. `out`: (cols).
+/// scale in float32 (w8: q * scale). `out`: (cols).
 void weight_row(const WeightView& view, std::int64_t row, std::span<float> out);
 
 /// Bits a weight costs when read, scales and zero points included: 16 for bf16, 4.15625 at w4 g128.
 double bits_per_weight(const WeightView& view);
 
-/// "f32", "f16", "bf16", "w4" or "w3".
+/// "f32", "f16", "bf16", "w4", "w3" or "w8".
 const char* weight_format_name(WeightFormat format);
 
 }  // namespace nibble

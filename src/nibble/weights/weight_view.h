@@ -15,8 +15,9 @@ enum class WeightFormat : std::uint8_t {
   kBF16,  // "
   kW4,    // PackedGroup, 4 bits (weights/packed_group.h)
   kW3,    // PackedGroup, 3 bits
+  kW8,    // Int8PerChannel (weights/int8_per_channel.h)
 };
-inline constexpr int kWeightFormats = 5;
+inline constexpr int kWeightFormats = 6;
 
 /// A weight matrix (rows = out_features, cols = in_features) that somebody else owns.
 struct WeightView {
@@ -24,10 +25,12 @@ struct WeightView {
   std::int64_t rows = 0;
   std::int64_t cols = 0;
   const void* data = nullptr;  // the elements, or the packed integers
-  // Of the packed formats only:
+  // Of PackedGroup only:
   int group_size = 0;                   // consecutive columns that share a scale: 32, 64 or 128
   const BFloat16* scales = nullptr;     // (row blocks, groups, 16)
   const std::uint8_t* zeros = nullptr;  // (row blocks, groups, 2 * bits): 16 zero points packed
+  // Of Int8PerChannel only:
+  const float* row_scales = nullptr;  // (row blocks, 16)
 };
 
 }  // namespace nibble

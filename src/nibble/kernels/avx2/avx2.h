@@ -12,9 +12,11 @@ void matmul_f32_f16(const MatmulTask& task);
 void matmul_f32_bf16(const MatmulTask& task);
 void matmul_f32_w4(const MatmulTask& task);
 void matmul_f32_w3(const MatmulTask& task);
+void matmul_f32_w8(const MatmulTask& task);
 void matmul_bf16_bf16(const MatmulTask& task);
 void matmul_bf16_w4(const MatmulTask& task);
 void matmul_bf16_w3(const MatmulTask& task);
+void matmul_bf16_w8(const MatmulTask& task);
 std::size_t matmul_scratch_bytes(std::int64_t cols);
 
 // attention.cpp

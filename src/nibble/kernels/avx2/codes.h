@@ -72,5 +72,24 @@ struct Codes<3> {
   const std::uint8_t* codes;  // six vectors would take too many of the 16 registers
 };
 
+// A chunk of w8 (weights/int8_per_channel.h).
+template <>
+struct Codes<8> {
+  static constexpr int kCols = 4;
+  static constexpr int kBytes = 64;
+  explicit Codes(const std::uint8_t* p) : lanes{load_bits(p), load_bits(p + 32)} {}
+
+  // Column i as float32, q itself: its byte is brought to the top, less 128, and down again.
+  Vec column(int i, int v) const {
+    constexpr int kShift[] = {24, 8, 16, 0};
+    const __m256i signs = _mm256_set1_epi8(-128);
+    const __m256i top = _mm256_slli_epi32(_mm256_xor_si256(lanes[v], signs), kShift[i]);
+    return _mm256_cvtepi32_ps(_mm256_srai_epi32(top, 24));
+  }
+  __m256i bytes(int, int v) const { return lanes[v]; }
+
+  __m256i lanes[2];
+};
+
 }  // namespace
 }  // namespace nibble

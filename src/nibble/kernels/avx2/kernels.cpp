@@ -4,16 +4,16 @@
 namespace nibble {
 namespace {
 
-constexpr PeakKernel kPeaks[] = {{"f32 multiply-add (AVX2)", avx2::peak_f32_fma}};
+constexpr PeakKernel kPeaks[] = {{PeakType::kF32, "f32 multiply-add (AVX2)", avx2::peak_f32_fma}};
 
 }  // namespace
 
 const KernelSet kAvx2Kernels = {
     .name = "avx2",
     .matmul_f32 = {avx2::matmul_f32_f32, avx2::matmul_f32_f16, avx2::matmul_f32_bf16,
-                   avx2::matmul_f32_w4, avx2::matmul_f32_w3},
+                   avx2::matmul_f32_w4, avx2::matmul_f32_w3, avx2::matmul_f32_w8},
     .matmul_bf16 = {nullptr, nullptr, avx2::matmul_bf16_bf16, avx2::matmul_bf16_w4,
-                    avx2::matmul_bf16_w3},
+                    avx2::matmul_bf16_w3, avx2::matmul_bf16_w8},
     .matmul_scratch_bytes = avx2::matmul_scratch_bytes,
     .panel_rows = 64,
     .attention_f32 = avx2::attention_f32,

@@ -47,6 +47,9 @@ void matmul_f32_w4(const MatmulTask& task) {
 void matmul_f32_w3(const MatmulTask& task) {
   multiply_f32<WeightFormat::kW3>(task);
 }
+void matmul_f32_w8(const MatmulTask& task) {
+  multiply_f32<WeightFormat::kW8>(task);
+}
 void matmul_bf16_bf16(const MatmulTask& task) {
   multiply_bf16<WeightFormat::kBF16>(task);
 }
@@ -55,6 +58,9 @@ void matmul_bf16_w4(const MatmulTask& task) {
 }
 void matmul_bf16_w3(const MatmulTask& task) {
   multiply_bf16<WeightFormat::kW3>(task);
+}
+void matmul_bf16_w8(const MatmulTask& task) {
+  multiply_bf16<WeightFormat::kW8>(task);
 }
 
 std::size_t matmul_scratch_bytes(std::int64_t cols) {

@@ -31,7 +31,11 @@ double peak_f32_fma(std::int64_t iterations) {
   const Vec half = broadcast(0.5F);
   Vec chains[kChains];
 #pragma GCC unroll 12
-  for (int j = 0; j < kChains; ++j) chains[j] = half;
+  for (int j = 0; j < kChains; ++j) {
+    Vec value = half;
+    asm volatile("" : "+x"(value));  // else the compiler sees that all chains are the same
+    chains[j] = value;
+  }
   for (std::int64_t i = 0; i < iterations; ++i) {
 #pragma GCC unroll 12
     for (int j = 0; j < kChains; ++j) chains[j] = fma(chains[j], half, half);

@@ -32,6 +32,12 @@ inline __m256i mask_of(Part part) {
                             _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 
+// Fetches the cache line of `p` into the second-level cache: the processors' own prefetching does
+// not follow several rows at a time. The address may be past the end of the data.
+inline void prefetch(const void* p) {
+  _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1);
+}
+
 inline Vec zero() {
   return _mm256_setzero_ps();
 }
@@ -165,6 +171,7 @@ void transpose_rows(const Element* source, std::int64_t stride, std::int64_t row
 #pragma GCC unroll 8
     for (int r = 0; r < kLanes; ++r) {
       block[r] = r < rows ? load(source + r * stride + begin, first_lanes(cols - begin)) : zero();
+      prefetch(source + (r + 2 * kLanes) * stride + begin);
     }
     transpose(block);
     const std::int64_t n = cols - begin < kLanes ? cols - begin : kLanes;

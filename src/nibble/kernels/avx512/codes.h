@@ -17,7 +17,7 @@ inline Vec multiply_subtract(Vec a, Vec b, Vec c) {
 // The 16 zero points of a unit of 2 * kBits bytes. VPMULTISHIFTQB takes for each byte any 8 bits of
 // its 64-bit half: bits kBits * r and up for row r.
 template <int kBits>
-Vec load_zeros(const std::uint8_t* unit, int) {
+__m512i load_zero_ints(const std::uint8_t* unit, int) {
   std::uint64_t bits = 0;
   __builtin_memcpy(&bits, unit, 2 * kBits);
   const __m128i shifts =
@@ -26,7 +26,11 @@ Vec load_zeros(const std::uint8_t* unit, int) {
   const __m128i bytes =
       _mm_multishift_epi64_epi8(shifts, _mm_set1_epi64x(static_cast<long long>(bits)));
   const __m128i zeros = _mm_and_si128(bytes, _mm_set1_epi8((1 << kBits) - 1));
-  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(zeros));
+  return _mm512_cvtepu8_epi32(zeros);
+}
+template <int kBits>
+Vec load_zeros(const std::uint8_t* unit, int v) {
+  return _mm512_cvtepi32_ps(load_zero_ints<kBits>(unit, v));
 }
 
 // The numbers 0, 1, ... count - 1, over and over. As bfloat16 a table for VPERMW, which heeds only
@@ -78,6 +82,10 @@ struct Codes<4> {
   }
   // Columns 2 j and 2 j + 1 as pairs of bfloat16.
   __m512i pair(int j) const { return pick_bf16<16>(_mm512_srli_epi16(lanes, 4 * j)); }
+  // Four columns as bytes: 0, 4, 1, 5, then 2, 6, 3, 7 (kCodeOrderW4).
+  __m512i bytes(int i, int) const {
+    return _mm512_and_si512(_mm512_srli_epi32(lanes, 4 * i), _mm512_set1_epi8(15));
+  }
 
   __m512i lanes;
 };
@@ -108,9 +116,56 @@ struct Codes<3> {
         _mm512_set1_epi16(3), _mm512_srli_epi16(low[j / 8], 2 * (j % 8)), upper, 0xca);
     return pick_bf16<8>(index);
   }
+  // Four columns as bytes: 0, 8, 1, 9 of the first 16, and so on (kCodeOrderW3). Their upper bits
+  // are bit i of each byte.
+  __m512i bytes(int i, int) const {
+    const __m512i lower = _mm512_srli_epi32(low[i / 4], 2 * (i % 4));
+    const __m512i upper = i < 2 ? _mm512_slli_epi32(high, 2 - i) : _mm512_srli_epi32(high, i - 2);
+    const __m512i merged =
+        _mm512_ternarylogic_epi32(_mm512_set1_epi8(3), lower, upper, 0xca);
+    return _mm512_and_si512(merged, _mm512_set1_epi8(7));
+  }
 
   __m512i low[2];
   __m512i high;
+};
+
+// For VPERMW: what the upper nibble of q + 128 adds to the lower one, 16 n - 128.
+struct UpperNibbleTable {
+  constexpr UpperNibbleTable() {
+    for (int i = 0; i < 32; ++i) {
+      const auto value = static_cast<float>(i % 16 * 16 - 128);
+      bf16[i] = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(value) >> 16);
+    }
+  }
+  alignas(64) std::uint16_t bf16[32] = {};
+};
+constexpr UpperNibbleTable kUpperNibbles;
+
+// A chunk of w8 (weights/int8_per_channel.h).
+template <>
+struct Codes<8> {
+  static constexpr int kCols = 4;
+  static constexpr int kBytes = 64;
+  explicit Codes(const std::uint8_t* p) : lanes(_mm512_loadu_si512(p)) {}
+
+  // Column i as float32, q itself: its byte is brought to the top, less 128, and down again.
+  Vec column(int i, int) const {
+    constexpr int kShift[] = {24, 8, 16, 0};
+    const __m512i signs = _mm512_set1_epi8(-128);
+    const __m512i top = _mm512_slli_epi32(_mm512_xor_si512(lanes, signs), kShift[i]);
+    return _mm512_cvtepi32_ps(_mm512_srai_epi32(top, 24));
+  }
+  // The lower (even part) or upper nibbles of columns 2 (part / 2) and the one after it as pairs of
+  // bfloat16, whose sum is q.
+  __m512i nibble_pair(int part) const {
+    const __m512i nibbles = _mm512_srli_epi16(lanes, 4 * part);
+    if (part % 2 == 0) return pick_bf16<16>(nibbles);
+    return _mm512_permutexvar_epi16(nibbles, _mm512_load_si512(kUpperNibbles.bf16));
+  }
+  __m512i bytes(int, int) const { return lanes; }
+
+  __m512i lanes;
 };
 
 }  // namespace

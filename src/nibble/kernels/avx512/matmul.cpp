@@ -38,6 +38,9 @@ void matmul_f32_w4(const MatmulTask& task) {
 void matmul_f32_w3(const MatmulTask& task) {
   multiply_f32<WeightFormat::kW3>(task);
 }
+void matmul_f32_w8(const MatmulTask& task) {
+  multiply_f32<WeightFormat::kW8>(task);
+}
 void matmul_bf16_bf16(const MatmulTask& task) {
   multiply_bf16<WeightFormat::kBF16>(task);
 }
@@ -47,10 +50,15 @@ void matmul_bf16_w4(const MatmulTask& task) {
 void matmul_bf16_w3(const MatmulTask& task) {
   multiply_bf16<WeightFormat::kW3>(task);
 }
+void matmul_bf16_w8(const MatmulTask& task) {
+  multiply_bf16<WeightFormat::kW8>(task);
+}
 
-// The float32 panels are the larger ones; those of bfloat16 pairs take 128 KiB.
+// Panels of bfloat16 pairs take 128 KiB, less than those of float32.
 std::size_t matmul_scratch_bytes(std::int64_t) {
-  return many_scratch_bytes();
+  const std::size_t floats = many_scratch_bytes();
+  const std::size_t bytes = matmul_int8_scratch_bytes();
+  return floats > bytes ? floats : bytes;
 }
 
 }  // namespace nibble::avx512

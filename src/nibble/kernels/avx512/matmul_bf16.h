@@ -6,6 +6,7 @@
 #include "nibble/kernels/avx512/codes.h"
 #include "nibble/kernels/kernel_set.h"
 #include "nibble/kernels/vector/matmul_few.h"
+#include "nibble/kernels/vector/matmul_many.h"
 #include "nibble/kernels/vector/tile.h"
 
 namespace nibble {
@@ -33,6 +34,13 @@ struct Product<BFloat16> {
   static Vec add(Vec sum, __m512i q, const BFloat16* x) {
     return dot_pairs(sum, q, broadcast_pair(x));
   }
+
+  // 0..255 is not a table for VPERMW, so that a pair of columns takes two products: the lower nibble
+  // and what the upper one adds to it.
+  static __m512i unpack_chunk(const Codes<8>& codes, int part, int) {
+    return codes.nibble_pair(part);
+  }
+  static int chunk_column(int part) { return part / 2 * 2; }
 };
 
 inline __m512i load_bf16(const BFloat16* p, std::int64_t n) {
@@ -59,6 +67,7 @@ void few_bf16_rows(const MatmulTask& task, std::int64_t row) {
 #pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) {
       const __m512i weights = load_bf16(w + r * cols + c, cols - c);
+      prefetch(w + (r + kRows) * cols + c);
 #pragma GCC unroll 8
       for (int t = 0; t < kTokens; ++t) sums[r][t] = dot_pairs(sums[r][t], weights, columns[t]);
     }
@@ -87,6 +96,8 @@ void multiply_few_bf16(const MatmulTask& task) {
     if (task.tokens < kTokens) return multiply_few_bf16<format, kTokens - 1>(task);
     if constexpr (format == WeightFormat::kBF16) {
       few_dense_bf16<kTokens>(task);
+    } else if constexpr (format == WeightFormat::kW8) {
+      few_w8<kTokens>(task, static_cast<const BFloat16*>(task.x), task.x_stride);
     } else {
       few_packed<format == WeightFormat::kW4 ? 4 : 3, kTokens>(
           task, static_cast<const BFloat16*>(task.x), task.x_stride);
@@ -97,6 +108,15 @@ void multiply_few_bf16(const MatmulTask& task) {
 // A panel of pairs of columns: (pairs, kTileCols rows, 2) bfloat16, 128 KiB.
 constexpr std::int64_t kPairDepth = 2048;  // columns, a multiple of every group size
 
+// VCVTNE2PS2BF16 gives the even columns of all rows, then the odd ones; this brings them together.
+inline __m512i interleave_pairs(Vec even, Vec odd) {
+  alignas(64) static constexpr std::uint16_t kInterleave[32] = {
+      0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+      8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  const auto halves = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(odd, even));
+  return _mm512_permutexvar_epi16(_mm512_load_si512(kInterleave), halves);
+}
+
 // Columns begin .. begin + depth of up to 16 packed rows, w' rounded to bfloat16. q * scale and
 // zero * scale are exact in float32, and so is their difference.
 template <int kBits>
@@ -105,12 +125,6 @@ void unpack_pairs(const WeightView& weight, std::int64_t row, std::int64_t begin
   const PackedBlock block = packed_block<kBits>(weight, row);
   const std::uint8_t* codes = block.codes + begin * 2 * kBits;
   const std::int64_t group_size = weight.group_size;
-  // VCVTNE2PS2BF16 gives the even columns of all rows, then the odd ones; this brings them
-  // together.
-  alignas(64) static constexpr std::uint16_t kInterleave[32] = {
-      0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
-      8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-  const __m512i interleave = _mm512_load_si512(kInterleave);
   for (std::int64_t g = begin / group_size; g < (begin + depth) / group_size; ++g) {
     const Vec scale = load(block.scales + g * 16);
     const Vec offset = scale * load_zeros<kBits>(block.zeros + g * 2 * kBits, 0);
@@ -122,12 +136,22 @@ void unpack_pairs(const WeightView& weight, std::int64_t row, std::int64_t begin
         const __m512i q = unpacked.pair(j);
         const Vec even = _mm512_castsi512_ps(_mm512_slli_epi32(q, 16));
         const Vec odd = _mm512_castsi512_ps(_mm512_and_si512(q, _mm512_set1_epi32(-65536)));
-        const __m512bh halves = _mm512_cvtne2ps_pbh(multiply_subtract(odd, scale, offset),
-                                                    multiply_subtract(even, scale, offset));
-        _mm512_store_si512(out,
-                           _mm512_permutexvar_epi16(interleave, reinterpret_cast<__m512i>(halves)));
+        _mm512_store_si512(out, interleave_pairs(multiply_subtract(even, scale, offset),
+                                                 multiply_subtract(odd, scale, offset)));
       }
     }
+  }
+}
+
+// The same of w8, as q, which bfloat16 holds exactly: its scales come last (scale_rows).
+inline void unpack_w8_pairs(const WeightView& weight, std::int64_t row, std::int64_t begin,
+                            std::int64_t depth, BFloat16* out) {
+  const std::uint8_t* codes = w8_block(weight, row) + begin / 4 * 64;
+  for (std::int64_t c = 0; c < depth; c += 4, codes += 64, out += 4 * kTileCols) {
+    const Codes<8> unpacked(codes);
+    _mm512_store_si512(out, interleave_pairs(unpacked.column(0, 0), unpacked.column(1, 0)));
+    _mm512_store_si512(out + 2 * kTileCols,
+                       interleave_pairs(unpacked.column(2, 0), unpacked.column(3, 0)));
   }
 }
 
@@ -151,6 +175,8 @@ void fill_pair_panel(const WeightView& weight, std::int64_t row, std::int64_t ro
     BFloat16* out = panel + 2 * r;
     if constexpr (format == WeightFormat::kBF16) {
       transpose_pair_panel(weight, row + r, rows - r, begin, depth, out);
+    } else if constexpr (format == WeightFormat::kW8) {
+      unpack_w8_pairs(weight, row + r, begin, depth, out);
     } else {
       unpack_pairs<format == WeightFormat::kW4 ? 4 : 3>(weight, row + r, begin, depth, out);
     }
@@ -243,6 +269,7 @@ void multiply_many_bf16(const MatmulTask& task) {
       fill_pair_panel<format>(task.weight, row, rows, begin, depth, panel);
       multiply_pair_panel(task, row, rows, begin, depth);
     }
+    if constexpr (format == WeightFormat::kW8) scale_rows(task, row, rows);
   }
 }
 

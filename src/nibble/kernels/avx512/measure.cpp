@@ -8,12 +8,17 @@ namespace {
 // Sums that do not depend on each other: two a cycle of up to 6 cycles' latency, and to spare.
 constexpr int kChains = 16;
 
-// Runs `step` on every chain; the empty asm at the end uses the results, so that they are computed.
+// Runs `step` on every chain. The empty asm keeps the compiler from seeing that all chains are the
+// same, and uses the results, so that they are computed.
 template <typename Register, typename Step>
 void run_chains(std::int64_t iterations, Register start, Step step) {
   Register chains[kChains];
 #pragma GCC unroll 16
-  for (int j = 0; j < kChains; ++j) chains[j] = start;
+  for (int j = 0; j < kChains; ++j) {
+    Register value = start;
+    asm volatile("" : "+v"(value));
+    chains[j] = value;
+  }
   for (std::int64_t i = 0; i < iterations; ++i) {
 #pragma GCC unroll 16
     for (int j = 0; j < kChains; ++j) chains[j] = step(chains[j]);

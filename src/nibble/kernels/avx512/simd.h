@@ -26,6 +26,12 @@ inline Part first_lanes(std::int64_t n) {
                  : static_cast<__mmask16>(0);
 }
 
+// Fetches the cache line of `p` into the second-level cache: the processors' own prefetching does
+// not follow several rows at a time. The address may be past the end of the data.
+inline void prefetch(const void* p) {
+  _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1);
+}
+
 inline Vec zero() {
   return _mm512_setzero_ps();
 }
@@ -147,6 +153,7 @@ inline void transpose_pairs(const BFloat16* source, std::int64_t stride, std::in
 #pragma GCC unroll 16
   for (int r = 0; r < 16; ++r) {
     pairs[r] = _mm512_maskz_loadu_epi16(r < rows ? mask : 0, source + (r < rows ? r : 0) * stride);
+    prefetch(source + (r + 2 * kLanes) * stride);
   }
   transpose(pairs);
 }
@@ -162,6 +169,7 @@ void transpose_rows(const Element* source, std::int64_t stride, std::int64_t row
     for (int r = 0; r < 16; ++r) {
       const Part part = first_lanes(r < rows ? cols - begin : 0);
       block[r] = _mm512_castps_si512(load(source + (r < rows ? r : 0) * stride + begin, part));
+      prefetch(source + (r + 2 * kLanes) * stride + begin);
     }
     transpose(block);
     const std::int64_t n = cols - begin < 16 ? cols - begin : 16;

@@ -4,7 +4,7 @@
 namespace nibble {
 namespace {
 
-constexpr PeakKernel kPeaks[] = {{"f32 multiply and add (SSE2)", scalar::peak_f32}};
+constexpr PeakKernel kPeaks[] = {{PeakType::kF32, "f32 multiply and add (SSE2)", scalar::peak_f32}};
 
 }  // namespace
 
@@ -14,10 +14,15 @@ const KernelSet kScalarKernels = {
                    scalar::matmul<WeightFormat::kF16, float>,
                    scalar::matmul<WeightFormat::kBF16, float>,
                    scalar::matmul<WeightFormat::kW4, float>,
-                   scalar::matmul<WeightFormat::kW3, float>},
+                   scalar::matmul<WeightFormat::kW3, float>,
+                   scalar::matmul<WeightFormat::kW8, float>},
     .matmul_bf16 = {nullptr, nullptr, scalar::matmul<WeightFormat::kBF16, BFloat16>,
                     scalar::matmul<WeightFormat::kW4, BFloat16>,
-                    scalar::matmul<WeightFormat::kW3, BFloat16>},
+                    scalar::matmul<WeightFormat::kW3, BFloat16>,
+                    scalar::matmul<WeightFormat::kW8, BFloat16>},
+    .matmul_int8 = {nullptr, nullptr, nullptr, scalar::matmul_int8, scalar::matmul_int8,
+                    scalar::matmul_int8_w8},
+    .quantize_int8 = scalar::quantize_int8,
     .matmul_scratch_bytes = scalar::matmul_scratch_bytes,
     .panel_rows = 64,
     .attention_f32 = scalar::attention<float>,

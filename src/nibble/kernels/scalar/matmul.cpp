@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "nibble/kernels/scalar/scalar.h"
+#include "nibble/weights/int8_per_channel.h"
 #include "nibble/weights/packed_group.h"
 
 namespace nibble::scalar {
@@ -69,6 +70,19 @@ void widen_packed(const WeightView& weight, std::int64_t row, std::int64_t begin
   }
 }
 
+// The same of a w8 matrix; begin is a multiple of 4.
+void widen_int8(const WeightView& weight, std::int64_t row, std::int64_t begin, std::int64_t cols,
+                Scratch& scratch) {
+  const auto* block = static_cast<const std::uint8_t*>(weight.data) +
+                      row / kRowBlock * int8_per_channel_of(weight).block_code_bytes();
+  for (std::int64_t c = 0; c < cols; ++c) {
+    for (std::int64_t r = 0; r < kRowBlock; ++r) {
+      const auto q = static_cast<float>(int8_at(block, r, begin + c));
+      scratch.panel[c][r] = q * weight.row_scales[row + r];
+    }
+  }
+}
+
 template <WeightFormat format>
 void widen_panel(const WeightView& weight, std::int64_t row, std::int64_t begin, std::int64_t cols,
                  Scratch& scratch) {
@@ -78,6 +92,8 @@ void widen_panel(const WeightView& weight, std::int64_t row, std::int64_t begin,
     widen_dense<Float16>(weight, row, begin, cols, scratch);
   } else if constexpr (format == WeightFormat::kBF16) {
     widen_dense<BFloat16>(weight, row, begin, cols, scratch);
+  } else if constexpr (format == WeightFormat::kW8) {
+    widen_int8(weight, row, begin, cols, scratch);
   } else {
     widen_packed(weight, row, begin, cols, scratch);
   }
@@ -128,8 +144,10 @@ template void matmul<WeightFormat::kF16, float>(const MatmulTask&);
 template void matmul<WeightFormat::kBF16, float>(const MatmulTask&);
 template void matmul<WeightFormat::kW4, float>(const MatmulTask&);
 template void matmul<WeightFormat::kW3, float>(const MatmulTask&);
+template void matmul<WeightFormat::kW8, float>(const MatmulTask&);
 template void matmul<WeightFormat::kBF16, BFloat16>(const MatmulTask&);
 template void matmul<WeightFormat::kW4, BFloat16>(const MatmulTask&);
 template void matmul<WeightFormat::kW3, BFloat16>(const MatmulTask&);
+template void matmul<WeightFormat::kW8, BFloat16>(const MatmulTask&);
 
 }  // namespace nibble::scalar

@@ -28,7 +28,11 @@ double peak_f32(std::int64_t iterations) {
   const Lanes factor = {0.5F, 0.5F, 0.5F, 0.5F};
   Lanes sums[kChains];
 #pragma GCC unroll 12
-  for (int j = 0; j < kChains; ++j) sums[j] = factor;
+  for (int j = 0; j < kChains; ++j) {
+    Lanes value = factor;
+    asm volatile("" : "+x"(value));  // else the compiler sees that all chains are the same
+    sums[j] = value;
+  }
   for (std::int64_t i = 0; i < iterations; ++i) {
 #pragma GCC unroll 12
     for (int j = 0; j < kChains; ++j) sums[j] = sums[j] * factor + factor;

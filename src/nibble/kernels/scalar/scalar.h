@@ -10,6 +10,11 @@ template <WeightFormat format, typename Activation>
 void matmul(const MatmulTask& task);
 std::size_t matmul_scratch_bytes(std::int64_t cols);
 
+// int8.cpp
+void matmul_int8(const MatmulTask& task);  // of w4 and w3
+void matmul_int8_w8(const MatmulTask& task);
+void quantize_int8(const QuantizeTask& task);
+
 // attention.cpp
 template <typename Cache>
 void attention(const AttentionTask& task);

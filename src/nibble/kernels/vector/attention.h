@@ -59,29 +59,13 @@ inline void gather_queries(const AttentionTask& task, std::int64_t first_token, 
   }
 }
 
-// Fetches rows begin .. begin + kTileCols of a (span, head_dim) matrix. The products read it in
-// columns of a cache line's width, a pattern that the processor does not foresee.
-template <typename Cache>
-void prefetch_rows(const void* matrix, std::int64_t begin, std::int64_t span,
-                   std::int64_t head_dim) {
-  const std::int64_t end = begin + kTileCols < span ? begin + kTileCols : span;
-  constexpr std::int64_t kLine = 64 / static_cast<std::int64_t>(sizeof(Cache));
-  const auto* row = static_cast<const Cache*>(matrix);
-  for (std::int64_t i = begin * head_dim; i < end * head_dim; i += kLine) {
-    _mm_prefetch(reinterpret_cast<const char*>(row + i), _MM_HINT_T1);
-  }
-}
-
 // Scores of every row against the positions below `span`, in strips of kTileCols; rows that see
 // none of a strip are left out.
 template <typename Cache>
 void compute_scores(const AttentionTask& task, std::int64_t span, const AttentionScratch& scratch) {
   const auto* keys = static_cast<const Cache*>(task.keys);
   const std::int64_t rows = task.tokens * task.heads;
-  prefetch_rows<Cache>(keys, 0, span, task.head_dim);
   for (std::int64_t begin = 0; begin < span; begin += kTileCols) {
-    prefetch_rows<Cache>(keys, begin + kTileCols, span, task.head_dim);
-    prefetch_rows<Cache>(task.values, begin, span, task.head_dim);
     for (std::int64_t v = 0; v < kTileCols; v += kLanes) {
       const std::int64_t left = span - begin - v;
       const std::int64_t positions = left < 0 ? 0 : left < kLanes ? left : kLanes;

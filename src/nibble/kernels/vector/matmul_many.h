@@ -44,6 +44,32 @@ void unpack_block(const WeightView& weight, std::int64_t row, std::int64_t begin
   }
 }
 
+// The same of w8, as q: its scales come last (scale_rows).
+inline void unpack_w8_block(const WeightView& weight, std::int64_t row, std::int64_t begin,
+                            std::int64_t depth, float* out) {
+  const std::uint8_t* codes = w8_block(weight, row) + begin / 4 * 64;
+  for (std::int64_t c = 0; c < depth; c += 4, codes += 64) {
+    const Codes<8> unpacked(codes);
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i, out += kTileCols) {
+#pragma GCC unroll 2
+      for (int v = 0; v < kBlockVectors; ++v) store(out + v * kLanes, unpacked.column(i, v));
+    }
+  }
+}
+
+// Multiplies finished sums of rows row .. row + rows with the scales of their rows.
+inline void scale_rows(const MatmulTask& task, std::int64_t row, std::int64_t rows) {
+  for (std::int64_t r = 0; r < rows; r += kLanes) {
+    const Part part = first_lanes(rows - r);
+    const Vec scale = load(task.weight.row_scales + row + r, part);
+    for (std::int64_t t = 0; t < task.tokens; ++t) {
+      float* out = task.out + t * task.out_stride + row + r;
+      store(out, load(out, part) * scale, part);
+    }
+  }
+}
+
 template <typename Element>
 void transpose_weights(const WeightView& weight, std::int64_t row, std::int64_t rows,
                        std::int64_t begin, std::int64_t depth, float* out) {
@@ -65,6 +91,10 @@ void fill_panel(const WeightView& weight, std::int64_t row, std::int64_t rows, s
     transpose_weights<Float16>(weight, row, rows, begin, depth, panel);
   } else if constexpr (format == WeightFormat::kBF16) {
     transpose_weights<BFloat16>(weight, row, rows, begin, depth, panel);
+  } else if constexpr (format == WeightFormat::kW8) {
+    for (std::int64_t r = 0; r < kTileCols && r < rows; r += 16) {
+      unpack_w8_block(weight, row + r, begin, depth, panel + r);
+    }
   } else {
     for (std::int64_t r = 0; r < kTileCols && r < rows; r += 16) {
       unpack_block<format == WeightFormat::kW4 ? 4 : 3>(weight, row + r, begin, depth, panel + r);
@@ -130,6 +160,7 @@ void multiply_many(const MatmulTask& task) {
       }
       multiply_panels<Activation>(task, row, rows, begin, depth);
     }
+    if constexpr (format == WeightFormat::kW8) scale_rows(task, row, rows);
   }
 }
 

@@ -6,6 +6,7 @@ namespace nibble {
 namespace {
 
 constexpr int kTileVectors = 2;
+constexpr std::int64_t kPrefetchRows = 32;  // of the panel, ahead of the one at hand
 constexpr std::int64_t kTileCols = kTileVectors * kLanes;
 
 // The sums of a tile, from and to memory; `width` of the columns exist.
@@ -69,6 +70,7 @@ void multiply_tile(const TileTask<Element>& task) {
     Vec w[kTileVectors];
 #pragma GCC unroll 2
     for (int v = 0; v < kTileVectors; ++v) w[v] = load(panel + v * kLanes);
+    prefetch(panel + kPrefetchRows * task.panel_stride);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
       const Vec factor = broadcast(x[r * x_stride]);

@@ -1,0 +1,439 @@
+#!/usr/bin/env python3
+"""Nibble beside other engines: models of one shape with random weights, timed in turn.
+
+run.sh calls this; README.md says what is measured. Sub-commands:
+  write FORMAT PATH        a model for one engine (in the folder or file PATH)
+  time ENGINE MODEL        tokens a second of an engine that has no benchmark of its own, as JSON
+  compare                  everything that is to be had, in turn, and the table of ratios
+"""
+import argparse
+import datetime
+import json
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+# Llama-3.2-1B: config.json as its authors publish it.
+CONFIG = {
+    "architectures": ["LlamaForCausalLM"], "attention_bias": False, "bos_token_id": 128000,
+    "eos_token_id": 128001, "head_dim": 64, "hidden_act": "silu", "hidden_size": 2048,
+    "intermediate_size": 8192, "max_position_embeddings": 131072, "mlp_bias": False,
+    "model_type": "llama", "num_attention_heads": 32, "num_hidden_layers": 16,
+    "num_key_value_heads": 8, "rms_norm_eps": 1e-05,
+    "rope_scaling": {"factor": 32.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
+                     "original_max_position_embeddings": 8192, "rope_type": "llama3"},
+    "rope_theta": 500000.0, "tie_word_embeddings": True, "torch_dtype": "bfloat16",
+    "vocab_size": 128256,
+}
+DEVIATION = 0.02  # of the random weights, as `nibble init` makes them
+PROMPT, GENERATE, REPETITIONS = 512, 64, 3
+CONTEXT = 16  # tokens before decode, as in `nibble bench`
+STEADY = 1.1  # a round counts if the bandwidth before and after it agrees this well
+
+# Nibble's models: arguments of `nibble init` behind the folder's name.
+NIBBLE = {
+    "w4-g32": ["--precision", "w4abf16", "--group-size", "32"],
+    "w4-g128": ["--precision", "w4abf16", "--group-size", "128"],
+    "w8a8": ["--precision", "w8a8"],
+    "w8a16": ["--precision", "w8a16"],
+    "bf16": ["--precision", "bf16"],
+}
+
+# Engine, its model in the work folder, what that holds, and the model of Nibble's it is beside.
+PAIRS = [
+    ("llama.cpp", "Q4_0.gguf", "Q4_0, 4.5 bits", "w4-g32"),
+    ("ik_llama.cpp", "Q4_0.gguf", "Q4_0, 4.5 bits", "w4-g32"),
+    ("llama.cpp", "BF16.gguf", "BF16", "bf16"),
+    ("llama.cpp", "Q8_0.gguf", "Q8_0, 8.5 bits", "w8a8"),
+    ("ik_llama.cpp", "Q8_0.gguf", "Q8_0, 8.5 bits", "w8a8"),
+    ("CTranslate2", "ctranslate2-int8", "int8", "w8a8"),
+    ("OpenVINO", "openvino-int4", "int4 g128", "w4-g128"),
+    ("OpenVINO", "openvino-int8", "int8", "w8a16"),
+]
+
+
+def shapes():
+    """Names and shapes, (out, in), of a block's linear layers in GGUF's terms."""
+    hidden, mlp = CONFIG["hidden_size"], CONFIG["intermediate_size"]
+    kv = CONFIG["num_key_value_heads"] * CONFIG["head_dim"]
+    return {"attn_q": (hidden, hidden), "attn_k": (kv, hidden), "attn_v": (kv, hidden),
+            "attn_output": (hidden, hidden), "ffn_gate": (mlp, hidden), "ffn_up": (mlp, hidden),
+            "ffn_down": (hidden, mlp)}
+
+
+# ---- GGUF: llama.cpp and ik_llama.cpp
+
+
+def random_blocks(generator, rows, cols, kind):
+    """Rows of a GGUF tensor, (rows, bytes of a row), whose blocks hold random weights."""
+    import numpy as np
+
+    if kind == "BF16":
+        weights = generator.standard_normal((rows, cols), dtype=np.float32) * np.float32(DEVIATION)
+        return (weights.view(np.uint32) >> 16).astype(np.uint16).view(np.uint8)
+    # Blocks of 32: a float16 scale, then 32 codes of 4 or 8 bits.
+    code_bytes, scale = {"Q4_0": (16, DEVIATION / 4), "Q8_0": (32, DEVIATION / 64)}[kind]
+    blocks = np.empty((rows, cols // 32, 2 + code_bytes), dtype=np.uint8)
+    blocks[:, :, :2] = np.frombuffer(np.float16(scale).tobytes(), dtype=np.uint8)
+    blocks[:, :, 2:] = generator.integers(0, 256, (rows, cols // 32, code_bytes), dtype=np.uint8)
+    return blocks.reshape(rows, -1)
+
+
+def write_gguf(kind, path):
+    """All matrices of one type, the tied embedding too; no vocabulary but its size."""
+    import gguf
+    import numpy as np
+
+    generator = np.random.default_rng(0)
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_context_length(CONFIG["max_position_embeddings"])
+    writer.add_embedding_length(CONFIG["hidden_size"])
+    writer.add_block_count(CONFIG["num_hidden_layers"])
+    writer.add_feed_forward_length(CONFIG["intermediate_size"])
+    writer.add_rope_dimension_count(CONFIG["head_dim"])
+    writer.add_rope_freq_base(CONFIG["rope_theta"])
+    writer.add_head_count(CONFIG["num_attention_heads"])
+    writer.add_head_count_kv(CONFIG["num_key_value_heads"])
+    writer.add_layer_norm_rms_eps(CONFIG["rms_norm_eps"])
+    writer.add_vocab_size(CONFIG["vocab_size"])
+    writer.add_tokenizer_model("no_vocab")
+    norm = np.ones(CONFIG["hidden_size"], dtype=np.float32)
+    kind_id = gguf.GGMLQuantizationType[kind]
+
+    def add_matrix(name, rows, cols):
+        data = random_blocks(generator, rows, cols, kind)
+        writer.add_tensor(name + ".weight", data, raw_dtype=kind_id)
+
+    add_matrix("token_embd", CONFIG["vocab_size"], CONFIG["hidden_size"])
+    writer.add_tensor("output_norm.weight", norm)
+    for layer in range(CONFIG["num_hidden_layers"]):
+        for name in ("attn_norm", "ffn_norm"):
+            writer.add_tensor(f"blk.{layer}.{name}.weight", norm)
+        for name, (rows, cols) in shapes().items():
+            add_matrix(f"blk.{layer}.{name}", rows, cols)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def time_llama_bench(folder, model, threads):
+    command = [folder / "build/bin/llama-bench", "-m", model, "-p", str(PROMPT), "-n",
+               str(GENERATE), "-r", str(REPETITIONS), "-t", str(threads), "-o", "json"]
+    if folder.name == "ik_llama.cpp":
+        command += ["-rtr", "1"]  # weights interleaved for its kernels when they are loaded
+    out = run(command)
+    speeds = {}
+    for entry in json.loads(out[out.index("["):]):
+        test = f"pp{PROMPT}" if entry["n_prompt"] else f"tg{GENERATE}"
+        speeds[test] = statistics.median(entry["samples_ts"])
+    return speeds
+
+
+# ---- CTranslate2
+
+
+def write_ctranslate2(path):
+    """By the specification its own converter of Llama models fills, quantized by its own code."""
+    import ctranslate2
+    import numpy as np
+    from ctranslate2.specs import common_spec, transformer_spec
+
+    generator = np.random.default_rng(0)
+
+    def matrix(rows, cols):
+        return generator.standard_normal((rows, cols), dtype=np.float32) * np.float32(DEVIATION)
+
+    spec = transformer_spec.TransformerDecoderModelSpec.from_config(
+        CONFIG["num_hidden_layers"], CONFIG["num_attention_heads"],
+        activation=common_spec.Activation.SWISH, pre_norm=True, ffn_glu=True, rms_norm=True,
+        rotary_dim=0, rotary_interleave=False, rotary_base=CONFIG["rope_theta"],
+        num_heads_kv=CONFIG["num_key_value_heads"])
+    norm = np.ones(CONFIG["hidden_size"], dtype=np.float32)
+    decoder, shape = spec.decoder, shapes()
+    decoder.scale_embeddings = False
+    decoder.embeddings.weight = matrix(CONFIG["vocab_size"], CONFIG["hidden_size"])
+    decoder.projection.weight = decoder.embeddings.weight
+    decoder.layer_norm.gamma = norm
+    for layer in decoder.layer:
+        layer.self_attention.layer_norm.gamma = layer.ffn.layer_norm.gamma = norm
+        fused = sum(shape[name][0] for name in ("attn_q", "attn_k", "attn_v"))
+        layer.self_attention.linear[0].weight = matrix(fused, CONFIG["hidden_size"])
+        layer.self_attention.linear[1].weight = matrix(*shape["attn_output"])
+        layer.ffn.linear_0.weight = matrix(*shape["ffn_gate"])
+        layer.ffn.linear_0_noact.weight = matrix(*shape["ffn_up"])
+        layer.ffn.linear_1.weight = matrix(*shape["ffn_down"])
+    spec.config.layer_norm_epsilon = CONFIG["rms_norm_eps"]
+    spec.register_vocabulary(["<unk>"] + [f"t{i}" for i in range(1, CONFIG["vocab_size"])])
+    spec.config.bos_token = spec.config.eos_token = spec.config.unk_token = "<unk>"
+    spec.validate()
+    spec.optimize(quantization="int8")
+    os.makedirs(path, exist_ok=True)
+    spec.save(path)
+
+
+def time_ctranslate2(model, threads):
+    import ctranslate2
+
+    generator = ctranslate2.Generator(model, device="cpu", compute_type="int8",
+                                      inter_threads=1, intra_threads=threads)
+
+    def generate(ids, tokens):
+        generator.generate_batch([[f"t{i}" for i in ids]], max_length=tokens, min_length=tokens,
+                                 sampling_topk=1, include_prompt_in_result=False)
+
+    # It runs all of a prompt but the last token at once, and that one in a step of its own.
+    return median_speeds(generate, extra=1)
+
+
+# ---- OpenVINO
+
+
+def write_openvino(bits, path):
+    """By the way its makers describe: Optimum exports a model of transformers' and NNCF compresses
+    the weights; here all layers, as the other engines' models are."""
+    import torch
+    from optimum.intel import OVModelForCausalLM, OVWeightQuantizationConfig
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    source = path + ".source"
+    torch.set_default_dtype(torch.bfloat16)
+    LlamaForCausalLM(LlamaConfig(**CONFIG)).save_pretrained(source)
+    torch.set_default_dtype(torch.float32)
+    options = {"bits": 8}
+    if bits == 4:
+        options = {"bits": 4, "sym": False, "group_size": 128, "ratio": 1.0, "all_layers": True}
+    model = OVModelForCausalLM.from_pretrained(
+        source, export=True, compile=False,
+        quantization_config=OVWeightQuantizationConfig(**options))
+    model.save_pretrained(path)
+    shutil.rmtree(source)
+
+
+def time_openvino(model, threads):
+    import numpy as np
+    import openvino
+    import openvino_genai
+
+    pipeline = openvino_genai.LLMPipeline(model, "CPU", INFERENCE_NUM_THREADS=threads)
+
+    def generate(ids, tokens):
+        ids = np.array([ids], dtype=np.int64)
+        config = openvino_genai.GenerationConfig()
+        config.max_new_tokens, config.ignore_eos, config.do_sample = tokens, True, False
+        inputs = openvino_genai.TokenizedInputs(openvino.Tensor(ids),
+                                                openvino.Tensor(np.ones_like(ids)))
+        pipeline.generate(inputs, config)
+
+    return median_speeds(generate, extra=0)
+
+
+def median_speeds(generate, extra):
+    """From the times of generate(ids of a prompt, new tokens). The first new token comes with the
+    pass over the prompt, or out of `extra` steps after it. Prompts are new ones each time: engines
+    keep what they computed for the beginning of a prompt."""
+    random_ids = random.Random(0)
+
+    def seconds(prompt, tokens):
+        ids = [random_ids.randrange(1, CONFIG["vocab_size"]) for _ in range(prompt)]
+        start = time.perf_counter()
+        generate(ids, tokens)
+        return time.perf_counter() - start
+
+    seconds(PROMPT, 2)
+    prefill, decode = [], []
+    for _ in range(REPETITIONS):
+        step = (seconds(CONTEXT, GENERATE + 1) - seconds(CONTEXT, 1)) / GENERATE
+        decode.append(1 / step)
+        prefill.append(PROMPT / (seconds(PROMPT + extra, 1) - extra * step))
+    return {f"pp{PROMPT}": statistics.median(prefill), f"tg{GENERATE}": statistics.median(decode)}
+
+
+# ---- Comparing
+
+
+def run(command, **options):
+    done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, **options)
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise RuntimeError(f"{command[0]}: exit status {done.returncode}: {last}")
+    return done.stdout
+
+
+class Nibble:
+    def __init__(self, command, work):
+        self.command, self.work = command, work
+        self.info = self.json("info")
+        self.threads = self.info["threads"]
+
+    def json(self, *args):
+        return json.loads(run([self.command, *args, "--json", "-q"]))
+
+    def make(self, name):
+        """The model's folder, written if it is not there; None if Nibble knows no such format."""
+        folder = self.work / f"nibble-{name}"
+        if not folder.exists():
+            try:
+                self.json("init", self.work / "config", "-o", folder, *NIBBLE[name])
+            except RuntimeError as error:
+                print(f"no Nibble model {name}: {error}", file=sys.stderr)
+                return None
+        return folder
+
+    def speeds(self, folder):
+        report = self.json("bench", folder, "-p", PROMPT, "-n", GENERATE, "-r", REPETITIONS)
+        speeds = {r["test"]: r["tokens_per_second"]["median"] for r in report["results"]}
+        return speeds, report["bits_per_weight"]
+
+    def bandwidth(self):
+        """Median of readings over some seconds, GB/s."""
+        return self.json("info", "--measure")["measured"]["read_gbps"]["median"]
+
+
+def time_engine(engine, work, model, threads):
+    if engine.endswith("llama.cpp"):
+        return time_llama_bench(work / engine, model, threads)
+    python = work / f"venv-{engine.lower()}" / "bin/python"
+    out = run([python, __file__, "time", engine, model, "--threads", threads])
+    return json.loads(out.strip().splitlines()[-1])
+
+
+def versions(work):
+    """Of the engines, as run.sh noted them in files `version`."""
+    return {path.parent.name: path.read_text().strip() for path in sorted(work.glob("*/version"))}
+
+
+def one_round(nibble, pair, folder, work, nibble_first):
+    """Both engines once, between two readings of the bandwidth; None in place of a speed that is
+    not to be had."""
+    engine, model, _, _ = pair
+    record = {"pair": pair, "gbps": [nibble.bandwidth()]}
+
+    def run_nibble():
+        if folder is not None:
+            record["nibble"], record["bits"] = nibble.speeds(folder)
+
+    def run_peer():
+        record["peer"] = time_engine(engine, work, work / model, nibble.threads)
+
+    for step in (run_nibble, run_peer) if nibble_first else (run_peer, run_nibble):
+        step()
+    record["gbps"].append(nibble.bandwidth())
+    return record
+
+
+def is_steady(record):
+    return max(record["gbps"]) <= STEADY * min(record["gbps"])
+
+
+def table_row(records, test):
+    """A row of the table: from the steady rounds, or from all if none was steady."""
+    kept = [r for r in records if is_steady(r)] or records
+    engine, _, weights, name = records[0]["pair"]
+    peer = [r["peer"][test] for r in kept]
+    modes = ", ".join(f"{statistics.mean(r['gbps']):.0f}" for r in kept)
+    rounds = f"{len(kept)} of {len(records)}" if is_steady(kept[0]) else f"0 of {len(records)}"
+    with_nibble = [r for r in kept if r.get("nibble", {}).get(test)]
+    if not with_nibble:
+        own, ratios = ["-", "-"], ["-", "-", "-"]
+    else:
+        speeds = [r["nibble"][test] for r in with_nibble]
+        quotients = [r["nibble"][test] / r["peer"][test] for r in with_nibble]
+        own = [f"{name}, {with_nibble[0]['bits']:.2f} bits", f"{statistics.median(speeds):.1f}"]
+        ratios = [f"{f(quotients):.2f}" for f in (statistics.median, min, max)]
+    cells = [engine, weights, test, f"{statistics.median(peer):.1f}", *own, *ratios, rounds, modes]
+    return "| " + " | ".join(cells) + " |"
+
+
+def print_table(all_records, nibble, work):
+    cpu = nibble.info["cpu"]["model"]
+    print(f"\n{datetime.date.today()}, {cpu}, {nibble.threads} threads, kernels "
+          f"{nibble.info['kernels']['chosen']}; {run([nibble.command, '--version']).strip()}")
+    print("; ".join(f"{engine}: {version}" for engine, version in versions(work).items()))
+    heads = ["engine", "weights", "test", "tok/s", "Nibble", "tok/s", "ratio", "min", "max",
+             "steady rounds", "GB/s"]
+    print("\n| " + " | ".join(heads) + " |\n|" + " --- |" * len(heads))
+    for records in all_records.values():
+        for test in (f"pp{PROMPT}", f"tg{GENERATE}"):
+            print(table_row(records, test))
+
+
+def compare(args):
+    work = Path(args.work)
+    nibble = Nibble(args.nibble, work)
+    pairs = [pair for pair in PAIRS if pair[0] in args.engines and (work / pair[1]).exists() and
+             (work / pair[0] / "version").exists()]
+    if not pairs:
+        sys.exit("compare: no engine to compare with, see the messages of run.sh")
+    folders = {name: nibble.make(name) for name in {pair[3] for pair in pairs}}
+    records = {pair: [] for pair in pairs}
+    for number in range(args.rounds):
+        for pair in list(records):
+            try:
+                record = one_round(nibble, pair, folders[pair[3]], work, number % 2 == 0)
+            except (RuntimeError, ValueError, KeyError) as error:
+                print(f"{pair[0]} {pair[2]}: left out: {error}", file=sys.stderr)
+                del records[pair]
+                continue
+            records[pair].append(record)
+            print(json.dumps(record), file=sys.stderr)
+    with open(work / "results.json", "w", encoding="utf-8") as file:
+        json.dump([r for all_rounds in records.values() for r in all_rounds], file, indent=1)
+    print_table(records, nibble, work)
+
+
+def write(args):
+    path = Path(args.path)
+    if args.format == "config":
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "config.json").write_text(json.dumps(CONFIG, indent=2))
+        return
+    partial = path.with_name(path.name + ".partial")  # what is there under its name is whole
+    if partial.is_dir():
+        shutil.rmtree(partial)
+    WRITERS[args.format](str(partial))
+    partial.rename(path)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    command = commands.add_parser("write")
+    command.add_argument("format", choices=["config", *WRITERS])
+    command.add_argument("path")
+    command.set_defaults(call=write)
+    command = commands.add_parser("time")
+    command.add_argument("engine", choices=list(TIMERS))
+    command.add_argument("model")
+    command.add_argument("--threads", type=int, required=True)
+    command.set_defaults(call=lambda args: print(
+        json.dumps(TIMERS[args.engine](args.model, args.threads))))
+    command = commands.add_parser("compare")
+    command.add_argument("--nibble", required=True)
+    command.add_argument("--work", required=True)
+    command.add_argument("--rounds", type=int, default=5)
+    command.add_argument("--engines", nargs="+", required=True)
+    command.set_defaults(call=compare)
+    args = parser.parse_args()
+    args.call(args)
+
+
+WRITERS = {
+    "BF16": lambda path: write_gguf("BF16", path),
+    "Q8_0": lambda path: write_gguf("Q8_0", path),
+    "Q4_0": lambda path: write_gguf("Q4_0", path),
+    "ctranslate2-int8": write_ctranslate2,
+    "openvino-int4": lambda path: write_openvino(4, path),
+    "openvino-int8": lambda path: write_openvino(8, path),
+}
+TIMERS = {"CTranslate2": time_ctranslate2, "OpenVINO": time_openvino}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+// The input of matmul() in the forms that its weights want: rounded once for all of them.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "nibble/ops/compute.h"
+#include "nibble/ops/matmul.h"
+
+namespace nibble {
+
+/// The form in which the input goes into the product with weights of this format: where there is no
+/// product of integers bfloat16 is taken, where there is none of bfloat16 float32 (rounded to
+/// bfloat16, unless nothing is to be rounded).
+ActivationType product_type(const KernelSet& kernels, ActivationType activations,
+                            WeightFormat format);
+
+/// x, (tokens, cols) float32, for the products of `calls`; in buffers of `compute`, so there is but
+/// one at a time.
+class PreparedInput {
+ public:
+  PreparedInput(Compute& compute, const float* x, std::int64_t tokens,
+                std::span<const MatmulCall> calls);
+
+  std::int64_t tokens() const { return tokens_; }
+
+  /// Fills in the input's part of a task for `weight`, one of the calls'.
+  void describe(const WeightView& weight, MatmulTask& task) const;
+
+ private:
+  /// Codes for one format and group size.
+  struct Int8 {
+    std::int8_t* codes = nullptr;  // (tokens, code_stride); null if not wanted
+    float* scales = nullptr;       // (tokens, groups)
+    std::int32_t* sums = nullptr;  // (tokens, groups)
+    std::int64_t group_size = 0;
+  };
+
+  void add_int8(const WeightView& weight);
+  void allocate_floats();
+  void prepare_row(std::int64_t t);
+  void quantize_row(std::int64_t t, WeightFormat format, const Int8& input);
+  void sum_groups(std::int64_t t);
+  std::int64_t code_stride() const { return (cols_ + kCodeRun - 1) / kCodeRun * kCodeRun; }
+
+  Compute& compute_;
+  const float* x_;
+  std::int64_t tokens_;
+  std::int64_t cols_;
+  bool wants_bf16_ = false;
+  bool wants_f32_ = false;
+  bool wants_sums_[3] = {};
+  BFloat16* bf16_ = nullptr;    // (tokens, cols)
+  float* widened_ = nullptr;    // (tokens, cols): bf16_ as float32
+  const float* f32_ = nullptr;  // widened_, or x as it is
+  float* sums_[3] = {};         // (tokens, cols / group size)
+  Int8 int8_[kWeightFormats][3];
+};
+
+}  // namespace nibble

@@ -1,0 +1,186 @@
+#include "nibble/bench/profile.h"
+
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "bench/keep_affinity.h"
+#include "bench/tiny_model.h"
+#include "core/error_matchers.h"
+#include "nibble/bench/speed.h"
+
+namespace nibble {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::DoubleNear;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using testing::make_tiny_model;
+using testing::TemporaryFolder;
+
+/// Two passes of 1 ms: in each the embedding, then "mul" in layers 0 and 1; 0.5 ms in all outside.
+ProfiledPhase two_passes() {
+  ProfiledPhase phase{.tokens = 1, .passes = {{0, 1000}, {1000, 1000}}};
+  for (const double start : {100.0, 1100.0}) {
+    phase.runs.push_back({.name = "embedding", .layer = -1, .start_us = start, .duration_us = 50});
+    for (const std::int64_t layer : {0, 1}) {
+      phase.runs.push_back({.name = "mul",
+                            .layer = layer,
+                            .start_us = start + 100 + 400 * static_cast<double>(layer),
+                            .duration_us = 350,
+                            .bytes = 700e3,
+                            .operations = 1.4e6});
+    }
+  }
+  return phase;
+}
+
+double sum(const std::vector<OperatorTotal>& totals, double OperatorTotal::*field) {
+  double all = 0;
+  for (const OperatorTotal& total : totals) {
+    if (total.name != "attention") all += total.*field;
+  }
+  return all;
+}
+
+std::vector<std::string> names(const std::vector<OperatorTotal>& totals) {
+  std::vector<std::string> all;
+  for (const OperatorTotal& total : totals) all.push_back(total.name);
+  return all;
+}
+
+TEST(OperatorTotals, AreThoseOfOnePass) {
+  const auto totals = operator_totals(two_passes());
+  ASSERT_EQ(totals.size(), 2u);
+  EXPECT_EQ(totals[0].name, "embedding");
+  EXPECT_EQ(totals[0].calls, 1);
+  EXPECT_DOUBLE_EQ(totals[0].ms, 0.05);
+  EXPECT_EQ(totals[0].bytes_per_second(), 0);
+  EXPECT_EQ(totals[1].name, "mul");
+  EXPECT_EQ(totals[1].calls, 2);
+  EXPECT_DOUBLE_EQ(totals[1].ms, 0.7);
+  EXPECT_DOUBLE_EQ(totals[1].bytes, 1.4e6);
+  EXPECT_DOUBLE_EQ(totals[1].bytes_per_second(), 2e9);
+  EXPECT_DOUBLE_EQ(totals[1].operations_per_second(), 4e9);
+}
+
+TEST(LayerTotals, WhatIsOutsideTheBlocksComesLast) {
+  const auto totals = layer_totals(two_passes());
+  ASSERT_EQ(totals.size(), 3u);
+  EXPECT_EQ(totals[0].layer, 0);
+  EXPECT_EQ(totals[1].layer, 1);
+  EXPECT_EQ(totals[2].layer, -1);
+  EXPECT_DOUBLE_EQ(totals[1].ms, 0.35);
+  EXPECT_DOUBLE_EQ(totals[2].ms, 0.05);
+  EXPECT_DOUBLE_EQ(outside_ms(two_passes()), 0.25);
+}
+
+TEST(ProfileJson, ComparesWithTheMachine) {
+  const ProfileReport report{.prefill = two_passes(),
+                             .decode = two_passes(),
+                             .peak = 16e9,
+                             .instruction = "dot",
+                             .read_bandwidth = 8e9,
+                             .bandwidth_held = true};
+  const Json json = profile_json(report);
+  EXPECT_EQ(json["read_gbps"], 8.0);
+  EXPECT_EQ(json["bandwidth_held"], true);
+  const Json& decode = json["decode"];
+  EXPECT_EQ(decode["passes"], 2);
+  EXPECT_EQ(decode["ms_per_pass"], 1.0);
+  EXPECT_EQ(decode["tokens_per_second"], 1000.0);
+  EXPECT_DOUBLE_EQ(decode["operators"][1]["percent"], 70);
+  EXPECT_DOUBLE_EQ(decode["operators"][1]["percent_of_bandwidth"], 25);
+  EXPECT_DOUBLE_EQ(decode["operators"][1]["percent_of_peak"], 25);
+  EXPECT_DOUBLE_EQ(decode["outside_operators"]["percent"], 25);
+  EXPECT_TRUE(decode["layers"][2]["layer"].is_null());
+}
+
+TEST(ProfileJson, NullWhereDecodeWasLeftOut) {
+  const ProfileReport report{.prefill = two_passes(), .peak = 1e9, .instruction = "dot"};
+  const Json json = profile_json(report);
+  EXPECT_TRUE(json["decode"].is_null());
+  EXPECT_TRUE(json["read_gbps"].is_null());
+  EXPECT_FALSE(json["prefill"]["operators"][1].contains("percent_of_bandwidth"));
+}
+
+TEST(ChromeTrace, HasARowOfPassesLayersAndOperators) {
+  const ProfileReport report{.prefill = two_passes(), .decode = two_passes()};
+  const Json trace = Json::parse(chrome_trace(report));
+  std::vector<Json> rows[4];  // by tid
+  for (const Json& event : trace["traceEvents"]) {
+    EXPECT_TRUE(event["ph"] == "X" || event["ph"] == "M");
+    if (event["ph"] == "X") rows[event["tid"].get<std::size_t>()].push_back(event);
+  }
+  ASSERT_EQ(rows[1].size(), 4u);
+  EXPECT_EQ(rows[1][1]["name"], "prefill");
+  EXPECT_EQ(rows[1][2]["name"], "decode");
+  EXPECT_EQ(rows[1][2]["ts"], 2000.0);  // where prefill ended
+  EXPECT_EQ(rows[1][2]["dur"], 1000.0);
+  ASSERT_EQ(rows[2].size(), 8u);
+  EXPECT_EQ(rows[2][1]["name"], "layer 1");
+  EXPECT_EQ(rows[2][1]["ts"], 600.0);
+  EXPECT_EQ(rows[2][1]["dur"], 350.0);
+  ASSERT_EQ(rows[3].size(), 12u);
+  EXPECT_EQ(rows[3][1]["name"], "mul");
+  EXPECT_EQ(rows[3][1]["args"], Json({{"layer", 0}, {"bytes", 700e3}, {"operations", 1.4e6}}));
+}
+
+TEST(Profile, CountsWhatTheModelReadsAndComputes) {
+  const testing::KeepAffinity keep;
+  const TemporaryFolder folder;
+  const ComputeOptions compute{.threads = 2};
+  Model model(make_tiny_model(folder, {}), compute);
+  const ProfileReport report = profile(model, compute, {.prompt = 9, .generate = 5});
+
+  const auto prefill = operator_totals(report.prefill);
+  EXPECT_THAT(names(prefill), ::testing::IsSupersetOf({"q k v", "attention", "o", "head"}));
+  const auto work = prefill_work(model.checkpoint(), model.compute().kernels(), compute, 9);
+  EXPECT_THAT(sum(prefill, &OperatorTotal::operations), DoubleNear(work[0].operations, 1e-6));
+
+  ASSERT_EQ(report.decode.passes.size(), 5u);
+  const auto decode = operator_totals(report.decode);
+  EXPECT_THAT(sum(decode, &OperatorTotal::bytes),
+              DoubleNear(model.decoder().bytes_per_token(), 1e-6));
+  const auto attention = std::find_if(decode.begin(), decode.end(), [](const OperatorTotal& total) {
+    return total.name == "attention";
+  });
+  ASSERT_NE(attention, decode.end());
+  EXPECT_EQ(attention->calls, 3);
+  // Positions 10 to 14, 12 on average: keys and values of 2 heads of 16 in bf16, in 3 layers.
+  EXPECT_DOUBLE_EQ(attention->bytes, 12 * 3 * 2 * 2 * 16 * 2);
+
+  std::vector<std::int64_t> layers;
+  for (const LayerTotal& total : layer_totals(report.decode)) layers.push_back(total.layer);
+  EXPECT_THAT(layers, ElementsAre(0, 1, 2, -1));
+  EXPECT_GE(outside_ms(report.decode), 0);
+  EXPECT_GT(report.peak, 0);
+  EXPECT_GT(report.read_bandwidth, 0);
+  EXPECT_EQ(model.compute().profiler(), nullptr);
+}
+
+TEST(Profile, ZeroStepsLeaveDecodeOut) {
+  const testing::KeepAffinity keep;
+  const TemporaryFolder folder;
+  Model model(make_tiny_model(folder, {}), {.threads = 1});
+  const ProfileReport report = profile(model, {.threads = 1}, {.prompt = 3, .generate = 0});
+  EXPECT_EQ(report.prefill.passes.size(), 1u);
+  EXPECT_TRUE(report.decode.passes.empty());
+}
+
+TEST(Profile, RefusesMoreThanTheContext) {
+  const TemporaryFolder folder;
+  Model model(make_tiny_model(folder, {}), {.threads = 1});  // 64 positions
+  const auto measure = [&](const ProfileOptions& options) { profile(model, {}, options); };
+  const ProfileOptions long_prompt{.prompt = 65, .generate = 0};
+  EXPECT_ERROR(measure(long_prompt), AllOf(HasSubstr("65 tokens (-p)"), HasSubstr("of 64")));
+  const ProfileOptions long_output{.prompt = 33, .generate = 32};
+  EXPECT_ERROR(measure(long_output), AllOf(HasSubstr("32 new tokens (-n)"), HasSubstr("of 64")));
+  const ProfileOptions small_context{.prompt = 30, .generate = 3, .context = 32};
+  EXPECT_ERROR(measure(small_context), HasSubstr("context of 32"));
+}
+
+}  // namespace
+}  // namespace nibble
