@@ -15,10 +15,6 @@ constexpr std::int64_t kChunk = kAttentionMaxPositions;
 
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
-std::int64_t element_bytes(KvType type) {
-  return type == KvType::kF32 ? 4 : 2;
-}
-
 /// Running softmax state of some query rows: max (rows), sum (rows), acc (rows, head_dim).
 struct State {
   float* max;
@@ -134,8 +130,9 @@ class Job {
   /// Takes the chunk of the cache at `position` into `state`.
   void attend(const Tile& work, std::int64_t position, const State& state, std::byte* scratch) {
     const std::int64_t kv_head = work.head / group_;
-    const std::int64_t offset =
-        (kv_head * cache_.capacity + position) * shape_.head_dim * element_bytes(cache_.type);
+    const std::int64_t place = kv_head * cache_.capacity + position;
+    const std::int64_t offset = place * shape_.head_dim * kv_element_bytes(cache_.type);
+    const bool has_scales = cache_.type == KvType::kInt8;
     const AttentionTask task{
         .q = q_ + (work.token * shape_.n_heads + work.head) * shape_.head_dim,
         .q_stride = shape_.n_heads * shape_.head_dim,
@@ -144,6 +141,8 @@ class Job {
         .head_dim = shape_.head_dim,
         .keys = cache_.keys + offset,
         .values = cache_.values + offset,
+        .key_scales = has_scales ? cache_.key_scales + place : nullptr,
+        .value_scales = has_scales ? cache_.value_scales + place : nullptr,
         .positions = std::min(kChunk, start_ + work.token + work.tokens - position),
         .visible = start_ + work.token + 1 - position,
         .scale = 1.0f / std::sqrt(static_cast<float>(shape_.head_dim)),
@@ -153,7 +152,14 @@ class Job {
         .scratch = scratch};
     if (task.positions <= 0) return;
     const KernelSet& kernels = compute_.kernels();
-    (cache_.type == KvType::kF32 ? kernels.attention_f32 : kernels.attention_bf16)(task);
+    switch (cache_.type) {
+      case KvType::kF32:
+        return kernels.attention_f32(task);
+      case KvType::kBF16:
+        return kernels.attention_bf16(task);
+      case KvType::kInt8:
+        return kernels.attention_int8(task);
+    }
   }
 
   /// Adds the partial result `part` to `total` (Milakov & Gimelshein 2018, eq. 4).
@@ -212,8 +218,9 @@ void report_cost(const Compute& compute, const AttentionShape& shape, const KvLa
   if (compute.profiler() == nullptr) return;
   const auto seen = static_cast<double>(tokens * start + tokens * (tokens + 1) / 2);
   const auto heads = static_cast<double>(shape.n_heads * shape.head_dim);
-  const auto row =
-      static_cast<double>(shape.n_kv_heads * shape.head_dim * element_bytes(cache.type));
+  const std::int64_t scale_bytes = cache.type == KvType::kInt8 ? sizeof(float) : 0;
+  const auto row = static_cast<double>(
+      shape.n_kv_heads * (shape.head_dim * kv_element_bytes(cache.type) + scale_bytes));
   compute.profiler()->add_cost(2 * row * static_cast<double>(start + tokens), 4 * seen * heads);
 }
 

@@ -10,8 +10,14 @@
 
 namespace nibble {
 
-/// How keys and values are kept.
-enum class KvType { kBF16, kF32 };
+/// How keys and values are kept. kInt8: each row of head_dim values as int8 with a scale, largest
+/// |value| / 127.
+enum class KvType { kBF16, kF32, kInt8 };
+
+/// Bytes of one element, without the scales of kInt8.
+constexpr std::int64_t kv_element_bytes(KvType type) {
+  return type == KvType::kF32 ? 4 : type == KvType::kBF16 ? 2 : 1;
+}
 
 /// One layer of a KV cache, as the operator sees it.
 struct KvLayerView {
@@ -19,6 +25,9 @@ struct KvLayerView {
   std::int64_t capacity;    // positions from one KV head to the next
   const std::byte* keys;    // (n_kv_heads, capacity, head_dim)
   const std::byte* values;  // (n_kv_heads, capacity, head_dim)
+  // Of kInt8, else null:
+  const float* key_scales = nullptr;    // (n_kv_heads, capacity)
+  const float* value_scales = nullptr;  // (n_kv_heads, capacity)
 };
 
 struct AttentionShape {

@@ -63,7 +63,9 @@ void PreparedInput::allocate_floats() {
   Compute::InputBuffers& buffers = compute_.input_buffers();
   const auto elements = static_cast<std::size_t>(tokens_ * cols_);
   const bool rounds = compute_.activations() != ActivationType::kF32;
-  if (wants_bf16_ || (wants_f32_ && rounds)) bf16_ = buffers.bf16.as<BFloat16>(elements);
+  if (wants_bf16_ || (wants_f32_ && rounds)) {
+    bf16_ = buffers.bf16.as<BFloat16>(static_cast<std::size_t>(tokens_ * bf16_stride()));
+  }
   if (wants_f32_ && rounds) widened_ = buffers.f32.as<float>(elements);
   f32_ = rounds ? widened_ : x_;
   for (int slot = 0; slot < 3; ++slot) {
@@ -74,9 +76,10 @@ void PreparedInput::allocate_floats() {
 }
 
 void PreparedInput::prepare_row(std::int64_t t) {
-  if (bf16_ != nullptr) compute_.kernels().to_bf16(x_ + t * cols_, cols_, bf16_ + t * cols_);
+  BFloat16* rounded = bf16_ == nullptr ? nullptr : bf16_ + t * bf16_stride();
+  if (rounded != nullptr) compute_.kernels().to_bf16(x_ + t * cols_, cols_, rounded);
   if (widened_ != nullptr) {
-    for (std::int64_t i = t * cols_; i < (t + 1) * cols_; ++i) widened_[i] = to_float(bf16_[i]);
+    for (std::int64_t c = 0; c < cols_; ++c) widened_[t * cols_ + c] = to_float(rounded[c]);
   }
   sum_groups(t);
   for (int format = 0; format < kWeightFormats; ++format) {
@@ -92,7 +95,7 @@ void PreparedInput::sum_groups(std::int64_t t) {
     const std::int64_t group_size = kGroupSizes[slot];
     float* sums = sums_[slot] + t * (cols_ / group_size);
     if (bf16_ != nullptr) {
-      compute_.kernels().group_sums_bf16(bf16_ + t * cols_, cols_, group_size, sums);
+      compute_.kernels().group_sums_bf16(bf16_ + t * bf16_stride(), cols_, group_size, sums);
     } else {
       compute_.kernels().group_sums_f32(x_ + t * cols_, cols_, group_size, sums);
     }
@@ -123,8 +126,9 @@ void PreparedInput::describe(const WeightView& weight, MatmulTask& task) const {
     task.x_code_sums = input.sums;
     return;
   }
-  task.x = type == ActivationType::kBF16 ? static_cast<const void*>(bf16_) : f32_;
-  task.x_stride = cols_;
+  const bool is_bf16 = type == ActivationType::kBF16;
+  task.x = is_bf16 ? static_cast<const void*>(bf16_) : f32_;
+  task.x_stride = is_bf16 ? bf16_stride() : cols_;
   task.x_sums = weight.group_size > 0 ? sums_[slot] : nullptr;
 }
 

@@ -41,7 +41,10 @@ class PreparedInput {
   void prepare_row(std::int64_t t);
   void quantize_row(std::int64_t t, WeightFormat format, const Int8& input);
   void sum_groups(std::int64_t t);
-  std::int64_t code_stride() const { return (cols_ + kCodeRun - 1) / kCodeRun * kCodeRun; }
+  // Rows are an odd number of cache lines apart: at a power of two those of a tile of tokens would
+  // all fall into a few sets of the first-level cache.
+  std::int64_t code_stride() const { return ((cols_ + 63) / 64 | 1) * 64; }
+  std::int64_t bf16_stride() const { return ((cols_ + 31) / 32 | 1) * 32; }
 
   Compute& compute_;
   const float* x_;
@@ -50,7 +53,7 @@ class PreparedInput {
   bool wants_bf16_ = false;
   bool wants_f32_ = false;
   bool wants_sums_[3] = {};
-  BFloat16* bf16_ = nullptr;    // (tokens, cols)
+  BFloat16* bf16_ = nullptr;    // (tokens, bf16_stride)
   float* widened_ = nullptr;    // (tokens, cols): bf16_ as float32
   const float* f32_ = nullptr;  // widened_, or x as it is
   float* sums_[3] = {};         // (tokens, cols / group size)
