@@ -56,10 +56,14 @@ ActivationType ComputeFlags::activation_type() const {
                                  : ActivationType::kBF16;
 }
 
+KvType ComputeFlags::kv_type() const {
+  return kv == "f32" ? KvType::kF32 : kv == "int8" ? KvType::kInt8 : KvType::kBF16;
+}
+
 ComputeOptions ComputeFlags::options(const CommonFlags& common) const {
   return {.dtype = parse_dtype(dtype),
           .activations = activation_type(),
-          .kv = kv == "f32" ? KvType::kF32 : KvType::kBF16,
+          .kv = kv_type(),
           .threads = common.threads};
 }
 
@@ -90,8 +94,10 @@ void add_compute_flags(CLI::App& command, ComputeFlags& flags) {
                   "weight group; weights that are not integers take bf16 then)")
       ->check(CLI::IsMember({"bf16", "f32", "int8"}))
       ->capture_default_str();
-  command.add_option("--kv", flags.kv, "What the KV cache holds")
-      ->check(CLI::IsMember({"bf16", "f32"}))
+  command
+      .add_option("--kv", flags.kv,
+                  "What the KV cache holds (int8: a scale for each position and head)")
+      ->check(CLI::IsMember({"bf16", "f32", "int8"}))
       ->capture_default_str();
   command
       .add_option("-c,--context", flags.context,

@@ -30,6 +30,7 @@ struct ComputeFlags {
   std::int64_t context = 0;  // 0: the model's
 
   ActivationType activation_type() const;
+  KvType kv_type() const;
   ComputeOptions options(const CommonFlags& common) const;
 };
 

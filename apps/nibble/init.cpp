@@ -18,7 +18,9 @@ constexpr const char kNotes[] =
     "For measuring speed and size without a download: the config's shapes, random weights with a\n"
     "standard deviation of 0.02 packed at once, norms of 1, biases of 0. Files of a tokenizer\n"
     "beside the config are copied. Where the group size does not divide a layer, the largest of\n"
-    "128, 64, 32 that does is taken for it.";
+    "128, 64, 32 that does is taken for it. w8a16 and w8a8 are the same weights, with one scale "
+    "for\n"
+    "each output channel: --activations int8 makes the difference when the model runs.";
 
 struct InitFlags {
   std::string config;
@@ -30,7 +32,9 @@ struct InitFlags {
 };
 
 int bits_of(const std::string& precision) {
-  return precision == "w4abf16" ? 4 : precision == "w3abf16" ? 3 : 16;
+  if (precision == "w4abf16") return 4;
+  if (precision == "w3abf16") return 3;
+  return precision == "bf16" ? 16 : 8;
 }
 
 void init(const InitFlags& flags, const CommonFlags& common) {
@@ -70,7 +74,7 @@ void add_init(CLI::App& app, CommonFlags& common, Action& action) {
       ->required();
   command->add_option("-o,--output", flags->output, "The folder to write")->required();
   command->add_option("--precision", flags->precision, "Of the linear layers")
-      ->check(CLI::IsMember({"bf16", "w4abf16", "w3abf16"}))
+      ->check(CLI::IsMember({"bf16", "w4abf16", "w3abf16", "w8a16", "w8a8"}))
       ->capture_default_str();
   command
       ->add_option("--group-size", flags->options.group_size, "Input channels that share a scale")

@@ -82,8 +82,8 @@ Json plan_json(const QuantizePlan& plan) {
     Json entry = {{"name", layer.linear.name + ".weight"},
                   {"shape", {layer.linear.out, layer.linear.in}}};
     if (layer.packed) {
-      entry["bits"] = layer.layout.bits;
-      entry["group_size"] = layer.layout.group_size;
+      entry["bits"] = packed_bits(layer.layout);
+      entry["group_size"] = packed_group_size(layer.layout);
     }
     layers.push_back(std::move(entry));
   }
@@ -94,10 +94,11 @@ void print_plan(const QuantizePlan& plan) {
   std::size_t width = 0;
   for (const LayerPlan& layer : plan.layers) width = std::max(width, layer.linear.name.size());
   for (const LayerPlan& layer : plan.layers) {
-    fmt::print("{:<{}}  {:>7} x {:<7}  {}\n", layer.linear.name, width, layer.linear.out,
-               layer.linear.in,
-               layer.packed ? fmt::format("w{} g{}", layer.layout.bits, layer.layout.group_size)
-                            : std::string("kept"));
+    fmt::print(
+        "{:<{}}  {:>7} x {:<7}  {}\n", layer.linear.name, width, layer.linear.out, layer.linear.in,
+        layer.packed
+            ? fmt::format("w{} g{}", packed_bits(layer.layout), packed_group_size(layer.layout))
+            : std::string("kept"));
   }
 }
 

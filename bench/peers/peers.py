@@ -35,25 +35,29 @@ PROMPT, GENERATE, REPETITIONS = 512, 64, 3
 CONTEXT = 16  # tokens before decode, as in `nibble bench`
 STEADY = 1.1  # a round counts if the bandwidth before and after it agrees this well
 
-# Nibble's models: arguments of `nibble init` behind the folder's name.
+# Nibble's side: its model's folder, arguments of `nibble init`, arguments of `nibble bench`.
+W4G32 = ("nibble-w4-g32", ["--precision", "w4abf16", "--group-size", "32"])
+W4G128 = ("nibble-w4-g128", ["--precision", "w4abf16", "--group-size", "128"])
 NIBBLE = {
-    "w4-g32": ["--precision", "w4abf16", "--group-size", "32"],
-    "w4-g128": ["--precision", "w4abf16", "--group-size", "128"],
-    "w8a8": ["--precision", "w8a8"],
-    "w8a16": ["--precision", "w8a16"],
-    "bf16": ["--precision", "bf16"],
+    "w4 g32": (*W4G32, []),
+    "w4 g32, int8 activations": (*W4G32, ["--activations", "int8"]),
+    "w4 g128": (*W4G128, []),
+    "w4 g128, int8 activations": (*W4G128, ["--activations", "int8"]),
+    "w8a8": ("nibble-w8a8", ["--precision", "w8a8"], []),
+    "w8a16": ("nibble-w8a16", ["--precision", "w8a16"], []),
+    "bf16": ("nibble-bf16", ["--precision", "bf16"], []),
 }
 
-# Engine, its model in the work folder, what that holds, and the model of Nibble's it is beside.
+# Engine, its model in the work folder, what that holds, and what of Nibble's it is beside.
 PAIRS = [
-    ("llama.cpp", "Q4_0.gguf", "Q4_0, 4.5 bits", "w4-g32"),
-    ("ik_llama.cpp", "Q4_0.gguf", "Q4_0, 4.5 bits", "w4-g32"),
-    ("llama.cpp", "BF16.gguf", "BF16", "bf16"),
-    ("llama.cpp", "Q8_0.gguf", "Q8_0, 8.5 bits", "w8a8"),
-    ("ik_llama.cpp", "Q8_0.gguf", "Q8_0, 8.5 bits", "w8a8"),
-    ("CTranslate2", "ctranslate2-int8", "int8", "w8a8"),
-    ("OpenVINO", "openvino-int4", "int4 g128", "w4-g128"),
-    ("OpenVINO", "openvino-int8", "int8", "w8a16"),
+    ("llama.cpp", "Q4_0.gguf", "Q4_0, 4.5 bits", ("w4 g32", "w4 g32, int8 activations")),
+    ("ik_llama.cpp", "Q4_0.gguf", "Q4_0, 4.5 bits", ("w4 g32", "w4 g32, int8 activations")),
+    ("llama.cpp", "BF16.gguf", "BF16", ("bf16",)),
+    ("llama.cpp", "Q8_0.gguf", "Q8_0, 8.5 bits", ("w8a8",)),
+    ("ik_llama.cpp", "Q8_0.gguf", "Q8_0, 8.5 bits", ("w8a8",)),
+    ("CTranslate2", "ctranslate2-int8", "int8", ("w8a8",)),
+    ("OpenVINO", "openvino-int4", "int4 g128", ("w4 g128", "w4 g128, int8 activations")),
+    ("OpenVINO", "openvino-int8", "int8", ("w8a8", "w8a16")),
 ]
 
 
@@ -275,21 +279,25 @@ class Nibble:
     def json(self, *args):
         return json.loads(run([self.command, *args, "--json", "-q"]))
 
-    def make(self, name):
-        """The model's folder, written if it is not there; None if Nibble knows no such format."""
-        folder = self.work / f"nibble-{name}"
-        if not folder.exists():
-            try:
-                self.json("init", self.work / "config", "-o", folder, *NIBBLE[name])
-            except RuntimeError as error:
-                print(f"no Nibble model {name}: {error}", file=sys.stderr)
-                return None
-        return folder
+    def can_run(self, name):
+        """Writes the model if it is not there. False if Nibble knows no such format or flag."""
+        folder, init, bench = NIBBLE[name]
+        try:
+            if not (self.work / folder).exists():
+                self.json("init", self.work / "config", "-o", self.work / folder, *init)
+            self.json("bench", self.work / folder, "-p", 1, "-n", 0, "-r", 1, *bench)
+            return True
+        except RuntimeError as error:
+            print(f"Nibble has no {name}: {error}", file=sys.stderr)
+            return False
 
-    def speeds(self, folder):
-        report = self.json("bench", folder, "-p", PROMPT, "-n", GENERATE, "-r", REPETITIONS)
+    def speeds(self, name):
+        """Tokens a second of each test; None for decode if the bandwidth was too unsteady."""
+        folder, _, bench = NIBBLE[name]
+        report = self.json("bench", self.work / folder, "-p", PROMPT, "-n", GENERATE,
+                           "-r", REPETITIONS, *bench)
         speeds = {r["test"]: r["tokens_per_second"]["median"] for r in report["results"]}
-        return speeds, report["bits_per_weight"]
+        return {**speeds, "bits": report["bits_per_weight"]}
 
     def bandwidth(self):
         """Median of readings over some seconds, GB/s."""
@@ -309,18 +317,17 @@ def versions(work):
     return {path.parent.name: path.read_text().strip() for path in sorted(work.glob("*/version"))}
 
 
-def one_round(nibble, pair, folder, work, nibble_first):
-    """Both engines once, between two readings of the bandwidth; None in place of a speed that is
-    not to be had."""
-    engine, model, _, _ = pair
-    record = {"pair": pair, "gbps": [nibble.bandwidth()]}
+def one_round(nibble, pair, names, nibble_first):
+    """Both engines once, between two readings of the bandwidth."""
+    engine, model, weights, _ = pair
+    record = {"engine": engine, "weights": weights, "gbps": [nibble.bandwidth()], "nibble": {}}
 
     def run_nibble():
-        if folder is not None:
-            record["nibble"], record["bits"] = nibble.speeds(folder)
+        for name in names:
+            record["nibble"][name] = nibble.speeds(name)
 
     def run_peer():
-        record["peer"] = time_engine(engine, work, work / model, nibble.threads)
+        record["peer"] = time_engine(engine, nibble.work, nibble.work / model, nibble.threads)
 
     for step in (run_nibble, run_peer) if nibble_first else (run_peer, run_nibble):
         step()
@@ -332,22 +339,22 @@ def is_steady(record):
     return max(record["gbps"]) <= STEADY * min(record["gbps"])
 
 
-def table_row(records, test):
+def table_row(records, name, test):
     """A row of the table: from the steady rounds, or from all if none was steady."""
-    kept = [r for r in records if is_steady(r)] or records
-    engine, _, weights, name = records[0]["pair"]
-    peer = [r["peer"][test] for r in kept]
-    modes = ", ".join(f"{statistics.mean(r['gbps']):.0f}" for r in kept)
-    rounds = f"{len(kept)} of {len(records)}" if is_steady(kept[0]) else f"0 of {len(records)}"
-    with_nibble = [r for r in kept if r.get("nibble", {}).get(test)]
-    if not with_nibble:
-        own, ratios = ["-", "-"], ["-", "-", "-"]
-    else:
-        speeds = [r["nibble"][test] for r in with_nibble]
-        quotients = [r["nibble"][test] / r["peer"][test] for r in with_nibble]
-        own = [f"{name}, {with_nibble[0]['bits']:.2f} bits", f"{statistics.median(speeds):.1f}"]
+    steady = [r for r in records if is_steady(r)]
+    kept = steady or records
+    own, ratios = ["-"], ["-", "-", "-"]
+    both = [(r["nibble"][name][test], r["peer"][test]) for r in kept
+            if r["nibble"].get(name, {}).get(test)]
+    if both:
+        own = [f"{statistics.median(speed for speed, _ in both):.1f}"]
+        quotients = [speed / peer for speed, peer in both]
         ratios = [f"{f(quotients):.2f}" for f in (statistics.median, min, max)]
-    cells = [engine, weights, test, f"{statistics.median(peer):.1f}", *own, *ratios, rounds, modes]
+        name += f" ({kept[0]['nibble'][name]['bits']:.2f} bits)"
+    modes = ", ".join(f"{statistics.mean(r['gbps']):.0f}" for r in kept)
+    cells = [kept[0]["engine"], kept[0]["weights"], test,
+             f"{statistics.median(r['peer'][test] for r in kept):.1f}", name, *own, *ratios,
+             f"{len(steady)} of {len(records)}", modes]
     return "| " + " | ".join(cells) + " |"
 
 
@@ -359,9 +366,11 @@ def print_table(all_records, nibble, work):
     heads = ["engine", "weights", "test", "tok/s", "Nibble", "tok/s", "ratio", "min", "max",
              "steady rounds", "GB/s"]
     print("\n| " + " | ".join(heads) + " |\n|" + " --- |" * len(heads))
-    for records in all_records.values():
-        for test in (f"pp{PROMPT}", f"tg{GENERATE}"):
-            print(table_row(records, test))
+    for pair, records in all_records.items():
+        for name in pair[3]:
+            for test in (f"pp{PROMPT}", f"tg{GENERATE}"):
+                if records:
+                    print(table_row(records, name, test))
 
 
 def compare(args):
@@ -371,12 +380,14 @@ def compare(args):
              (work / pair[0] / "version").exists()]
     if not pairs:
         sys.exit("compare: no engine to compare with, see the messages of run.sh")
-    folders = {name: nibble.make(name) for name in {pair[3] for pair in pairs}}
+    wanted = dict.fromkeys(name for pair in pairs for name in pair[3])
+    runnable = [name for name in wanted if nibble.can_run(name)]
     records = {pair: [] for pair in pairs}
     for number in range(args.rounds):
         for pair in list(records):
+            names = [name for name in pair[3] if name in runnable]
             try:
-                record = one_round(nibble, pair, folders[pair[3]], work, number % 2 == 0)
+                record = one_round(nibble, pair, names, number % 2 == 0)
             except (RuntimeError, ValueError, KeyError) as error:
                 print(f"{pair[0]} {pair[2]}: left out: {error}", file=sys.stderr)
                 del records[pair]

@@ -28,6 +28,15 @@ TEST(MatmulPeak, Bf16KernelsAreMeasuredByTheirOwnInstruction) {
               HasSubstr("VDPBF16PS"));
   EXPECT_THAT(peak(kAvx512Kernels, ActivationType::kBF16, WeightFormat::kBF16),
               HasSubstr("VDPBF16PS"));
+  EXPECT_THAT(peak(kAvx512Kernels, ActivationType::kInt8, WeightFormat::kW4),
+              HasSubstr("VPDPBUSD"));
+  EXPECT_THAT(peak(kAvx512Kernels, ActivationType::kInt8, WeightFormat::kW8),
+              HasSubstr("VPDPBUSD"));
+  EXPECT_THAT(peak(kAvx2Kernels, ActivationType::kInt8, WeightFormat::kW3), StartsWith("int8 "));
+  // Weights that are not integers, and no instruction for those that are.
+  EXPECT_THAT(peak(kAvx512Kernels, ActivationType::kInt8, WeightFormat::kBF16),
+              HasSubstr("VDPBF16PS"));
+  EXPECT_THAT(peak(kScalarKernels, ActivationType::kInt8, WeightFormat::kW4), StartsWith("f32 "));
   // No bfloat16 kernel for F16 weights, no bfloat16 activations, no bfloat16 instruction.
   EXPECT_THAT(peak(kAvx512Kernels, ActivationType::kBF16, WeightFormat::kF16), StartsWith("f32 "));
   EXPECT_THAT(peak(kAvx512Kernels, ActivationType::kF32, WeightFormat::kW4), StartsWith("f32 "));

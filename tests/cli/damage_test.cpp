@@ -24,12 +24,13 @@ class Damage : public ::testing::Test {
   std::vector<std::vector<std::string>> commands(const std::string& model) const {
     return {{"run", model, "Once upon", "-n", "2", "-c", "16", "--threads", "1", "-q"},
             {"tokenize", model, "Once upon", "-q"},
-            {"quantize", model, "-o", (folder_ / "out").string(), "--threads", "1", "-q"},
+            {"quantize", model, "-o", (outputs_ / "out").string(), "--threads", "1", "-q"},
             {"inspect", model, "-q"}};
   }
 
   Outcome limited(const std::vector<std::string>& args, std::uint64_t memory) const {
-    fs::remove_all(folder_ / "out");
+    fs::remove_all(outputs_);  // of the run before, which may have died for want of memory
+    fs::create_directory(outputs_);
     Invocation run;
     run.args = args;
     run.memory = memory;
@@ -56,7 +57,7 @@ class Damage : public ::testing::Test {
     } else {
       expect_failure(outcome, 1, {});
     }
-    for (const std::string& name : listing(folder_.path())) {
+    for (const std::string& name : listing(outputs_)) {
       EXPECT_EQ(name.find(".partial-"), std::string::npos) << name;
     }
   }
@@ -97,6 +98,7 @@ class Damage : public ::testing::Test {
   }
 
   const TemporaryFolder folder_;
+  const fs::path outputs_ = folder_ / "outputs";
 };
 
 TEST_F(Damage, CutGguf) {

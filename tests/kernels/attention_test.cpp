@@ -5,9 +5,16 @@
 // denominator each; exp adds at most 4 u, every chunk's correction exp(old max - new max) the same
 // and the rounding of a difference that is smaller than the largest |score|, and the sums over
 // positions gamma_positions. Together a relative error for each weight, so that the output is off
-// by at most that times sum weight |v|. The maximum is a score as computed and cancels.
+// by at most that times sum weight |v|, and by 2^-126 |v| for weights that underflow. The maximum
+// is a score as computed and cancels. int8 scales cost one rounding more in scores and weights
+// each.
+//
+// Sets that round (attention_rounds) are compared with queries rounded in the same way. Their
+// weights are off by bfloat16's 2^-9 and an exp2 to 2^-18, of a product whose roundings amount to
+// 6 u of the largest |score|.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <random>
@@ -32,11 +39,16 @@ template <typename Cache>
 Cache from_float(float x) {
   if constexpr (std::is_same_v<Cache, float>) {
     return x;
-  } else {
+  } else if constexpr (std::is_same_v<Cache, BFloat16>) {
     return to_bfloat16(x);
+  } else {
+    return static_cast<Cache>(std::clamp(std::round(x * 40), -127.0F, 127.0F));
   }
 }
 double to_double(float x) {
+  return x;
+}
+double to_double(std::int8_t x) {
   return x;
 }
 double to_double(BFloat16 x) {
@@ -49,17 +61,35 @@ struct Operands {
       : q_stride(shape.heads * shape.head_dim + 5),
         q(static_cast<std::size_t>((shape.tokens - 1) * q_stride + shape.heads * shape.head_dim)),
         keys(static_cast<std::size_t>(shape.positions * shape.head_dim)),
-        values(keys.size()) {
+        values(keys.size()),
+        key_scales(static_cast<std::size_t>(shape.positions)),
+        value_scales(key_scales.size()) {
     std::mt19937 random(seed);
     std::normal_distribution<float> normal;
     for (float& x : q.span()) x = normal(random);
     for (Cache& x : keys.span()) x = from_float<Cache>(normal(random));
     for (Cache& x : values.span()) x = from_float<Cache>(normal(random));
+    std::uniform_real_distribution<float> scale(0.02F, 0.03F);
+    for (float& x : key_scales.span()) x = scale(random);
+    for (float& x : value_scales.span()) x = scale(random);
+  }
+  double key(std::int64_t position, std::int64_t i) const {
+    return to_double(keys.data()[i]) * scale_of(key_scales, position);
+  }
+  double value(std::int64_t position, std::int64_t i) const {
+    return to_double(values.data()[i]) * scale_of(value_scales, position);
   }
   std::int64_t q_stride;
   GuardedBuffer<float> q;
   GuardedBuffer<Cache> keys;
   GuardedBuffer<Cache> values;
+  GuardedBuffer<float> key_scales;  // of int8 only
+  GuardedBuffer<float> value_scales;
+
+ private:
+  static double scale_of(const GuardedBuffer<float>& scales, std::int64_t position) {
+    return std::is_same_v<Cache, std::int8_t> ? scales[static_cast<std::size_t>(position)] : 1;
+  }
 };
 
 struct State {
@@ -101,14 +131,23 @@ class AttentionTest : public testing::TestWithParam<const KernelSet*> {
     for (std::int64_t begin = 0; begin < shape.positions; begin += shape.chunk) {
       chunk.keys = operands.keys.data() + begin * shape.head_dim;
       chunk.values = operands.values.data() + begin * shape.head_dim;
+      chunk.key_scales = operands.key_scales.data() + begin;
+      chunk.value_scales = operands.value_scales.data() + begin;
       chunk.positions = std::min(shape.chunk, shape.positions - begin);
       chunk.visible = shape.visible_first - begin;
       if constexpr (std::is_same_v<Cache, float>) {
         GetParam()->attention_f32(chunk);
-      } else {
+      } else if constexpr (std::is_same_v<Cache, BFloat16>) {
         GetParam()->attention_bf16(chunk);
+      } else {
+        GetParam()->attention_int8(chunk);
       }
     }
+  }
+
+  template <typename Cache>
+  bool rounds() const {
+    return GetParam()->attention_rounds && !std::is_same_v<Cache, float>;
   }
 
   template <typename Cache>
@@ -134,7 +173,8 @@ class AttentionTest : public testing::TestWithParam<const KernelSet*> {
       double score = 0;
       double magnitude = 0;
       for (std::int64_t d = 0; d < dim; ++d) {
-        const double product = q[d] * to_double(operands.keys.data()[p * dim + d]);
+        const double element = rounds<Cache>() ? round_to_bfloat16(q[d]) : q[d];
+        const double product = element * operands.key(p, p * dim + d);
         score += product;
         magnitude += std::fabs(product);
       }
@@ -145,25 +185,29 @@ class AttentionTest : public testing::TestWithParam<const KernelSet*> {
     double sum = 0;
     std::vector<double> expected(static_cast<std::size_t>(dim));
     std::vector<double> magnitude(static_cast<std::size_t>(dim));
+    std::vector<double> underflow(static_cast<std::size_t>(dim));
     for (std::int64_t p = 0; p < seen; ++p) {
       const double weight = std::exp(scores[static_cast<std::size_t>(p)] - top);
       sum += weight;
       for (std::int64_t d = 0; d < dim; ++d) {
-        const double value = weight * to_double(operands.values.data()[p * dim + d]);
+        const double value = weight * operands.value(p, p * dim + d);
         expected[static_cast<std::size_t>(d)] += value;
         magnitude[static_cast<std::size_t>(d)] += std::fabs(value);
+        underflow[static_cast<std::size_t>(d)] +=
+            0x1p-126 * std::fabs(operands.value(p, p * dim + d));
       }
     }
     const double u = 0x1p-24;
     const double chunks = static_cast<double>((seen + shape.chunk - 1) / shape.chunk);
-    const double relative =
-        2 * (2 * static_cast<double>(dim + 2) * u * largest + (4 + 2 * largest) * u * (chunks + 1) +
-             static_cast<double>(seen + 4) * u);
+    double relative =
+        2 * (2 * static_cast<double>(dim + 3) * u * largest + (4 + 2 * largest) * u * (chunks + 1) +
+             static_cast<double>(seen + 6) * u);
+    if (rounds<Cache>()) relative += 2 * (1.01 * 0x1p-9 + 0x1p-18 + 6 * u * largest);
     for (std::int64_t d = 0; d < dim; ++d) {
       const auto i = static_cast<std::size_t>(d);
       const double out =
           static_cast<double>(state.acc[static_cast<std::size_t>(row * dim + d)]) / state.sum[at];
-      ASSERT_NEAR(out, expected[i] / sum, relative * magnitude[i] / sum)
+      ASSERT_NEAR(out, expected[i] / sum, (relative * magnitude[i] + underflow[i]) / sum)
           << "token " << token << " head " << head << " d " << d;
     }
   }
@@ -187,6 +231,7 @@ class AttentionTest : public testing::TestWithParam<const KernelSet*> {
                  << " visible " << shape.visible_first);
     check_cache<float>(shape);
     check_cache<BFloat16>(shape);
+    check_cache<std::int8_t>(shape);
   }
 };
 
@@ -211,6 +256,8 @@ TEST_P(AttentionTest, PrefillIsCausal) {
     check({16, 4, head_dim, 316, 256, 301});  // after 300 positions; a chunk's end lies within
     check({21, 3, head_dim, 40, 16, 20});     // chunks that some tokens do not reach
     check({5, 1, head_dim, 300, 100, 297});
+    check({32, 4, head_dim, 300, 256, 269});  // the largest tile
+    check({25, 5, head_dim, 77, 32, 50});
   }
 }
 
@@ -231,33 +278,52 @@ TEST_P(AttentionTest, LargeScoresDoNotOverflow) {
   check(shape);
 }
 
+// What many rows see does not depend on how many there are.
+TEST_P(AttentionTest, EveryNumberOfRows) {
+  for (std::int64_t rows = 1; rows <= 40; ++rows) check({rows, 1, 48, rows + 30, 37, 30});
+}
+
 // Scores of -inf are positions without weight, also as the first ones seen.
 TEST_P(AttentionTest, MinusInfinityHasNoWeight) {
   const Shape shape{1, 1, 16, 40, 20, 40};
-  Operands<float> operands(shape, 1);
-  for (float& x : operands.q.span()) x = 1.0F;
-  for (std::int64_t i = 0; i < 25 * shape.head_dim; ++i) {
-    operands.keys[static_cast<std::size_t>(i)] = i % 16 == 0 ? -INFINITY : 1.0F;
-  }
-  for (std::int64_t i = 25 * shape.head_dim; i < 40 * shape.head_dim; ++i) {
-    operands.keys[static_cast<std::size_t>(i)] = 0.5F;
-    operands.values[static_cast<std::size_t>(i)] = 3.0F;
-  }
-  State state(shape);
-  run(shape, operands, state);
-  EXPECT_EQ(state.max[0], 8.0F * shape.scale);
-  EXPECT_EQ(state.sum[0], 15.0F);
-  for (const float x : state.acc.span()) EXPECT_EQ(x, 45.0F);
+  const auto check_sums = [&]<typename Cache>(Operands<Cache> operands) {
+    for (float& x : operands.q.span()) x = 1.0F;
+    for (std::int64_t i = 0; i < 25 * shape.head_dim; ++i) {
+      operands.keys[static_cast<std::size_t>(i)] =
+          from_float<Cache>(i % 16 == 0 ? -INFINITY : 1.0F);
+    }
+    for (std::int64_t i = 25 * shape.head_dim; i < 40 * shape.head_dim; ++i) {
+      operands.keys[static_cast<std::size_t>(i)] = from_float<Cache>(0.5F);
+      operands.values[static_cast<std::size_t>(i)] = from_float<Cache>(3.0F);
+    }
+    State state(shape);
+    run(shape, operands, state);
+    EXPECT_EQ(state.max[0], 8.0F * shape.scale);
+    EXPECT_EQ(state.sum[0], 15.0F);
+    for (const float x : state.acc.span()) EXPECT_EQ(x, 45.0F);
+  };
+  check_sums(Operands<float>(shape, 1));
+  check_sums(Operands<BFloat16>(shape, 1));
 }
 
 TEST_P(AttentionTest, NaNReachesTheOutput) {
-  const Shape shape{1, 2, 16, 40, 40, 40};
-  Operands<float> operands(shape, 1);
-  operands.keys[35 * 16] = NAN;
-  State state(shape);
-  run(shape, operands, state);
-  EXPECT_TRUE(std::isnan(state.acc[3] / state.sum[0]));
-  EXPECT_TRUE(std::isnan(state.acc[19] / state.sum[1]));
+  for (const std::int64_t heads : {2, 15}) {  // few rows and many
+    const Shape shape{1, heads, 16, 40, 40, 40};
+    const auto check_outputs = [&]<typename Cache>(Operands<Cache> operands) {
+      if constexpr (std::is_same_v<Cache, std::int8_t>) {
+        operands.key_scales[35] = NAN;
+      } else {
+        operands.keys[35 * 16] = from_float<Cache>(NAN);
+      }
+      State state(shape);
+      run(shape, operands, state);
+      EXPECT_TRUE(std::isnan(state.acc[3] / state.sum[0]));
+      EXPECT_TRUE(std::isnan(state.acc[19] / state.sum[1]));
+    };
+    check_outputs(Operands<float>(shape, 1));
+    check_outputs(Operands<BFloat16>(shape, 1));
+    check_outputs(Operands<std::int8_t>(shape, 1));
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Sets, AttentionTest,

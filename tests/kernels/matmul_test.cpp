@@ -8,6 +8,8 @@
 // Where the zero point is folded into the group's sum the terms are q x and zero x, so that
 // |w| = scale * (q + zero) stands for |w'| in the sum.
 //
+// A weight of 8 bits may be two terms, one for each nibble.
+//
 // With bfloat16 activations a set may round w' to bfloat16 first (both are the format's
 // definition); its result must then be that of the rounded weights, to the same bound.
 #include <gtest/gtest.h>
@@ -59,7 +61,8 @@ template <typename Activation>
 Reference make_reference(const TestMatrix& matrix, const Activation* x, std::int64_t stride) {
   const std::int64_t rows = matrix.view.rows;
   const std::int64_t cols = matrix.view.cols;
-  const double k = static_cast<double>(cols + 8) * 0x1p-24;
+  const std::int64_t terms = matrix.view.format == WeightFormat::kW8 ? 2 * cols : cols;
+  const double k = static_cast<double>(terms + 8) * 0x1p-24;
   const double gamma = k / (1 - k);
   const double flushed = static_cast<double>(cols) * 0x1p-126;  // VDPBF16PS flushes subnormals
   std::vector<double> rounded_values(matrix.values.size());
@@ -223,6 +226,15 @@ TEST_P(MatmulTest, PackedWeights) {
   }
 }
 
+TEST_P(MatmulTest, Int8Weights) {
+  for (const std::int64_t rows : {1, 15, 16, 17, 33, 48, 100}) {
+    for (const std::int64_t cols : {1, 2, 3, 4, 5, 7, 31, 32, 33, 66, 96, 287, 1000}) {
+      if (rows > 33 && cols > 96 && cols != 287) continue;
+      check_matrix({WeightFormat::kW8, rows, cols});
+    }
+  }
+}
+
 // More columns than one panel holds.
 TEST_P(MatmulTest, ManyColumns) {
   check_matrix({WeightFormat::kF32, 17, 4101});
@@ -230,6 +242,7 @@ TEST_P(MatmulTest, ManyColumns) {
   check_matrix({WeightFormat::kBF16, 33, 4101});
   check_matrix({WeightFormat::kW4, 17, 4352, 128});
   check_matrix({WeightFormat::kW3, 17, 4160, 32});
+  check_matrix({WeightFormat::kW8, 17, 4102});
 }
 
 INSTANTIATE_TEST_SUITE_P(Sets, MatmulTest,

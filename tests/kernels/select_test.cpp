@@ -61,7 +61,7 @@ TEST_F(SelectTest, NamesTheCpu) {
   }
 }
 
-// A table without holes, but for the two products that no set has.
+// A table without holes, but for the products that no set has.
 TEST_F(SelectTest, TablesAreComplete) {
   for (const KernelSet* set : supported_kernels()) {
     SCOPED_TRACE(set->name);
@@ -70,6 +70,8 @@ TEST_F(SelectTest, TablesAreComplete) {
       const bool wide = format == static_cast<int>(WeightFormat::kF32) ||
                         format == static_cast<int>(WeightFormat::kF16);
       EXPECT_EQ(set->matmul_bf16[format] == nullptr, wide);
+      const bool dense = wide || format == static_cast<int>(WeightFormat::kBF16);
+      EXPECT_EQ(set->matmul_int8[format] == nullptr, dense);
     }
     EXPECT_GT(set->panel_rows, 0);
     EXPECT_EQ(set->panel_rows % 16, 0);

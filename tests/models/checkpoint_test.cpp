@@ -80,9 +80,7 @@ class SpoiledModel : public ::testing::Test {
       const auto bytes = static_cast<std::size_t>(checked_tensor_bytes(dtype, shape));
       tensors_[module + suffix] = {dtype, shape, std::string(bytes, '\0')};
     };
-    add(kCodesSuffix, DType::kU8, packed_codes_shape(layout));
-    add(kScalesSuffix, DType::kBF16, packed_scales_shape(layout));
-    add(kZerosSuffix, DType::kU8, packed_zeros_shape(layout));
+    for (const PackedPart& part : packed_parts(layout)) add(part.suffix, part.dtype, part.shape);
     tensors_.erase(module + ".weight");
   }
 

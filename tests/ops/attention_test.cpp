@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 #include <string>
@@ -20,7 +21,8 @@ struct Call {
   std::int64_t tokens;
 };
 
-/// Queries, keys and values of a call, the keys and values as the cache's type holds them.
+/// Queries, keys and values of a call. The keys and values are whole multiples of a power of two
+/// for each position and head, so that every type of cache holds them exactly.
 struct Inputs {
   Inputs(const Call& call, KvType type) : capacity(call.start + call.tokens + 3) {
     std::mt19937 random(3);
@@ -31,9 +33,17 @@ struct Inputs {
     const auto size = static_cast<std::size_t>(s.n_kv_heads * capacity * s.head_dim);
     for (std::vector<float>* part : {&keys, &values}) {
       part->resize(size);
-      for (float& value : *part) value = round_to_bfloat16(normal(random));
-      auto& store = part == &keys ? keys16 : values16;
-      for (const float value : *part) store.push_back(to_bfloat16(value));
+      auto& store16 = part == &keys ? keys16 : values16;
+      auto& store8 = part == &keys ? keys8 : values8;
+      auto& scales = part == &keys ? key_scales : value_scales;
+      for (std::size_t i = 0; i < size; ++i) {
+        const auto row = i / static_cast<std::size_t>(s.head_dim);
+        if (row == scales.size()) scales.push_back(row % 3 == 0 ? 0x1p-5f : 0x1p-6f);
+        const float code = std::clamp(std::round(normal(random) * 40), -127.0f, 127.0f);
+        (*part)[i] = code * scales[row];
+        store16.push_back(to_bfloat16((*part)[i]));
+        store8.push_back(static_cast<std::int8_t>(code));
+      }
     }
     // What lies behind the last position must not be looked at.
     for (std::int64_t head = 0; head < s.n_kv_heads; ++head) {
@@ -42,14 +52,17 @@ struct Inputs {
           const auto i = static_cast<std::size_t>((head * capacity + at) * s.head_dim + d);
           keys[i] = values[i] = NAN;
           keys16[i] = values16[i] = to_bfloat16(NAN);
+          key_scales[i / static_cast<std::size_t>(s.head_dim)] = NAN;
+          value_scales[i / static_cast<std::size_t>(s.head_dim)] = NAN;
         }
       }
     }
-    const auto bytes = [&](const auto& wide, const auto& narrow) {
-      return type == KvType::kF32 ? reinterpret_cast<const std::byte*>(wide.data())
-                                  : reinterpret_cast<const std::byte*>(narrow.data());
-    };
-    view = {type, capacity, bytes(keys, keys16), bytes(values, values16)};
+    view = {type, capacity, bytes_of(type, keys, keys16, keys8),
+            bytes_of(type, values, values16, values8)};
+    if (type == KvType::kInt8) {
+      view.key_scales = key_scales.data();
+      view.value_scales = value_scales.data();
+    }
   }
   Inputs(const Inputs&) = delete;
   Inputs& operator=(const Inputs&) = delete;
@@ -60,7 +73,26 @@ struct Inputs {
   std::vector<float> values;
   std::vector<BFloat16> keys16;
   std::vector<BFloat16> values16;
+  std::vector<std::int8_t> keys8;
+  std::vector<std::int8_t> values8;
+  std::vector<float> key_scales;
+  std::vector<float> value_scales;
   KvLayerView view{};
+
+ private:
+  static const std::byte* bytes_of(KvType type, const std::vector<float>& f32,
+                                   const std::vector<BFloat16>& bf16,
+                                   const std::vector<std::int8_t>& int8) {
+    switch (type) {
+      case KvType::kF32:
+        return reinterpret_cast<const std::byte*>(f32.data());
+      case KvType::kBF16:
+        return reinterpret_cast<const std::byte*>(bf16.data());
+      case KvType::kInt8:
+        return reinterpret_cast<const std::byte*>(int8.data());
+    }
+    return nullptr;
+  }
 };
 
 std::vector<float> attend(const KernelSet& kernels, int threads, const Call& call,
@@ -71,13 +103,15 @@ std::vector<float> attend(const KernelSet& kernels, int threads, const Call& cal
   return out;
 }
 
-/// Output of one token and head in float64, and the bound of a float32 computation's error.
+/// Output of one token and head in float64, and the bound of a float32 computation's error; with
+/// `rounds`, of one whose queries and weights are rounded to bfloat16.
 struct Reference {
   std::vector<double> out;        // (head_dim)
   std::vector<double> tolerance;  // (head_dim)
 };
 
-Reference reference(const Call& call, const Inputs& inputs, std::int64_t token, std::int64_t head) {
+Reference reference(const Call& call, const Inputs& inputs, std::int64_t token, std::int64_t head,
+                    bool rounds) {
   const AttentionShape& s = call.shape;
   const std::int64_t dim = s.head_dim;
   const std::int64_t kv_head = head / (s.n_heads / s.n_kv_heads);
@@ -92,7 +126,8 @@ Reference reference(const Call& call, const Inputs& inputs, std::int64_t token, 
     double score = 0;
     double terms = 0;
     for (std::int64_t d = 0; d < dim; ++d) {
-      const double term = static_cast<double>(q[d]) * keys[p * dim + d] / std::sqrt(dim);
+      const double query = rounds ? round_to_bfloat16(q[d]) : q[d];
+      const double term = query * keys[p * dim + d] / std::sqrt(dim);
       score += term;
       terms += std::abs(term);
     }
@@ -104,9 +139,12 @@ Reference reference(const Call& call, const Inputs& inputs, std::int64_t token, 
   for (double& score : scores) sum += score = std::exp(score - largest);
   // A score's absolute error, (dim + 4) / 2^24 of its terms, is a weight's relative one; exp() adds
   // 2^-22; the sums over positions one rounding a position; weight and sum both carry it all.
-  const double unit =
-      2 * ((static_cast<double>(dim) + 4) * magnitude + 4 + static_cast<double>(positions)) *
-      0x1p-24;
+  // Weights in bfloat16 add 2^-9, the exp2 for them 2^-18, its argument 6 roundings of the largest
+  // score.
+  double unit = 2 *
+                ((static_cast<double>(dim) + 5) * magnitude + 6 + static_cast<double>(positions)) *
+                0x1p-24;
+  if (rounds) unit += 2 * (1.01 * 0x1p-9 + 0x1p-18 + 6 * magnitude * 0x1p-24);
   Reference result{std::vector<double>(static_cast<std::size_t>(dim)),
                    std::vector<double>(static_cast<std::size_t>(dim))};
   for (std::int64_t d = 0; d < dim; ++d) {
@@ -121,6 +159,12 @@ Reference reference(const Call& call, const Inputs& inputs, std::int64_t token, 
 
 class Attention : public ::testing::TestWithParam<std::tuple<const KernelSet*, KvType>> {
  protected:
+  /// Whether the arrangement's kernel rounds queries and weights.
+  static bool rounds() {
+    const auto& [kernels, type] = GetParam();
+    return kernels->attention_rounds && type != KvType::kF32;
+  }
+
   /// Checks a call, with 2 threads, against the reference, and 1 and 3 threads against 2.
   void expect_attention(const Call& call) const {
     const auto& [kernels, type] = GetParam();
@@ -134,7 +178,7 @@ class Attention : public ::testing::TestWithParam<std::tuple<const KernelSet*, K
     EXPECT_EQ(attend(*kernels, 3, call, inputs), out);
     for (std::int64_t token = 0; token < call.tokens; ++token) {
       for (std::int64_t head = 0; head < call.shape.n_heads; ++head) {
-        const Reference expected = reference(call, inputs, token, head);
+        const Reference expected = reference(call, inputs, token, head, rounds());
         for (std::int64_t d = 0; d < call.shape.head_dim; ++d) {
           const auto at = static_cast<std::size_t>(
               (token * call.shape.n_heads + head) * call.shape.head_dim + d);
@@ -183,9 +227,9 @@ TEST_P(Attention, HeadsOfOddSizesAndGroups) {
   }
 }
 
-TEST_P(Attention, MoreThan64HeadsShareAKvHead) {
-  for (const AttentionShape& shape : {AttentionShape{64, 1, 6}, AttentionShape{65, 1, 6},
-                                      AttentionShape{71, 1, 6}, AttentionShape{140, 2, 6}}) {
+TEST_P(Attention, MoreHeadsThanATileHasRowsShareAKvHead) {
+  for (const AttentionShape& shape : {AttentionShape{128, 1, 6}, AttentionShape{129, 1, 6},
+                                      AttentionShape{141, 1, 6}, AttentionShape{280, 2, 6}}) {
     expect_attention({shape, 0, 11});
     expect_attention({shape, 258, 1});
     expect_attention({shape, 258, 2});
@@ -203,7 +247,7 @@ TEST_P(Attention, DecodingIsPrefilling) {
     std::vector<float> alone(64);
     attention(compute, all.shape, inputs.view, inputs.q.data() + token * 64, 250 + token, 1,
               alone.data());
-    const Reference expected = reference(all, inputs, token, 0);
+    const Reference expected = reference(all, inputs, token, 0, rounds());
     for (std::size_t d = 0; d < 16; ++d) {
       EXPECT_NEAR(alone[d], together[static_cast<std::size_t>(token) * 64 + d],
                   2 * expected.tolerance[d]);
@@ -218,7 +262,7 @@ TEST_P(Attention, LargeScores) {
   Inputs inputs(call, type);
   for (float& value : inputs.q) value = 1000.0f;
   const std::vector<float> out = attend(*kernels, 2, call, inputs);
-  const Reference expected = reference(call, inputs, 0, 0);
+  const Reference expected = reference(call, inputs, 0, 0, rounds());
   for (std::size_t d = 0; d < 4; ++d) EXPECT_NEAR(out[d], expected.out[d], expected.tolerance[d]);
 }
 
@@ -228,15 +272,18 @@ TEST_P(Attention, NoTokensAreNothing) {
   attention(compute, {1, 1, 4}, inputs.view, nullptr, 4, 0, nullptr);
 }
 
-INSTANTIATE_TEST_SUITE_P(Kernels, Attention,
-                         ::testing::Combine(::testing::ValuesIn(supported_kernels().begin(),
-                                                                supported_kernels().end()),
-                                            ::testing::Values(KvType::kBF16, KvType::kF32)),
-                         [](const auto& arrangement) {
-                           return std::string(std::get<0>(arrangement.param)->name) +
-                                  (std::get<1>(arrangement.param) == KvType::kF32 ? "_f32"
-                                                                                  : "_bf16");
-                         });
+std::string name_of(KvType type) {
+  return type == KvType::kF32 ? "f32" : type == KvType::kBF16 ? "bf16" : "int8";
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Kernels, Attention,
+    ::testing::Combine(::testing::ValuesIn(supported_kernels().begin(), supported_kernels().end()),
+                       ::testing::Values(KvType::kBF16, KvType::kF32, KvType::kInt8)),
+    [](const auto& arrangement) {
+      return std::string(std::get<0>(arrangement.param)->name) + "_" +
+             name_of(std::get<1>(arrangement.param));
+    });
 
 }  // namespace
 }  // namespace nibble

@@ -51,12 +51,43 @@ std::vector<std::vector<float>> multiply(const Arrangement& arrangement,
   return outs;
 }
 
+/// What goes into the product for one row of x, (cols): rounded as the definition of the
+/// activations says. int8: per group (a row of w8 is one) to multiples of max(max|x|, 1e-5) / 127;
+/// bfloat16 for weights that are not integers.
+std::vector<double> rounded_input(const float* x, const WeightView& weight,
+                                  ActivationType activations) {
+  std::vector<double> out(x, x + weight.cols);
+  const bool dense = weight.group_size == 0 && weight.format != WeightFormat::kW8;
+  if (activations == ActivationType::kF32) return out;
+  if (activations == ActivationType::kBF16 || dense) {
+    for (double& value : out) value = round_to_bfloat16(static_cast<float>(value));
+    return out;
+  }
+  const std::int64_t group_size = weight.group_size > 0 ? weight.group_size : weight.cols;
+  for (std::int64_t begin = 0; begin < weight.cols; begin += group_size) {
+    float most = 1e-5F;
+    for (std::int64_t c = begin; c < begin + group_size; ++c)
+      most = std::max(most, std::fabs(x[c]));
+    const float scale = most / 127.0F;
+    for (std::int64_t c = begin; c < begin + group_size; ++c) {
+      out[static_cast<std::size_t>(c)] = static_cast<double>(std::nearbyint(x[c] / scale)) * scale;
+    }
+  }
+  return out;
+}
+
 /// Unit of rounding of a result, relative to the sum of the terms' magnitudes: the float32 sums of
 /// `cols` terms in any order cost cols / 2^24, the products and the scaling of groups a few more.
-/// Where a kernel rounds a packed weight to bfloat16 (which the definition allows), 2^-9 more.
+/// Where a kernel rounds a packed weight to bfloat16 (which the definition allows), 2^-9 more. A
+/// weight of 8 bits may be two terms. Sums of a group of integers are exact with int8 activations.
 double tolerance(const WeightView& weight, ActivationType activations) {
-  const double sums = static_cast<double>(weight.cols + 8) * 0x1p-24;
   const bool packed = weight.group_size > 0;
+  const bool is_w8 = weight.format == WeightFormat::kW8;
+  if (activations == ActivationType::kInt8 && (packed || is_w8)) {
+    const std::int64_t groups = packed ? weight.cols / weight.group_size : 1;
+    return static_cast<double>(groups + 3) * 0x1p-24;
+  }
+  const double sums = static_cast<double>((is_w8 ? 2 : 1) * weight.cols + 8) * 0x1p-24;
   return packed && activations == ActivationType::kBF16 ? sums + 0x1p-9 : sums;
 }
 
@@ -68,12 +99,13 @@ void expect_products(const Arrangement& arrangement, const std::vector<TestMatri
   for (std::size_t i = 0; i < matrices.size(); ++i) {
     const TestMatrix& matrix = matrices[i];
     for (std::int64_t t = 0; t < tokens; ++t) {
+      const std::vector<double> input =
+          rounded_input(x.data() + t * cols, matrix.view, arrangement.activations);
       for (std::int64_t row = 0; row < matrix.view.rows; ++row) {
         double sum = 0;
         double magnitude = 0;
         for (std::int64_t c = 0; c < cols; ++c) {
-          float value = x[static_cast<std::size_t>(t * cols + c)];
-          if (arrangement.activations == ActivationType::kBF16) value = round_to_bfloat16(value);
+          const double value = input[static_cast<std::size_t>(c)];
           const auto at = static_cast<std::size_t>(row * cols + c);
           sum += value * matrix.values[at];
           magnitude += std::abs(value) * matrix.magnitudes[at];
@@ -118,12 +150,22 @@ TEST_P(Matmul, PackedWithOddRows) {
   }
 }
 
+TEST_P(Matmul, Int8WeightsOfOddSizes) {
+  for (const auto& [rows, cols] :
+       {std::pair(1, 1), std::pair(5, 3), std::pair(33, 77), std::pair(100, 129)}) {
+    std::vector<TestMatrix> matrices;
+    matrices.push_back(make_matrix({WeightFormat::kW8, rows, cols}, random_));
+    for (const int tokens : kTokens) expect_products(arrangement(), matrices, tokens);
+  }
+}
+
 TEST_P(Matmul, MixedFormatsAndGroupSizesInOneCall) {
   std::vector<TestMatrix> matrices;
   for (const MatrixSpec& spec :
        {MatrixSpec{WeightFormat::kW4, 50, 256, 32}, MatrixSpec{WeightFormat::kF32, 7, 256},
         MatrixSpec{WeightFormat::kW3, 33, 256, 128}, MatrixSpec{WeightFormat::kBF16, 19, 256},
-        MatrixSpec{WeightFormat::kW4, 16, 256, 64}, MatrixSpec{WeightFormat::kF16, 130, 256}}) {
+        MatrixSpec{WeightFormat::kW4, 16, 256, 64}, MatrixSpec{WeightFormat::kF16, 130, 256},
+        MatrixSpec{WeightFormat::kW8, 21, 256}, MatrixSpec{WeightFormat::kW4, 40, 256, 32}}) {
     matrices.push_back(make_matrix(spec, random_));
   }
   for (const int tokens : kTokens) expect_products(arrangement(), matrices, tokens);
@@ -274,10 +316,11 @@ TEST_P(Matmul, NoTokensOrNoWeightsAreNothing) {
 INSTANTIATE_TEST_SUITE_P(
     Kernels, Matmul,
     ::testing::Combine(::testing::ValuesIn(supported_kernels().begin(), supported_kernels().end()),
-                       ::testing::Values(ActivationType::kBF16, ActivationType::kF32)),
+                       ::testing::Values(ActivationType::kBF16, ActivationType::kF32,
+                                         ActivationType::kInt8)),
     [](const auto& arrangement) {
-      return std::string(std::get<0>(arrangement.param)->name) +
-             (std::get<1>(arrangement.param) == ActivationType::kF32 ? "_f32" : "_bf16");
+      return std::string(std::get<0>(arrangement.param)->name) + "_" +
+             activation_type_name(std::get<1>(arrangement.param));
     });
 
 TEST(Rowwise, CallsEachRowOnce) {

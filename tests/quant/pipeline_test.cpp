@@ -53,7 +53,7 @@ struct Unpacked {
 Unpacked unpack(const Checkpoint& checkpoint, const std::string& name) {
   const PackedTensors packed =
       checkpoint.packed_weight(linear_named(checkpoint.spec(), name)).value();
-  const PackedGroup& layout = packed.layout;
+  const auto& layout = std::get<PackedGroup>(packed.layout);
   Unpacked out;
   for (std::int64_t row = 0; row < layout.rows; ++row) {
     const std::int64_t block = row / kRowBlock;

@@ -48,10 +48,11 @@ TEST(QuantizePlan, NotesFallbacks) {
   const QuantizePlan plan = plan_quantization(spec_of(128, 192), {.group_size = 128});
   for (const LayerPlan& layer : plan.layers) {
     EXPECT_TRUE(layer.packed);
-    EXPECT_EQ(layer.layout.group_size, layer.linear.in == 192 ? 64 : 128) << layer.linear.name;
-    EXPECT_EQ(layer.layout.bits, 4);
-    EXPECT_EQ(layer.layout.rows, layer.linear.out);
-    EXPECT_EQ(layer.layout.cols, layer.linear.in);
+    const auto& layout = std::get<PackedGroup>(layer.layout);
+    EXPECT_EQ(layout.group_size, layer.linear.in == 192 ? 64 : 128) << layer.linear.name;
+    EXPECT_EQ(layout.bits, 4);
+    EXPECT_EQ(layout.rows, layer.linear.out);
+    EXPECT_EQ(layout.cols, layer.linear.in);
   }
   EXPECT_THAT(plan.notes, ElementsAre(AllOf(HasSubstr("128"), HasSubstr("192 input features"),
                                             HasSubstr("64 for 2 layers"))));

@@ -91,7 +91,7 @@ TEST(RandomModel, WeightsHaveTheSpreadOfTrainedOnes) {
                      .rows = 20011,
                      .cols = 512,
                      .data = head->codes.view.data,
-                     .group_size = head->layout.group_size,
+                     .group_size = packed_group_size(head->layout),
                      .scales = reinterpret_cast<const BFloat16*>(head->scales.view.data),
                      .zeros = reinterpret_cast<const std::uint8_t*>(head->zeros.view.data)}));
     EXPECT_NEAR(moments.mean, 0, 1e-3);
@@ -111,7 +111,7 @@ TEST(RandomModel, CodesUseTheWholeRangeAndPaddingIsZero) {
     const Checkpoint checkpoint(make_tiny_model(folder, {.bits = bits}));
     const auto head = checkpoint.packed_weight(checkpoint.spec().head);
     ASSERT_TRUE(head);
-    const PackedGroup& layout = head->layout;
+    const auto& layout = std::get<PackedGroup>(head->layout);
     std::set<int> seen;
     for (std::int64_t block = 0; block < layout.row_blocks(); ++block) {
       const auto at = static_cast<std::size_t>(block);

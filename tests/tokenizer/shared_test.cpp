@@ -35,6 +35,11 @@ struct SharedCase {
   Expected mmlu;
 };
 
+// What the name of a test shows of it.
+void PrintTo(const SharedCase& shared, std::ostream* out) {
+  *out << shared.tokenizer << (shared.model_file ? " tokenizer.model" : "");
+}
+
 class SharedSlow : public ::testing::TestWithParam<SharedCase> {
  protected:
   void SetUp() override {

@@ -175,6 +175,7 @@ TEST(WeightFormatNameTest, NamesEveryFormat) {
   EXPECT_STREQ(weight_format_name(WeightFormat::kBF16), "bf16");
   EXPECT_STREQ(weight_format_name(WeightFormat::kW4), "w4");
   EXPECT_STREQ(weight_format_name(WeightFormat::kW3), "w3");
+  EXPECT_STREQ(weight_format_name(WeightFormat::kW8), "w8");
 }
 
 }  // namespace

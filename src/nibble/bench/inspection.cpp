@@ -13,10 +13,6 @@
 namespace nibble {
 namespace {
 
-std::int64_t packed_bytes(const PackedGroup& layout) {
-  return layout.code_bytes() + layout.scale_bytes() + layout.zero_bytes();
-}
-
 bool is_tied_head(const ModelSpec& spec, const LinearSpec& linear) {
   return spec.tied_head && linear.name == spec.head.name;
 }
@@ -57,13 +53,13 @@ class TensorList {
   }
 
   void add_packed(const LinearSpec& linear, const PackedTensors& packed) {
-    for (const CheckpointTensor* part : {&packed.codes, &packed.scales, &packed.zeros}) {
-      used_.insert(part->name);
+    for (const PackedPart& part : packed_parts(packed.layout)) {
+      used_.insert(linear.name + part.suffix);
     }
     tensors_.push_back({.name = linear.name + ".weight",
                         .shape = {linear.out, linear.in},
-                        .format = fmt::format("w{}", packed.layout.bits),
-                        .group_size = packed.layout.group_size,
+                        .format = weight_format_name(packed_format(packed.layout)),
+                        .group_size = packed_group_size(packed.layout),
                         .bytes = packed_bytes(packed.layout)});
   }
 

@@ -84,8 +84,9 @@ std::string linear_text(const Checkpoint& checkpoint, const LinearSpec& linear) 
   const std::string sizes = fmt::format("in_features={}, out_features={}, bias={}", linear.in,
                                         linear.out, linear.bias ? "True" : "False");
   if (const auto packed = checkpoint.packed_weight(linear)) {
-    return fmt::format("Linear({}, bits={}, group_size={})", sizes, packed->layout.bits,
-                       packed->layout.group_size);
+    const int group_size = packed_group_size(packed->layout);
+    return fmt::format("Linear({}, bits={}{})", sizes, packed_bits(packed->layout),
+                       group_size > 0 ? fmt::format(", group_size={}", group_size) : "");
   }
   const CheckpointTensor weight = checkpoint.dense_weight(linear);
   const DTypeLayout layout = dtype_layout(weight.view.dtype);

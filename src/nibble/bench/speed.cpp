@@ -25,7 +25,7 @@ double seconds_since(Clock::time_point start) {
 
 WeightFormat format_of(const Checkpoint& checkpoint, const LinearSpec& linear, DType dtype) {
   if (const auto packed = checkpoint.packed_weight(linear)) {
-    return packed->layout.bits == 4 ? WeightFormat::kW4 : WeightFormat::kW3;
+    return packed_format(packed->layout);
   }
   return dtype == DType::kF32   ? WeightFormat::kF32
          : dtype == DType::kF16 ? WeightFormat::kF16

@@ -17,7 +17,7 @@ namespace nibble {
 /// out[t, row] = sum over c of x[t, c] * w[row, c], for some rows of the matrix and all tokens.
 struct MatmulTask {
   WeightView weight;  // (rows, cols)
-  const void* x;  // (tokens, cols) float32, bfloat16 or int8, x_stride elements from row to row
+  const void* x;      // (tokens, cols) float32, bfloat16 or int8, x_stride elements from row to row
   std::int64_t x_stride;
   const float* x_sums;  // (tokens, groups): sum of x over each group; grouped formats
   std::int64_t tokens;
@@ -27,7 +27,7 @@ struct MatmulTask {
   std::int64_t out_stride;
   std::byte* scratch;  // matmul_scratch_bytes(cols), 64-byte aligned, this thread's own
   // Of int8 activations, as quantize_int8 left them; one group where a row has one scale:
-  const float* x_scales = nullptr;           // (tokens, groups)
+  const float* x_scales = nullptr;            // (tokens, groups)
   const std::int32_t* x_code_sums = nullptr;  // (tokens, groups): sum of the codes
 };
 
@@ -45,8 +45,9 @@ struct QuantizeTask {
 };
 
 /// Codes lie as the bytes of four columns come out of the packed weights by shifts and masks alone
-/// (weights/packed_group.h, int8_per_channel.h), so that four codes broadcast are the operand of a dot product: position
-/// i of each run of 16 columns holds column kCodeOrder...[i] of it. (Not inline: see above.)
+/// (weights/packed_group.h, int8_per_channel.h), so that four codes broadcast are the operand of a
+/// dot product: position i of each run of 16 columns holds column kCodeOrder...[i] of it. (Not
+/// inline: see above.)
 constexpr int kCodeRun = 16;
 constexpr std::int8_t kCodeOrderW4[] = {0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15};
 constexpr std::int8_t kCodeOrderW8[] = {0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15};

@@ -38,6 +38,11 @@ std::array<Feature, 7> avx512_features() {
            {"avx512bf16", __builtin_cpu_supports("avx512bf16") != 0}}};
 }
 
+// What the avx2 set uses if it is there.
+std::array<Feature, 1> optional_features() {
+  return {{{"avxvnni", __builtin_cpu_supports("avxvnni") != 0}}};
+}
+
 bool all_present(std::span<const Feature> features) {
   for (const Feature& feature : features) {
     if (!feature.present) return false;
@@ -104,6 +109,7 @@ const KernelSet& select_kernels() {
 CpuInfo cpu_info() {
   CpuInfo info{.model = cpu_name(), .features = {}};
   append_present(avx2_features(), info.features);
+  append_present(optional_features(), info.features);
   append_present(avx512_features(), info.features);
   return info;
 }

@@ -29,21 +29,26 @@ class KvCache {
   void advance(std::int64_t tokens);
 
   /// Puts keys and values, (tokens, n_kv_heads * head_dim) each, at the positions from length() on.
-  void store(const KernelSet& kernels, std::int64_t layer, const float* keys, const float* values,
+  void store(Compute& compute, std::int64_t layer, const float* keys, const float* values,
              std::int64_t tokens);
 
   KvLayerView layer(std::int64_t layer) const;
-  /// Bytes one position takes in all layers.
+  /// Bytes one position takes in all layers, with the scales of int8.
   std::int64_t bytes_per_position() const;
 
  private:
-  std::byte* place(std::int64_t layer, bool values) const;
-  std::int64_t element_bytes() const { return type_ == KvType::kF32 ? 4 : 2; }
+  /// Rows of head_dim values: one a layer, keys or values, KV head and position.
+  std::int64_t rows_per_part() const { return shape_.n_kv_heads * shape_.capacity; }
+  std::byte* elements(std::int64_t layer, bool values) const;
+  float* scales(std::int64_t layer, bool values) const;
+  void store_row(const KernelSet& kernels, const float* source, std::byte* target,
+                 float* scale) const;
 
   KvCacheShape shape_;
   KvType type_;
   std::int64_t length_ = 0;
-  Buffer memory_;  // (n_layers, keys or values, n_kv_heads, capacity, head_dim)
+  Buffer elements_;  // (n_layers, keys or values, n_kv_heads, capacity, head_dim)
+  Buffer scales_;    // (n_layers, keys or values, n_kv_heads, capacity) float32; of int8 only
 };
 
 }  // namespace nibble

@@ -17,7 +17,7 @@ void SelfAttention::rotate_and_store(Compute& compute, std::int64_t tokens, cons
     kernels.rope(projected.keys + t * kv_width, rope.cos(t), rope.sin(t), shape.n_kv_heads,
                  shape.head_dim);
   });
-  cache.store(kernels, layer, projected.keys, projected.values, tokens);
+  cache.store(compute, layer, projected.keys, projected.values, tokens);
 }
 
 void SelfAttention::add_to(Compute& compute, const float* x, std::int64_t tokens, const Rope& rope,

@@ -120,14 +120,13 @@ CheckpointTensor Checkpoint::dense_weight(const LinearSpec& linear) const {
 std::optional<PackedTensors> Checkpoint::packed_weight(const LinearSpec& linear) const {
   const auto found = packed_layouts_.find(linear.name);
   if (found == packed_layouts_.end()) return std::nullopt;
-  const PackedGroup& layout = found->second;
-  return PackedTensors{.layout = layout,
-                       .codes = packed_part(*this, linear.name + kCodesSuffix, DType::kU8,
-                                            packed_codes_shape(layout)),
-                       .scales = packed_part(*this, linear.name + kScalesSuffix, DType::kBF16,
-                                             packed_scales_shape(layout)),
-                       .zeros = packed_part(*this, linear.name + kZerosSuffix, DType::kU8,
-                                            packed_zeros_shape(layout))};
+  PackedTensors tensors{.layout = found->second, .codes = {}, .scales = {}, .zeros = {}};
+  CheckpointTensor* places[] = {&tensors.codes, &tensors.scales, &tensors.zeros};
+  CheckpointTensor** place = places;
+  for (const PackedPart& part : packed_parts(tensors.layout)) {
+    **place++ = packed_part(*this, linear.name + part.suffix, part.dtype, part.shape);
+  }
+  return tensors;
 }
 
 bool Checkpoint::has_tokenizer() const {

@@ -14,7 +14,7 @@
 #include "nibble/models/quantization_config.h"
 #include "nibble/models/tensor_source.h"
 #include "nibble/tokenizer/tokenizer.h"
-#include "nibble/weights/packed_group.h"
+#include "nibble/weights/packed_layout.h"
 
 namespace nibble {
 
@@ -22,10 +22,10 @@ class GgufFile;
 
 /// Parts of a packed linear layer in a Nibble checkpoint (docs/formats.md).
 struct PackedTensors {
-  PackedGroup layout;
+  PackedLayout layout;
   CheckpointTensor codes;   // <module>.weight_packed
   CheckpointTensor scales;  // <module>.weight_scale
-  CheckpointTensor zeros;   // <module>.weight_zero_point
+  CheckpointTensor zeros;   // <module>.weight_zero_point; nothing where the format has none
 };
 
 class Checkpoint {

@@ -9,8 +9,8 @@ namespace {
 
 constexpr int kVersion = 1;
 
-PackedGroup read_layout(const JsonObject& module, const LinearSpec& linear) {
-  const PackedGroup layout{.bits = static_cast<int>(module.get_int("bits", 3, 4)),
+PackedGroup read_group(const JsonObject& module, const LinearSpec& linear, int bits) {
+  const PackedGroup layout{.bits = bits,
                            .group_size = static_cast<int>(module.get_int("group_size", 32, 128)),
                            .rows = linear.out,
                            .cols = linear.in};
@@ -23,6 +23,36 @@ PackedGroup read_layout(const JsonObject& module, const LinearSpec& linear) {
          module.origin(), group_size, linear.in);
   }
   return layout;
+}
+
+PackedLayout read_layout(const JsonObject& module, const LinearSpec& linear) {
+  const auto bits = static_cast<int>(module.get_int("bits", 3, 8));
+  if (bits == 3 || bits == 4) return read_group(module, linear, bits);
+  if (bits != 8) fail("{}: \"bits\" must be 3, 4 or 8, found {}", module.origin(), bits);
+  if (module.has("group_size")) {
+    fail("{}: \"group_size\" does not go with 8 bits, which have one scale for each output channel",
+         module.origin());
+  }
+  if (linear.in > kMaxInt8Cols) {
+    fail("{}: 8 bits take up to {} input features, this layer has {}", module.origin(),
+         kMaxInt8Cols, linear.in);
+  }
+  return Int8PerChannel{.rows = linear.out, .cols = linear.in};
+}
+
+// 4 bits: chunks of 8 columns in 64 bytes; 3 bits: chunks of 32 columns in 192 bytes.
+std::vector<PackedPart> parts_of(const PackedGroup& layout) {
+  const std::int64_t blocks = layout.row_blocks();
+  const std::int64_t groups = layout.groups();
+  const bool is_w4 = layout.bits == 4;
+  return {{kCodesSuffix, DType::kU8, {blocks, layout.cols / (is_w4 ? 8 : 32), is_w4 ? 64 : 192}},
+          {kScalesSuffix, DType::kBF16, {blocks, groups, kRowBlock}},
+          {kZerosSuffix, DType::kU8, {blocks, groups, 2 * layout.bits}}};
+}
+
+std::vector<PackedPart> parts_of(const Int8PerChannel& layout) {
+  return {{kCodesSuffix, DType::kU8, {layout.row_blocks(), layout.chunks(), 64}},
+          {kScalesSuffix, DType::kF32, {layout.row_blocks(), kRowBlock}}};
 }
 
 }  // namespace
@@ -52,7 +82,9 @@ PackedLayouts read_quantization_config(const JsonObject& config, const ModelSpec
 Json make_quantization_config(const PackedLayouts& layouts, const std::string& algorithm) {
   Json modules = Json::object();
   for (const auto& [name, layout] : layouts) {
-    modules[name] = {{"bits", layout.bits}, {"group_size", layout.group_size}};
+    modules[name] = {{"bits", packed_bits(layout)}};
+    const int group_size = packed_group_size(layout);
+    if (group_size > 0) modules[name]["group_size"] = group_size;
   }
   return {{"quant_method", "nibble"},
           {"version", kVersion},
@@ -60,18 +92,8 @@ Json make_quantization_config(const PackedLayouts& layouts, const std::string& a
           {"modules", std::move(modules)}};
 }
 
-// 4 bits: chunks of 8 columns in 64 bytes; 3 bits: chunks of 32 columns in 192 bytes.
-std::vector<std::int64_t> packed_codes_shape(const PackedGroup& layout) {
-  if (layout.bits == 4) return {layout.row_blocks(), layout.cols / 8, 64};
-  return {layout.row_blocks(), layout.cols / 32, 192};
-}
-
-std::vector<std::int64_t> packed_scales_shape(const PackedGroup& layout) {
-  return {layout.row_blocks(), layout.groups(), kRowBlock};
-}
-
-std::vector<std::int64_t> packed_zeros_shape(const PackedGroup& layout) {
-  return {layout.row_blocks(), layout.groups(), 2 * layout.bits};
+std::vector<PackedPart> packed_parts(const PackedLayout& layout) {
+  return std::visit([](const auto& format) { return parts_of(format); }, layout);
 }
 
 }  // namespace nibble

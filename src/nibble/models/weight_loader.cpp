@@ -62,16 +62,30 @@ Weight WeightLoader::dense(const CheckpointTensor& tensor) const {
   return weight;
 }
 
+namespace {
+
+WeightView packed_view(const LinearSpec& spec, const PackedTensors& packed) {
+  WeightView view{.format = packed_format(packed.layout),
+                  .rows = spec.out,
+                  .cols = spec.in,
+                  .data = packed.codes.view.data,
+                  .group_size = packed_group_size(packed.layout)};
+  const std::byte* scales = packed.scales.view.data;
+  if (view.format == WeightFormat::kW8) {
+    view.row_scales = reinterpret_cast<const float*>(scales);
+  } else {
+    view.scales = reinterpret_cast<const BFloat16*>(scales);
+    view.zeros = reinterpret_cast<const std::uint8_t*>(packed.zeros.view.data);
+  }
+  return view;
+}
+
+}  // namespace
+
 Linear WeightLoader::linear(const LinearSpec& spec) const {
   Linear layer;
   if (const auto packed = checkpoint_.packed_weight(spec)) {
-    layer.weight.view = {.format = packed->layout.bits == 4 ? WeightFormat::kW4 : WeightFormat::kW3,
-                         .rows = packed->layout.rows,
-                         .cols = packed->layout.cols,
-                         .data = packed->codes.view.data,
-                         .group_size = packed->layout.group_size,
-                         .scales = reinterpret_cast<const BFloat16*>(packed->scales.view.data),
-                         .zeros = reinterpret_cast<const std::uint8_t*>(packed->zeros.view.data)};
+    layer.weight.view = packed_view(spec, *packed);
   } else {
     layer.weight = dense(checkpoint_.dense_weight(spec));
   }

@@ -70,25 +70,25 @@ class Job {
   }
 
  private:
-  /// Tile number `index` of token_tiles() * head_tiles_.
+  /// Tile number `index` of tiles(): those of one KV head are neighbours, for the cache's sake.
   Tile tile(std::int64_t index) const {
     const std::int64_t tiles_per_group = head_tiles_ / shape_.n_kv_heads;
-    const std::int64_t head_tile = index % head_tiles_;
+    const std::int64_t head_tile = index / token_tiles();
     const std::int64_t first = head_tile % tiles_per_group * heads_per_tile_;
-    const std::int64_t token = index / head_tiles_ * tokens_per_tile_;
+    const std::int64_t token = index % token_tiles() * tokens_per_tile_;
     return {token, std::min(tokens_per_tile_, tokens_ - token),
             head_tile / tiles_per_group * group_ + first,
             std::min(heads_per_tile_, group_ - first)};
   }
 
-  std::int64_t tiles() const {
-    return (tokens_ + tokens_per_tile_ - 1) / tokens_per_tile_ * head_tiles_;
-  }
+  std::int64_t token_tiles() const { return (tokens_ + tokens_per_tile_ - 1) / tokens_per_tile_; }
+  std::int64_t tiles() const { return token_tiles() * head_tiles_; }
 
   /// Each tile goes through the whole cache it sees.
   void run_split_by_token() {
     compute_.pool().parallel_for(tiles(), [&](std::int64_t item, int thread) {
-      // The last tokens see most: they come first, so that no thread is left with them at the end.
+      // Of each KV head the last tokens, which see most, come first: no thread is left with them
+      // at the end.
       const Tile work = tile(tiles() - 1 - item);
       const std::int64_t state_floats = State::floats(work.rows(), shape_.head_dim);
       std::byte* scratch = thread_scratch(thread, state_floats);

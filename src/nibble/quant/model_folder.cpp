@@ -51,10 +51,9 @@ std::vector<TensorDeclaration> declarations(const ModelSpec& spec, const Quantiz
   std::vector<TensorDeclaration> all;
   for (const LayerPlan& layer : plan.layers) {
     if (!layer.packed) continue;
-    const std::string& name = layer.linear.name;
-    all.push_back({name + kCodesSuffix, DType::kU8, packed_codes_shape(layer.layout)});
-    all.push_back({name + kScalesSuffix, DType::kBF16, packed_scales_shape(layer.layout)});
-    all.push_back({name + kZerosSuffix, DType::kU8, packed_zeros_shape(layer.layout)});
+    for (PackedPart& part : packed_parts(layer.layout)) {
+      all.push_back({layer.linear.name + part.suffix, part.dtype, std::move(part.shape)});
+    }
   }
   for (DenseTensor& tensor : dense_tensors(spec, plan)) {
     all.push_back({std::move(tensor.name), plan.options.dtype, std::move(tensor.shape)});

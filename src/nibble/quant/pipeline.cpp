@@ -112,7 +112,7 @@ class TensorWriter {
   }
 
   QuantizedTensor write_packed(const LayerPlan& layer, std::int64_t& bytes_in) {
-    const PackedGroup& layout = layer.layout;
+    const auto& layout = std::get<PackedGroup>(layer.layout);
     const CheckpointTensor tensor = checkpoint_.dense_weight(layer.linear);
     std::vector<BFloat16> scales(static_cast<std::size_t>(layout.scale_bytes() / 2));
     std::vector<std::uint8_t> zeros(static_cast<std::size_t>(layout.zero_bytes()));
@@ -210,11 +210,9 @@ void add_sizes(const ModelSpec& spec, const QuantizePlan& plan, QuantizeReport& 
   for (const LayerPlan& layer : plan.layers) {
     const double count =
         static_cast<double>(layer.linear.out) * static_cast<double>(layer.linear.in);
-    const PackedGroup& layout = layer.layout;
     weights += count;
-    bits += layer.packed ? 8.0 * static_cast<double>(layout.code_bytes() + layout.scale_bytes() +
-                                                     layout.zero_bytes())
-                         : dense_bits * count;
+    bits +=
+        layer.packed ? 8.0 * static_cast<double>(packed_bytes(layer.layout)) : dense_bits * count;
   }
   report.bits_per_weight = bits / weights;
   report.file_bits_per_parameter =

@@ -69,6 +69,31 @@ PackedLayouts QuantizePlan::packed_layouts() const {
   return layouts;
 }
 
+namespace {
+
+PackedGroup plan_groups(const QuantizeOptions& options, const LinearSpec& linear) {
+  const int group_size = usable_group_size(options.group_size, linear.in);
+  if (group_size == 0) {
+    fail(
+        "tensor \"{}.weight\": no group size of 128, 64, 32 up to {} divides its {} input features "
+        "(--exclude keeps a layer as it is)",
+        linear.name, options.group_size, linear.in);
+  }
+  return {options.bits, group_size, linear.out, linear.in};
+}
+
+Int8PerChannel plan_int8(const LinearSpec& linear) {
+  if (linear.in > kMaxInt8Cols) {
+    fail(
+        "tensor \"{}.weight\": 8 bits take up to {} input features, it has {} (--exclude keeps a "
+        "layer as it is)",
+        linear.name, kMaxInt8Cols, linear.in);
+  }
+  return {linear.out, linear.in};
+}
+
+}  // namespace
+
 QuantizePlan plan_quantization(const ModelSpec& spec, const QuantizeOptions& options) {
   check_patterns(options, spec);
   QuantizePlan plan{.options = options};
@@ -77,16 +102,12 @@ QuantizePlan plan_quantization(const ModelSpec& spec, const QuantizeOptions& opt
     LayerPlan layer{.linear = linear};
     const bool is_head = linear.name == spec.head.name;
     layer.packed = !is_excluded(options, linear.name) && (!is_head || options.quantize_head);
-    if (layer.packed) {
-      const int group_size = usable_group_size(options.group_size, linear.in);
-      if (group_size == 0) {
-        fail(
-            "tensor \"{}.weight\": no group size of 128, 64, 32 up to {} divides its {} input "
-            "features (--exclude keeps a layer as it is)",
-            linear.name, options.group_size, linear.in);
-      }
-      if (group_size != options.group_size) ++fallbacks[{group_size, linear.in}];
-      layer.layout = {options.bits, group_size, linear.out, linear.in};
+    if (layer.packed && options.bits == 8) {
+      layer.layout = plan_int8(linear);
+    } else if (layer.packed) {
+      const PackedGroup layout = plan_groups(options, linear);
+      if (layout.group_size != options.group_size) ++fallbacks[{layout.group_size, linear.in}];
+      layer.layout = layout;
     }
     plan.layers.push_back(std::move(layer));
   }

@@ -12,8 +12,8 @@
 namespace nibble {
 
 struct QuantizeOptions {
-  int bits = 4;                // 4 or 3
-  int group_size = 128;        // asked for: 32, 64 or 128
+  int bits = 4;                // 4 or 3 in groups; 8 with a scale for each output channel
+  int group_size = 128;        // asked for: 32, 64 or 128; means nothing to 8 bits
   DType dtype = DType::kBF16;  // weights are rounded to this first, and kept in it if not packed
   bool quantize_head = true;   // lm_head too; a tied one gets a packed copy
   std::vector<std::string> exclude;  // layers to keep dense: names, "*" standing for any characters
@@ -23,7 +23,7 @@ struct QuantizeOptions {
 struct LayerPlan {
   LinearSpec linear;
   bool packed = false;
-  PackedGroup layout{};  // of a packed layer
+  PackedLayout layout{};  // of a packed layer
 };
 
 struct QuantizePlan {
@@ -38,8 +38,8 @@ struct QuantizePlan {
 /// does.
 int usable_group_size(int wanted, std::int64_t in_features);
 
-/// Throws Error naming the layer if no group size divides its input features, or if an --exclude
-/// pattern matches no layer.
+/// Throws Error naming the layer if no group size divides its input features or 8 bits cannot take
+/// as many, or if an --exclude pattern matches no layer.
 QuantizePlan plan_quantization(const ModelSpec& spec, const QuantizeOptions& options);
 
 }  // namespace nibble

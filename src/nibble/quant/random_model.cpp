@@ -58,8 +58,13 @@ float integer_deviation(int bits) {
 }
 
 /// Rows of the matrix in a block of 16.
-std::int64_t rows_in_block(const PackedGroup& layout, std::int64_t block) {
-  return std::min(kRowBlock, layout.rows - block * kRowBlock);
+std::int64_t rows_in_block(std::int64_t rows, std::int64_t block) {
+  return std::min(kRowBlock, rows - block * kRowBlock);
+}
+
+/// A factor of 0.75 .. 1.25.
+float jitter(RandomBits& random) {
+  return 0.75F + static_cast<float>(random.next() >> 40) * 0x1p-25F;
 }
 
 std::span<std::uint8_t> as_uint8(std::span<std::byte> bytes) {
@@ -82,7 +87,7 @@ Units code_units(const PackedGroup& layout) {
               const std::uint64_t bits = random.next();
               std::memcpy(out.data() + i, &bits, 8);
             }
-            const std::int64_t rows = rows_in_block(layout, block);
+            const std::int64_t rows = rows_in_block(layout.rows, block);
             if (rows < kRowBlock) clear_padding(layout, rows, as_uint8(out));
           }};
 }
@@ -94,9 +99,9 @@ Units scale_units(const PackedGroup& layout) {
           [layout, typical](std::int64_t block, RandomBits& random, std::span<std::byte> out) {
             auto* scales = reinterpret_cast<BFloat16*>(out.data());
             for (std::int64_t i = 0; i < layout.groups() * kRowBlock; ++i) {
-              const float jitter = 0.75F + static_cast<float>(random.next() >> 40) * 0x1p-25F;
-              const bool exists = i % kRowBlock < rows_in_block(layout, block);
-              scales[i] = to_bfloat16(exists ? jitter * typical : 0.0F);
+              const float scale = jitter(random) * typical;
+              const bool exists = i % kRowBlock < rows_in_block(layout.rows, block);
+              scales[i] = to_bfloat16(exists ? scale : 0.0F);
             }
           }};
 }
@@ -109,11 +114,40 @@ Units zero_units(const PackedGroup& layout) {
             std::vector<std::uint8_t> zeros(static_cast<std::size_t>(layout.groups() * kRowBlock));
             for (std::size_t i = 0; i < zeros.size(); ++i) {
               const bool exists =
-                  static_cast<std::int64_t>(i) % kRowBlock < rows_in_block(layout, block);
+                  static_cast<std::int64_t>(i) % kRowBlock < rows_in_block(layout.rows, block);
               const auto value = middle + static_cast<unsigned>(random.next() >> 63);
               zeros[i] = static_cast<std::uint8_t>(exists ? value : 0);
             }
             pack_zeros(layout, zeros, as_uint8(out));
+          }};
+}
+
+/// Integers of -127 .. 127.
+Units code_units(const Int8PerChannel& layout) {
+  return {layout.row_blocks(), static_cast<std::size_t>(layout.block_code_bytes()),
+          [layout](std::int64_t block, RandomBits& random, std::span<std::byte> out) {
+            std::vector<std::int8_t> q(static_cast<std::size_t>(kRowBlock * layout.cols));
+            const std::int64_t rows = rows_in_block(layout.rows, block);
+            for (std::int64_t i = 0; i < rows * layout.cols; i += 8) {
+              std::uint64_t bits = random.next();
+              for (std::int64_t j = i; j < std::min(i + 8, rows * layout.cols); ++j, bits >>= 8) {
+                const auto value = static_cast<std::int8_t>(bits & 0xffu);
+                q[static_cast<std::size_t>(j)] = std::max(value, std::int8_t{-127});
+              }
+            }
+            pack_int8(layout, q, as_uint8(out));
+          }};
+}
+
+Units scale_units(const Int8PerChannel& layout) {
+  const float typical = kDeviation / integer_deviation(8);
+  return {layout.row_blocks(), static_cast<std::size_t>(layout.block_scale_bytes()),
+          [layout, typical](std::int64_t block, RandomBits& random, std::span<std::byte> out) {
+            float scales[kRowBlock] = {};
+            for (std::int64_t i = 0; i < rows_in_block(layout.rows, block); ++i) {
+              scales[i] = jitter(random) * typical;
+            }
+            std::memcpy(out.data(), scales, sizeof scales);
           }};
 }
 
@@ -161,9 +195,8 @@ class RandomTensors {
   void write(const ModelSpec& spec, const QuantizePlan& plan) {
     for (const LayerPlan& layer : plan.layers) {
       if (!layer.packed) continue;
-      write(layer.linear.name + kCodesSuffix, code_units(layer.layout));
-      write(layer.linear.name + kScalesSuffix, scale_units(layer.layout));
-      write(layer.linear.name + kZerosSuffix, zero_units(layer.layout));
+      std::visit([&](const auto& layout) { write_packed(layer.linear.name, layout); },
+                 layer.layout);
     }
     for (const DenseTensor& tensor : dense_tensors(spec, plan)) {
       write(tensor.name, dense_units(tensor));
@@ -171,6 +204,16 @@ class RandomTensors {
   }
 
  private:
+  void write_packed(const std::string& name, const PackedGroup& layout) {
+    write(name + kCodesSuffix, code_units(layout));
+    write(name + kScalesSuffix, scale_units(layout));
+    write(name + kZerosSuffix, zero_units(layout));
+  }
+  void write_packed(const std::string& name, const Int8PerChannel& layout) {
+    write(name + kCodesSuffix, code_units(layout));
+    write(name + kScalesSuffix, scale_units(layout));
+  }
+
   void write(const std::string& name, const Units& units) {
     writer_.begin(name);
     const auto units_of = [&](std::size_t bytes) {

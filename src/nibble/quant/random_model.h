@@ -12,7 +12,8 @@
 namespace nibble {
 
 struct RandomModelOptions {
-  int bits = 4;  // of linear layers: 4, 3, or 16 for bfloat16
+  int bits =
+      4;  // of linear layers: 4, 3, 8 (with a scale for each output channel), 16 for bfloat16
   int group_size = 128;
   bool quantize_head = true;  // lm_head too, if the other layers are packed
   std::uint64_t seed = 0;

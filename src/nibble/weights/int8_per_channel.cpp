@@ -23,7 +23,8 @@ void pack_int8(const Int8PerChannel& layout, std::span<const std::int8_t> q,
   assert(std::ssize(out) == layout.block_code_bytes());
   for (std::int64_t row = 0; row < kRowBlock; ++row) {
     for (std::int64_t col = 0; col < layout.chunks() * kChunkCols; ++col) {
-      const int value = col < layout.cols ? q[static_cast<std::size_t>(row * layout.cols + col)] : 0;
+      const int value =
+          col < layout.cols ? q[static_cast<std::size_t>(row * layout.cols + col)] : 0;
       out[static_cast<std::size_t>(place_of(row, col))] = static_cast<std::uint8_t>(value + kZero);
     }
   }

@@ -2,11 +2,11 @@
 // channel), w' = q * scale, q in -127..127.
 //
 // Rows are taken in blocks of 16 as in packed_group.h. A chunk of 4 columns is 64 bytes = 16
-// little-endian 32-bit lanes; lane r holds, for row r of the block, q + 128 of columns 0, 2, 1, 3 of
-// the chunk in its bytes, so that 128 serves as a zero point, and a 16-bit lane is four nibbles of
-// two columns that are two apart: VPERMW turns each nibble into bfloat16, and pairs of neighbouring
-// columns stand together as VDPBF16PS wants them. Columns past the matrix hold 128, which stands
-// for 0; rows past it too.
+// little-endian 32-bit lanes; lane r holds, for row r of the block, q + 128 of columns 0, 2, 1, 3
+// of the chunk in its bytes, so that 128 serves as a zero point, and a 16-bit lane is four nibbles
+// of two columns that are two apart: VPERMW turns each nibble into bfloat16, and pairs of
+// neighbouring columns stand together as VDPBF16PS wants them. Columns past the matrix hold 128,
+// which stands for 0; rows past it too.
 //
 // Scales: (blocks, 16) float32, 0 for rows past the matrix.
 #pragma once

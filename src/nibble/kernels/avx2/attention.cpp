@@ -11,6 +11,9 @@ void attention_f32(const AttentionTask& task) {
 void attention_bf16(const AttentionTask& task) {
   attend<BFloat16>(task);
 }
+void attention_int8(const AttentionTask& task) {
+  attend<std::int8_t>(task);
+}
 std::size_t attention_scratch_bytes(std::int64_t head_dim) {
   return attention_scratch_size(head_dim);
 }

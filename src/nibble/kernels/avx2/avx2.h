@@ -19,9 +19,26 @@ void matmul_bf16_w3(const MatmulTask& task);
 void matmul_bf16_w8(const MatmulTask& task);
 std::size_t matmul_scratch_bytes(std::int64_t cols);
 
+// matmul_int8.cpp: by AVX-VNNI (matmul_vnni.cpp) where the processor has it, else by VPMADDUBSW
+void matmul_int8_w4(const MatmulTask& task);
+void matmul_int8_w3(const MatmulTask& task);
+void matmul_int8_w8(const MatmulTask& task);
+void matmul_int8_w4_maddubs(const MatmulTask& task);
+void matmul_int8_w3_maddubs(const MatmulTask& task);
+void matmul_int8_w8_maddubs(const MatmulTask& task);
+void matmul_int8_w4_vnni(const MatmulTask& task);
+void matmul_int8_w3_vnni(const MatmulTask& task);
+void matmul_int8_w8_vnni(const MatmulTask& task);
+std::size_t matmul_int8_scratch_bytes();
+std::size_t matmul_int8_vnni_scratch_bytes();
+void quantize_int8(const QuantizeTask& task);
+double peak_int8_dot(std::int64_t iterations);
+double peak_int8_vnni(std::int64_t iterations);
+
 // attention.cpp
 void attention_f32(const AttentionTask& task);
 void attention_bf16(const AttentionTask& task);
+void attention_int8(const AttentionTask& task);
 std::size_t attention_scratch_bytes(std::int64_t head_dim);
 
 // elementwise.cpp
@@ -40,5 +57,6 @@ float softmax(const float* x, std::int64_t n, float* out);
 // measure.cpp
 std::uint64_t read_memory(const void* data, std::size_t bytes);
 double peak_f32_fma(std::int64_t iterations);
+double peak_int8_maddubs(std::int64_t iterations);
 
 }  // namespace nibble::avx2

@@ -18,13 +18,17 @@ inline __m256i load_bits(const std::uint8_t* p) {
 
 // The zero points of rows 8 v .. 8 v + 7: kBits bytes of the unit, kBits bits each.
 template <int kBits>
-Vec load_zeros(const std::uint8_t* unit, int v) {
+__m256i load_zero_ints(const std::uint8_t* unit, int v) {
   std::uint32_t bits = 0;
   __builtin_memcpy(&bits, unit + v * kBits, kBits);
   const __m256i shifts =
       _mm256_mullo_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(kBits));
   const __m256i shifted = _mm256_srlv_epi32(_mm256_set1_epi32(static_cast<int>(bits)), shifts);
-  return _mm256_cvtepi32_ps(_mm256_and_si256(shifted, _mm256_set1_epi32((1 << kBits) - 1)));
+  return _mm256_and_si256(shifted, _mm256_set1_epi32((1 << kBits) - 1));
+}
+template <int kBits>
+Vec load_zeros(const std::uint8_t* unit, int v) {
+  return _mm256_cvtepi32_ps(load_zero_ints<kBits>(unit, v));
 }
 
 // A run of columns of a block of 16 rows, in registers: v = 0 for the first 8 rows, 1 for the rest.
@@ -47,6 +51,10 @@ struct Codes<4> {
     const __m256i shifted = _mm256_srli_epi32(lanes[v], 16 * (i % 2) + 4 * (i / 2));
     return _mm256_cvtepi32_ps(_mm256_and_si256(shifted, _mm256_set1_epi32(15)));
   }
+  // Four columns as bytes: 0, 4, 1, 5, then 2, 6, 3, 7 (kCodeOrderW4).
+  __m256i bytes(int i, int v) const {
+    return _mm256_and_si256(_mm256_srli_epi32(lanes[v], 4 * i), _mm256_set1_epi8(15));
+  }
 
   __m256i lanes[2];
 };
@@ -67,6 +75,16 @@ struct Codes<3> {
     const __m256i lower = _mm256_srli_epi32(low, low_shift);
     return _mm256_cvtepi32_ps(_mm256_or_si256(_mm256_and_si256(lower, _mm256_set1_epi32(3)),
                                               _mm256_and_si256(upper, _mm256_set1_epi32(4))));
+  }
+  // Four columns as bytes: 0, 8, 1, 9 of the first 16, and so on (kCodeOrderW3). Their upper bits
+  // are bit i of each byte.
+  __m256i bytes(int i, int v) const {
+    const __m256i low = load_bits(codes + 64 * (i / 4) + 32 * v);
+    const __m256i high = load_bits(codes + 128 + 32 * v);
+    const __m256i lower = _mm256_srli_epi32(low, 2 * (i % 4));
+    const __m256i upper = i < 2 ? _mm256_slli_epi32(high, 2 - i) : _mm256_srli_epi32(high, i - 2);
+    return _mm256_or_si256(_mm256_and_si256(lower, _mm256_set1_epi8(3)),
+                           _mm256_and_si256(upper, _mm256_set1_epi8(4)));
   }
 
   const std::uint8_t* codes;  // six vectors would take too many of the 16 registers

@@ -4,7 +4,9 @@
 namespace nibble {
 namespace {
 
-constexpr PeakKernel kPeaks[] = {{PeakType::kF32, "f32 multiply-add (AVX2)", avx2::peak_f32_fma}};
+constexpr PeakKernel kPeaks[] = {
+    {PeakType::kF32, "f32 multiply-add (AVX2)", avx2::peak_f32_fma},
+    {PeakType::kInt8, "int8 dot (VPDPBUSD or VPMADDUBSW)", avx2::peak_int8_dot}};
 
 }  // namespace
 
@@ -14,11 +16,16 @@ const KernelSet kAvx2Kernels = {
                    avx2::matmul_f32_w4, avx2::matmul_f32_w3, avx2::matmul_f32_w8},
     .matmul_bf16 = {nullptr, nullptr, avx2::matmul_bf16_bf16, avx2::matmul_bf16_w4,
                     avx2::matmul_bf16_w3, avx2::matmul_bf16_w8},
+    .matmul_int8 = {nullptr, nullptr, nullptr, avx2::matmul_int8_w4, avx2::matmul_int8_w3,
+                    avx2::matmul_int8_w8},
+    .quantize_int8 = avx2::quantize_int8,
     .matmul_scratch_bytes = avx2::matmul_scratch_bytes,
     .panel_rows = 64,
     .attention_f32 = avx2::attention_f32,
     .attention_bf16 = avx2::attention_bf16,
+    .attention_int8 = avx2::attention_int8,
     .attention_scratch_bytes = avx2::attention_scratch_bytes,
+    .attention_rounds = false,
     .rms_norm = avx2::rms_norm,
     .rope = avx2::rope,
     .silu_mul = avx2::silu_mul,
@@ -30,7 +37,7 @@ const KernelSet kAvx2Kernels = {
     .softmax = avx2::softmax,
     .read_memory = avx2::read_memory,
     .peaks = kPeaks,
-    .peak_count = 1,
+    .peak_count = 2,
 };
 
 }  // namespace nibble

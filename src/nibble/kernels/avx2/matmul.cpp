@@ -65,7 +65,9 @@ void matmul_bf16_w8(const MatmulTask& task) {
 
 std::size_t matmul_scratch_bytes(std::int64_t cols) {
   const auto few = static_cast<std::size_t>(kFewTokens * cols) * sizeof(float);
-  return few > many_scratch_bytes() ? few : many_scratch_bytes();
+  std::size_t bytes = matmul_int8_scratch_bytes();
+  if (bytes < few) bytes = few;
+  return bytes < many_scratch_bytes() ? many_scratch_bytes() : bytes;
 }
 
 }  // namespace nibble::avx2

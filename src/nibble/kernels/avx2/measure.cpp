@@ -48,4 +48,26 @@ double peak_f32_fma(std::int64_t iterations) {
   return 2.0 * 8 * kChains * static_cast<double>(iterations);
 }
 
+double peak_int8_maddubs(std::int64_t iterations) {
+  constexpr int kChains = 8;
+  const __m256i ones = _mm256_set1_epi8(1);
+  __m256i chains[kChains];
+#pragma GCC unroll 8
+  for (int j = 0; j < kChains; ++j) chains[j] = ones;
+  for (std::int64_t i = 0; i < iterations; ++i) {
+#pragma GCC unroll 8
+    for (int j = 0; j < kChains; ++j) {
+      __m256i weights = ones;
+      asm volatile("" : "+x"(weights));  // else there is but one product
+      chains[j] = _mm256_add_epi16(chains[j], _mm256_maddubs_epi16(weights, ones));
+    }
+  }
+#pragma GCC unroll 8
+  for (int j = 0; j < kChains; ++j) {
+    const __m256i result = chains[j];
+    asm volatile("" : : "x"(result));
+  }
+  return 2.0 * 32 * kChains * static_cast<double>(iterations);
+}
+
 }  // namespace nibble::avx2

@@ -54,6 +54,10 @@ inline Vec load(const BFloat16* p) {
 inline Vec load(const Float16* p) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
+inline Vec load(const std::int8_t* p) {
+  const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+}
 
 // Some of the elements, zeros for the others, which are not touched in memory. There are masked
 // moves for 32 bits only, and their stores are slow on AMD's processors: whole vectors take none.

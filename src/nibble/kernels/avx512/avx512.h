@@ -29,6 +29,7 @@ void quantize_int8(const QuantizeTask& task);
 // attention.cpp
 void attention_f32(const AttentionTask& task);
 void attention_bf16(const AttentionTask& task);
+void attention_int8(const AttentionTask& task);
 std::size_t attention_scratch_bytes(std::int64_t head_dim);
 
 // elementwise.cpp

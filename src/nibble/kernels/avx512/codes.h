@@ -121,8 +121,7 @@ struct Codes<3> {
   __m512i bytes(int i, int) const {
     const __m512i lower = _mm512_srli_epi32(low[i / 4], 2 * (i % 4));
     const __m512i upper = i < 2 ? _mm512_slli_epi32(high, 2 - i) : _mm512_srli_epi32(high, i - 2);
-    const __m512i merged =
-        _mm512_ternarylogic_epi32(_mm512_set1_epi8(3), lower, upper, 0xca);
+    const __m512i merged = _mm512_ternarylogic_epi32(_mm512_set1_epi8(3), lower, upper, 0xca);
     return _mm512_and_si512(merged, _mm512_set1_epi8(7));
   }
 

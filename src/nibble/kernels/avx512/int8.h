@@ -1,4 +1,5 @@
-// Vectors of integers for AVX-512: what vector/quantize.h and vector/matmul_int8.h are written with.
+// Vectors of integers for AVX-512: what vector/quantize.h and vector/matmul_int8.h are written
+// with.
 #pragma once
 
 #include "nibble/kernels/avx512/codes.h"
@@ -7,8 +8,8 @@ namespace nibble {
 namespace {
 
 using Bytes = __m512i;  // 64 bytes, four to each of 16 int32
-// Of its own type: GCC 12 copies sums about that are __m512i (eight int64) between instructions that
-// take sixteen int32, and spills them.
+// Of its own type: GCC 12 copies sums about that are __m512i (eight int64) between instructions
+// that take sixteen int32, and spills them.
 using Ints = int __attribute__((vector_size(64)));
 constexpr int kInt8Tokens = 12;  // 12 x 2 sums, 2 weight vectors, a broadcast and what folds them
 
@@ -74,11 +75,11 @@ inline void store_codes(std::int8_t* out, const Ints (&codes)[kBlockVectors],
 template <int kBits>
 struct Dot {
   using Weights = Bytes;
+  using Sum = Ints;
+  static constexpr bool kInt16 = false;
   static constexpr std::int32_t kZero = 128;  // of w8: what add() takes is q + kZero
   static Weights weights(Bytes bytes) { return bytes; }
-  static Ints add(Ints sum, Weights w, Bytes x) {
-    return ints(_mm512_dpbusd_epi32(bits(sum), w, x));
-  }
+  static Sum add(Sum sum, Weights w, Bytes x) { return ints(_mm512_dpbusd_epi32(bits(sum), w, x)); }
 };
 
 }  // namespace

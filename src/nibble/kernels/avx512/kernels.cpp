@@ -4,9 +4,10 @@
 namespace nibble {
 namespace {
 
-constexpr PeakKernel kPeaks[] = {{PeakType::kBF16, "bf16 dot (VDPBF16PS)", avx512::peak_bf16_dot},
-                                 {PeakType::kInt8, "int8 dot (VPDPBUSD)", avx512::peak_int8_dot},
-                                 {PeakType::kF32, "f32 multiply-add (AVX-512)", avx512::peak_f32_fma}};
+constexpr PeakKernel kPeaks[] = {
+    {PeakType::kBF16, "bf16 dot (VDPBF16PS)", avx512::peak_bf16_dot},
+    {PeakType::kInt8, "int8 dot (VPDPBUSD)", avx512::peak_int8_dot},
+    {PeakType::kF32, "f32 multiply-add (AVX-512)", avx512::peak_f32_fma}};
 
 }  // namespace
 
@@ -16,13 +17,16 @@ const KernelSet kAvx512Kernels = {
                    avx512::matmul_f32_w4, avx512::matmul_f32_w3, avx512::matmul_f32_w8},
     .matmul_bf16 = {nullptr, nullptr, avx512::matmul_bf16_bf16, avx512::matmul_bf16_w4,
                     avx512::matmul_bf16_w3, avx512::matmul_bf16_w8},
-    .matmul_int8 = {nullptr, nullptr, nullptr, avx512::matmul_int8_w4, avx512::matmul_int8_w3, avx512::matmul_int8_w8},
+    .matmul_int8 = {nullptr, nullptr, nullptr, avx512::matmul_int8_w4, avx512::matmul_int8_w3,
+                    avx512::matmul_int8_w8},
     .quantize_int8 = avx512::quantize_int8,
     .matmul_scratch_bytes = avx512::matmul_scratch_bytes,
     .panel_rows = 32,
     .attention_f32 = avx512::attention_f32,
     .attention_bf16 = avx512::attention_bf16,
+    .attention_int8 = avx512::attention_int8,
     .attention_scratch_bytes = avx512::attention_scratch_bytes,
+    .attention_rounds = true,
     .rms_norm = avx512::rms_norm,
     .rope = avx512::rope,
     .silu_mul = avx512::silu_mul,

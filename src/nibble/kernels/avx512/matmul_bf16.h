@@ -35,8 +35,8 @@ struct Product<BFloat16> {
     return dot_pairs(sum, q, broadcast_pair(x));
   }
 
-  // 0..255 is not a table for VPERMW, so that a pair of columns takes two products: the lower nibble
-  // and what the upper one adds to it.
+  // 0..255 is not a table for VPERMW, so that a pair of columns takes two products: the lower
+  // nibble and what the upper one adds to it.
   static __m512i unpack_chunk(const Codes<8>& codes, int part, int) {
     return codes.nibble_pair(part);
   }

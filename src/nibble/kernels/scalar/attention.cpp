@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 #include "nibble/kernels/scalar/scalar.h"
 
@@ -13,6 +14,15 @@ float widen(float value) {
 }
 float widen(BFloat16 value) {
   return to_float(value);
+}
+float widen(std::int8_t value) {
+  return value;
+}
+
+// What a row of the cache is multiplied by: only int8 has scales.
+template <typename Cache>
+float scale_of(const float* scales, std::int64_t position) {
+  return std::is_same_v<Cache, std::int8_t> ? scales[position] : 1.0F;
 }
 
 // Four sums side by side: not one long chain of additions, and a smaller rounding error.
@@ -36,7 +46,8 @@ void attend(const AttentionTask& task, const float* q, std::int64_t positions, s
   float scores[kAttentionMaxPositions];
   float max = task.max[row];
   for (std::int64_t p = 0; p < positions; ++p) {
-    scores[p] = task.scale * dot(q, keys + p * head_dim, head_dim);
+    scores[p] =
+        task.scale * scale_of<Cache>(task.key_scales, p) * dot(q, keys + p * head_dim, head_dim);
     max = std::max(max, scores[p]);
   }
   // All scores -inf: nothing to weigh, and -inf - -inf would make NaN of it.
@@ -48,7 +59,8 @@ void attend(const AttentionTask& task, const float* q, std::int64_t positions, s
   for (std::int64_t p = 0; p < positions; ++p) {
     const float weight = std::exp(scores[p] - shift);
     sum += weight;
-    for (std::int64_t d = 0; d < head_dim; ++d) acc[d] += weight * widen(values[p * head_dim + d]);
+    const float factor = weight * scale_of<Cache>(task.value_scales, p);
+    for (std::int64_t d = 0; d < head_dim; ++d) acc[d] += factor * widen(values[p * head_dim + d]);
   }
   task.max[row] = max;
   task.sum[row] = sum;
@@ -74,5 +86,6 @@ std::size_t attention_scratch_bytes(std::int64_t) {
 
 template void attention<float>(const AttentionTask&);
 template void attention<BFloat16>(const AttentionTask&);
+template void attention<std::int8_t>(const AttentionTask&);
 
 }  // namespace nibble::scalar

@@ -90,6 +90,14 @@ void compute_scores(const AttentionTask& task, std::int64_t span, const Attentio
   }
 }
 
+// x[p] *= factors[p] for n elements.
+inline void multiply_elements(float* x, const float* factors, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; i += kLanes) {
+    const Part part = first_lanes(n - i);
+    store(x + i, load(x + i, part) * load(factors + i, part), part);
+  }
+}
+
 inline float max_of_scores(const float* scores, std::int64_t n, float old_max) {
   Vec lanes = broadcast(old_max);
   std::int64_t i = 0;
@@ -199,8 +207,12 @@ void attend(const AttentionTask& task) {
   gather_queries(task, first_token, scratch.queries);
   compute_scores<Cache>(task, span, scratch);
   for (std::int64_t row = first_token * task.heads; row < task.tokens * task.heads; ++row) {
-    weigh_row(task, row, visible_to(task, row / task.heads), span,
-              scratch.scores + row * kAttentionMaxPositions);
+    const std::int64_t n = visible_to(task, row / task.heads);
+    float* scores = scratch.scores + row * kAttentionMaxPositions;
+    constexpr bool kHasScales = sizeof(Cache) == 1;  // int8 keys and values
+    if constexpr (kHasScales) multiply_elements(scores, task.key_scales, n);
+    weigh_row(task, row, n, span, scores);
+    if constexpr (kHasScales) multiply_elements(scores, task.value_scales, n);
   }
   weigh_values<Cache>(task, span, first_token * task.heads, scratch);
 }

@@ -5,9 +5,9 @@ namespace nibble {
 namespace {
 
 // exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln(2) / 2; ln 2 in two parts, so that r keeps
-// its low bits. The polynomial is that of Cephes' expf (Moshier, netlib.org/cephes, single/expf.c). At
-// most 1.02 units in the last place off (every float32 with a normal result compared with double);
-// inf, NaN and underflow come out as in std::exp, subnormal results rounded once more.
+// its low bits. The polynomial is that of Cephes' expf (Moshier, netlib.org/cephes, single/expf.c).
+// At most 1.02 units in the last place off (every float32 with a normal result compared with
+// double); inf, NaN and underflow come out as in std::exp, subnormal results rounded once more.
 inline Vec exp(Vec x) {
   // -104 and less round to 0, 89 and more to inf; NaN passes both as the second operand.
   x = min(broadcast(89.0F), max(broadcast(-105.0F), x));

@@ -155,8 +155,9 @@ inline const std::uint8_t* w8_block(const WeightView& weight, std::int64_t row) 
 
 // sums[part % kChains] += q x for a chunk of four columns.
 template <int kChains, int kTokens, typename Activation>
-[[gnu::always_inline]] inline void add_chunk(const std::uint8_t* codes, const Activation* x, std::int64_t x_stride,
-               Vec (&sums)[kChains][kTokens][kBlockVectors]) {
+[[gnu::always_inline]] inline void add_chunk(const std::uint8_t* codes, const Activation* x,
+                                             std::int64_t x_stride,
+                                             Vec (&sums)[kChains][kTokens][kBlockVectors]) {
   const Codes<8> unpacked(codes);
 #pragma GCC unroll 4
   for (int part = 0; part < 4; ++part) {

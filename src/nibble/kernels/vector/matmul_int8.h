@@ -1,5 +1,5 @@
-// Matrix products with int8 activations (kernel_set.h: matmul_int8): bytes of weights times codes of
-// activations, summed in int32 over a group, whose sum then takes its scales in float32. Include
+// Matrix products with int8 activations (kernel_set.h: matmul_int8): bytes of weights times codes
+// of activations, summed in int32 over a group, whose sum then takes its scales in float32. Include
 // the set's int8.h first.
 #pragma once
 
@@ -51,9 +51,10 @@ Ints zero_products(const PackedBlock& block, std::int64_t group, int v, std::int
 
 // totals += (scale * x_scale) * (sum - zero * code_sum) for one group.
 template <int kBits, int kTokens>
-[[gnu::always_inline]] inline void add_int8_group(const MatmulTask& task, const PackedBlock& block, std::int64_t row,
-                    std::int64_t group, const Ints (&sums)[kTokens][kBlockVectors],
-                    Vec (&totals)[kTokens][kBlockVectors]) {
+[[gnu::always_inline]] inline void add_int8_group(const MatmulTask& task, const PackedBlock& block,
+                                                  std::int64_t row, std::int64_t group,
+                                                  const Ints (&sums)[kTokens][kBlockVectors],
+                                                  Vec (&totals)[kTokens][kBlockVectors]) {
   const std::int64_t groups = groups_of<kBits>(task.weight).count;
 #pragma GCC unroll 2
   for (int v = 0; v < kBlockVectors; ++v) {
@@ -63,18 +64,21 @@ template <int kBits, int kTokens>
     for (int t = 0; t < kTokens; ++t) {
       const std::int64_t at = t * groups + group;
       const Ints offset = zero_products<kBits>(block, group, v, task.x_code_sums[at]);
-      totals[t][v] = fma(scale * broadcast(task.x_scales[at]), to_floats(sums[t][v] - offset),
-                         totals[t][v]);
+      totals[t][v] =
+          fma(scale * broadcast(task.x_scales[at]), to_floats(sums[t][v] - offset), totals[t][v]);
     }
   }
 }
 
+// Columns whose products a Dot sums in int16 before they go to int32, where it does.
+constexpr std::int64_t kPartialCols = 32;
+
 // Adds the products of the chunk at `codes`, its groups of four columns to several chains in turn,
 // and moves on to the next chunk.
-template <int kBits, int kChains, int kTokens>
+template <int kBits, int kChains, int kTokens, typename Sum>
 [[gnu::always_inline]] inline void dot_chunk(const std::uint8_t*& codes,
                                              const std::int8_t* (&x)[kTokens], int first,
-                                             Ints (&chains)[kChains][kTokens][kBlockVectors]) {
+                                             Sum (&chains)[kChains][kTokens][kBlockVectors]) {
   prefetch_codes<kBits>(codes);
   const Codes<kBits> unpacked(codes);
   codes += Codes<kBits>::kBytes;
@@ -88,7 +92,7 @@ template <int kBits, int kChains, int kTokens>
       const auto weights = Dot<kBits>::weights(unpacked.bytes(i, v));
 #pragma GCC unroll 8
       for (int t = 0; t < kTokens; ++t) {
-        Ints& sum = chains[(first + i) % kChains][t][v];
+        Sum& sum = chains[(first + i) % kChains][t][v];
         sum = Dot<kBits>::add(sum, weights, broadcast_bytes(x[t] + 4 * i));
       }
     }
@@ -120,9 +124,26 @@ template <int kBits, int kTokens>
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) rows[t] = x + t * x_stride;
   std::int64_t c = 0;
-  for (; c + kCols <= cols; c += kCols) {
+  if constexpr (Dot<kBits>::kInt16) {
+    for (; c < cols; c += kPartialCols) {
+      typename Dot<kBits>::Sum partial[1][kTokens][kBlockVectors] = {};
 #pragma GCC unroll 4
-    for (int j = 0; j < kChunks; ++j) dot_chunk<kBits>(codes, rows, j * kSteps, chains);
+      for (int j = 0; j < kPartialCols; j += Codes<kBits>::kCols) {
+        dot_chunk<kBits>(codes, rows, 0, partial);
+      }
+#pragma GCC unroll 8
+      for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 2
+        for (int v = 0; v < kBlockVectors; ++v) {
+          chains[0][t][v] += Dot<kBits>::widen(partial[0][t][v]);
+        }
+      }
+    }
+  } else {
+    for (; c + kCols <= cols; c += kCols) {
+#pragma GCC unroll 4
+      for (int j = 0; j < kChunks; ++j) dot_chunk<kBits>(codes, rows, j * kSteps, chains);
+    }
   }
   if constexpr (kBits == 8) {  // the others' groups have a multiple of 32 columns
     for (; c < cols; c += 4) dot_chunk<kBits>(codes, rows, 0, chains);
@@ -239,7 +260,8 @@ struct Int8Tile {
 // -zero * code_sum for the rows and tokens of a tile, where the sums begin: one product a group
 // less in float32.
 template <int kBits, int kTokens>
-[[gnu::always_inline]] inline void begin_sums(const Int8Tile& task, std::int64_t g, Ints (&sums)[kTokens][kTileVectors]) {
+[[gnu::always_inline]] inline void begin_sums(const Int8Tile& task, std::int64_t g,
+                                              Ints (&sums)[kTokens][kTileVectors]) {
 #pragma GCC unroll 16
   for (int t = 0; t < kTokens; ++t) {
     const std::int32_t code_sum = task.x_code_sums[t * task.x_groups + g];
@@ -255,9 +277,30 @@ template <int kBits, int kTokens>
   }
 }
 
-// sums += sum(q * code) over one group.
+// sums += sum(q * code) over four columns.
+template <int kBits, int kTokens, typename Sum>
+[[gnu::always_inline]] inline void dot_columns(const std::uint8_t* (&bytes)[kTileVectors],
+                                               const std::int8_t* x, std::int64_t x_stride,
+                                               std::int64_t c, Sum (&sums)[kTokens][kTileVectors]) {
+  typename Dot<kBits>::Weights weights[kTileVectors];
+#pragma GCC unroll 2
+  for (int v = 0; v < kTileVectors; ++v) {
+    weights[v] = Dot<kBits>::weights(load_bytes(bytes[v] + 16 * c));
+  }
+#pragma GCC unroll 16
+  for (int t = 0; t < kTokens; ++t) {
+    const Bytes four = broadcast_bytes(x + t * x_stride + c);
+#pragma GCC unroll 2
+    for (int v = 0; v < kTileVectors; ++v) {
+      sums[t][v] = Dot<kBits>::add(sums[t][v], weights[v], four);
+    }
+  }
+}
+
+// The same over one group.
 template <int kBits, int kTokens>
-[[gnu::always_inline]] inline void dot_tile(const Int8Tile& task, std::int64_t g, Ints (&sums)[kTokens][kTileVectors]) {
+[[gnu::always_inline]] inline void dot_tile(const Int8Tile& task, std::int64_t g,
+                                            Ints (&sums)[kTokens][kTileVectors]) {
   const std::int8_t* x = task.x + g * task.groups.cols;
   const std::int64_t x_stride = task.x_stride;
   const std::uint8_t* bytes[kTileVectors];
@@ -266,19 +309,22 @@ template <int kBits, int kTokens>
     bytes[v] = task.bytes[v / kBlockVectors] + g * task.groups.cols * 16 +
                v % kBlockVectors * (64 / kBlockVectors);
   }
-  for (std::int64_t c = 0; c < task.groups.cols; c += 4) {
-    typename Dot<kBits>::Weights weights[kTileVectors];
-#pragma GCC unroll 2
-    for (int v = 0; v < kTileVectors; ++v) {
-      weights[v] = Dot<kBits>::weights(load_bytes(bytes[v] + 16 * c));
-    }
-#pragma GCC unroll 16
-    for (int t = 0; t < kTokens; ++t) {
-      const Bytes four = broadcast_bytes(x + t * x_stride + c);
-#pragma GCC unroll 2
-      for (int v = 0; v < kTileVectors; ++v) {
-        sums[t][v] = Dot<kBits>::add(sums[t][v], weights[v], four);
+  if constexpr (Dot<kBits>::kInt16) {
+    for (std::int64_t c = 0; c < task.groups.cols; c += kPartialCols) {
+      typename Dot<kBits>::Sum partial[kTokens][kTileVectors] = {};
+#pragma GCC unroll 8
+      for (int i = 0; i < kPartialCols; i += 4) {
+        dot_columns<kBits>(bytes, x, x_stride, c + i, partial);
       }
+#pragma GCC unroll 16
+      for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 2
+        for (int v = 0; v < kTileVectors; ++v) sums[t][v] += Dot<kBits>::widen(partial[t][v]);
+      }
+    }
+  } else {
+    for (std::int64_t c = 0; c < task.groups.cols; c += 4) {
+      dot_columns<kBits>(bytes, x, x_stride, c, sums);
     }
   }
 }
@@ -298,7 +344,7 @@ void begin_totals(const Int8Tile& task) {
 
 template <int kTokens>
 [[gnu::always_inline]] inline void add_to_totals(const Int8Tile& task, std::int64_t g,
-                   const Ints (&sums)[kTokens][kTileVectors]) {
+                                                 const Ints (&sums)[kTokens][kTileVectors]) {
 #pragma GCC unroll 2
   for (int v = 0; v < kTileVectors; ++v) {
     const Vec scale = load(task.panel->scales[g] + v * kLanes);
@@ -324,8 +370,8 @@ void multiply_int8_tile(const Int8Tile& task) {
   for (int t = 0; t < kTokens; ++t) {
 #pragma GCC unroll 2
     for (int v = 0; v < kTileVectors; ++v) {
-      store(task.out + t * task.out_stride + v * kLanes,
-            load(task.panel->totals[t] + v * kLanes), first_lanes(task.width - v * kLanes));
+      store(task.out + t * task.out_stride + v * kLanes, load(task.panel->totals[t] + v * kLanes),
+            first_lanes(task.width - v * kLanes));
     }
   }
 }
@@ -379,8 +425,7 @@ void many_grouped(const MatmulTask& task, std::int64_t row, std::int64_t rows, I
   }
 }
 
-inline void many_w8(const MatmulTask& task, std::int64_t row, std::int64_t rows,
-                    Int8Panel& panel) {
+inline void many_w8(const MatmulTask& task, std::int64_t row, std::int64_t rows, Int8Panel& panel) {
   Int8Tile tile{.x = static_cast<const std::int8_t*>(task.x),
                 .x_stride = task.x_stride,
                 .x_scales = task.x_scales,
