@@ -222,6 +222,7 @@ TEST_F(BadModel, BrokenTokenizers) {
   for (const std::string text :
        {"", "{", "[]", "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": -1}, \"merges\": []}}",
         "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [\"a z\"]}}",
+        "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}}}",
         "{\"model\": {\"type\": \"Other\", \"vocab\": {\"a\": 0}, \"merges\": []}}",
         "{\"model\": \"\xff\"}"}) {
     SCOPED_TRACE(text);

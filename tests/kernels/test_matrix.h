@@ -93,14 +93,14 @@ inline TestMatrix make_packed(const MatrixSpec& spec, std::mt19937& random) {
       const std::int64_t row = block * kRowBlock + r;
       for (std::int64_t g = 0; g < layout.groups(); ++g) {
         const BFloat16 s = to_bfloat16(scale(random));
-        const auto limit = static_cast<std::uint8_t>(row % 4 < 2 ? 0 : (1 << layout.bits) - 1);
-        const auto zero = spec.extreme ? limit : static_cast<std::uint8_t>(code(random));
+        const int zero_limit = row % 4 < 2 ? 0 : (1 << layout.bits) - 1;
+        const auto zero = static_cast<std::uint8_t>(spec.extreme ? zero_limit : code(random));
         matrix.group_scales[static_cast<std::size_t>(row * layout.groups() + g)] = to_float(s);
         matrix.scales[static_cast<std::size_t>((block * layout.groups() + g) * kRowBlock + r)] = s;
         zeros[static_cast<std::size_t>(g * kRowBlock + r)] = zero;
         for (std::int64_t c = g * spec.group_size; c < (g + 1) * spec.group_size; ++c) {
-          const auto limit = static_cast<std::uint8_t>(row % 2 == 0 ? (1 << layout.bits) - 1 : 0);
-          const auto value = spec.extreme ? limit : static_cast<std::uint8_t>(code(random));
+          const int limit = row % 2 == 0 ? (1 << layout.bits) - 1 : 0;
+          const auto value = static_cast<std::uint8_t>(spec.extreme ? limit : code(random));
           q[static_cast<std::size_t>(r * spec.cols + c)] = value;
           const auto at = static_cast<std::size_t>(row * spec.cols + c);
           matrix.integers[at] = value - zero;

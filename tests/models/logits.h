@@ -17,11 +17,11 @@
 
 namespace nibble::test {
 
-/// How a test computes. f32: nothing is rounded but the weights.
+/// How a test computes. With activations of float32 nothing is rounded but the weights.
 struct Mode {
   const KernelSet* kernels = &select_kernels();
   DType dtype = DType::kBF16;
-  bool f32 = true;
+  ActivationType activations = ActivationType::kF32;
   int threads = 2;
 };
 
@@ -30,10 +30,9 @@ class Runner {
  public:
   Runner(const std::filesystem::path& path, const Mode& mode)
       : checkpoint_(path),
-        compute_(*mode.kernels, mode.threads,
-                 mode.f32 ? ActivationType::kF32 : ActivationType::kBF16),
+        compute_(*mode.kernels, mode.threads, mode.activations),
         decoder_(checkpoint_, compute_, mode.dtype),
-        kv_(mode.f32 ? KvType::kF32 : KvType::kBF16) {}
+        kv_(mode.activations == ActivationType::kF32 ? KvType::kF32 : KvType::kBF16) {}
 
   const ModelSpec& spec() const { return decoder_.spec(); }
 

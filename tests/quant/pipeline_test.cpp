@@ -8,6 +8,7 @@
 #include "core/error_matchers.h"
 #include "core/temporary_folder.h"
 #include "models/logits.h"
+#include "quant/dequantized_model.h"
 #include "nibble/formats/safetensors.h"
 #include "nibble/formats/safetensors_writer.h"
 #include "nibble/models/weight_loader.h"
@@ -115,47 +116,6 @@ TEST(QuantizeStories, Reports) {
                    8.0 * static_cast<double>(report.bytes_out) / (linears + others));
 }
 
-/// A folder with the same model, dense in float32: packed layers dequantized by weight_row().
-void write_dequantized(const fs::path& quantized, const fs::path& out) {
-  const Checkpoint checkpoint(quantized);
-  Compute compute(select_kernels(), 1);
-  const WeightLoader loader(checkpoint, compute, DType::kF32);
-  const ModelSpec& spec = checkpoint.spec();
-  std::map<std::string, std::pair<std::vector<std::int64_t>, std::vector<float>>> tensors;
-  for (const LinearSpec& linear : spec.linears()) {
-    const Linear layer = loader.linear(linear);
-    std::vector<float> values;
-    std::vector<float> row(static_cast<std::size_t>(linear.in));
-    for (std::int64_t r = 0; r < linear.out; ++r) {
-      weight_row(layer.weight.view, r, row);
-      values.insert(values.end(), row.begin(), row.end());
-    }
-    tensors[linear.name + ".weight"] = {{linear.out, linear.in}, values};
-    if (linear.bias) tensors[linear.name + ".bias"] = {{linear.out}, layer.bias};
-  }
-  for (const std::string& name : checkpoint.tensors().names()) {
-    if (tensors.contains(name) || name.find(".weight_") != std::string::npos) continue;
-    const CheckpointTensor tensor = checkpoint.tensors().find(name).value();
-    std::vector<float> values(static_cast<std::size_t>(tensor.view.elements()));
-    read_rows(tensor, 0, tensor.view.rows(), values.data());
-    tensors[name] = {tensor.view.shape, values};
-  }
-  fs::create_directory(out);
-  std::vector<TensorDeclaration> declarations;
-  for (const auto& [name, tensor] : tensors) {
-    declarations.push_back({name, DType::kF32, tensor.first});
-  }
-  SafetensorsWriter writer(out / "model.safetensors", declarations);
-  for (const auto& [name, tensor] : tensors) {
-    writer.write_tensor(name, std::as_bytes(std::span(tensor.second)));
-  }
-  writer.commit();
-  Json config = checkpoint.config();
-  config.erase("quantization_config");
-  config["tie_word_embeddings"] = false;  // the head has weights of its own now
-  write_file(out / "config.json", config.dump());
-}
-
 /// How to quantize which model.
 struct RunCase {
   const char* name;
@@ -168,7 +128,7 @@ class QuantizedRun : public ::testing::TestWithParam<RunCase> {};
 TEST_P(QuantizedRun, GivesTheLogitsOfItsDequantizedWeights) {
   const TemporaryFolder folder;
   quantize(GetParam().model, folder / "packed", GetParam().options);
-  write_dequantized(folder / "packed", folder / "dense");
+  testing::write_dequantized(folder / "packed", folder / "dense");
   for (const KernelSet* kernels : supported_kernels()) {
     SCOPED_TRACE(kernels->name);
     test::Runner packed(folder / "packed", {.kernels = kernels, .dtype = DType::kF32});
@@ -297,7 +257,7 @@ TEST_F(OwnModel, BiasesStayBesidePackedWeights) {
   const auto& expected = tensors_["model.layers.0.mlp.up_proj.bias"].second;
   EXPECT_EQ(std::string(values, bias.bytes),
             std::string(reinterpret_cast<const char*>(expected.data()), expected.size() * 4));
-  write_dequantized(out_, folder_ / "dense");
+  testing::write_dequantized(out_, folder_ / "dense");
   const std::vector<std::int32_t> ids = test::reference_ids(12, 40);
   test::expect_close_logits(test::Runner(out_, {.dtype = DType::kF32}).logits(ids),
                             test::Runner(folder_ / "dense", {.dtype = DType::kF32}).logits(ids), 40,

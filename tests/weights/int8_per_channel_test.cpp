@@ -35,7 +35,9 @@ TEST(Int8PerChannelTest, IntegersLieWhereTheHeaderSays) {
     const std::int64_t col = at / 64 * 4 + kColumns[at % 4];
     const int value = col < 10 ? q[static_cast<std::size_t>(row * 10 + col)] : 0;
     EXPECT_EQ(packed[static_cast<std::size_t>(at)], value + 128) << "row " << row << " col " << col;
-    if (col < 10) EXPECT_EQ(int8_at(packed.data(), row, col), value);
+    if (col < 10) {
+      EXPECT_EQ(int8_at(packed.data(), row, col), value);
+    }
   }
 }
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "nibble/core/interrupt.h"
 #include "nibble/tokenizer/hash.h"
 #include "nibble/tokenizer/loaders.h"
 #include "nibble/tokenizer/parts.h"
@@ -82,6 +83,7 @@ class Encoder {
   }
 
   void encode_word(std::string_view word) {
+    if (++words_ % kWordsBetweenChecks == 0) check_interrupt();
     if (word.size() > WordCache::kMaxBytes) {
       return parts_.model->encode(word, scratch_->merge, ids_);
     }
@@ -97,9 +99,12 @@ class Encoder {
     if (found.size() <= WordCache::kMaxIds) WordCache::fill(place, word, hash, found);
   }
 
+  static constexpr std::int64_t kWordsBetweenChecks = 4096;
+
   const Parts& parts_;
   bool parse_special_;
   std::vector<std::int32_t>& ids_;
+  std::int64_t words_ = 0;
   std::unique_ptr<Scratch> scratch_;
 };
 

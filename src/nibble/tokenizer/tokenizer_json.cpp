@@ -61,6 +61,9 @@ class Events : public nlohmann::json_sax<Json> {
     refuse("{}: not valid JSON at byte {}", origin_, position);
   }
 
+  /// Whether there is a list of merges, be it empty.
+  bool has_merges() const { return has_merges_; }
+
  private:
   enum class Mode { kTree, kVocab, kMerges };
   static constexpr std::size_t kTableDepth = 3;  // document, "model", table
@@ -106,6 +109,7 @@ class Events : public nlohmann::json_sax<Json> {
     if (mode_ != Mode::kTree) return value(nullptr);
     if (depth() == 2 && names_[0] == "model" && names_[1] == table_name) {
       mode_ = table;
+      has_merges_ |= table == Mode::kMerges;
     } else {
       nodes_.push_back(place(std::move(container)));
     }
@@ -127,6 +131,7 @@ class Events : public nlohmann::json_sax<Json> {
   Json& tree_;
   const std::string& origin_;
   Mode mode_ = Mode::kTree;
+  bool has_merges_ = false;
   std::vector<Json*> nodes_;
   std::vector<std::string> names_;  // for each open container the latest key
   std::string token_;
@@ -159,7 +164,9 @@ std::unique_ptr<Parts> load_tokenizer_json(const std::filesystem::path& file,
   Json::sax_parse(text, text + mapped.size(), &events);
   if (!tree.is_object()) refuse("{}: expected a JSON object", origin);
   take_added_tokens(tree, tables, origin);
-  return build_bpe(std::move(tree), tables, config, origin);
+  std::unique_ptr<Parts> parts = build_bpe(std::move(tree), tables, config, origin);
+  if (!events.has_merges()) refuse("{}: model.merges is missing, expected a list", origin);
+  return parts;
 }
 
 }  // namespace nibble::tokenizers

@@ -16,7 +16,12 @@ namespace {
 
 constexpr std::int64_t kPairCols = 32;  // bfloat16 elements of a register
 
-// The parts of the scratch memory. `width` is head_dim, rounded up to kPairCols.
+// Elements of a register as the cache holds them.
+template <typename Cache>
+constexpr std::int64_t kCacheCols = 64 / static_cast<std::int64_t>(sizeof(Cache));
+constexpr std::int64_t kMaxCacheCols = 64;
+
+// The parts of the scratch memory. `width` is head_dim, rounded up to kMaxCacheCols.
 struct PairScratch {
   float* scores;       // (kTileRows, kAttentionMaxPositions), of the tile of rows under way
   BFloat16* weights;   // (kTileRows, kAttentionMaxPositions), "
@@ -27,7 +32,7 @@ struct PairScratch {
 };
 
 inline std::size_t pair_scratch_size(std::int64_t head_dim) {
-  const std::int64_t width = round_up(head_dim, kPairCols);
+  const std::int64_t width = round_up(head_dim, kMaxCacheCols);
   const std::int64_t bytes =
       kTileRows * kAttentionMaxPositions * static_cast<std::int64_t>(sizeof(float) + 2) +
       (kAttentionMaxRows + 2 * kAttentionMaxPositions) * width * 2;
@@ -36,7 +41,7 @@ inline std::size_t pair_scratch_size(std::int64_t head_dim) {
 
 inline PairScratch pair_scratch(const AttentionTask& task) {
   PairScratch scratch{};
-  scratch.width = round_up(task.head_dim, kPairCols);
+  scratch.width = round_up(task.head_dim, kMaxCacheCols);
   scratch.scores = reinterpret_cast<float*>(task.scratch);
   scratch.weights =
       reinterpret_cast<BFloat16*>(scratch.scores + kTileRows * kAttentionMaxPositions);
@@ -46,20 +51,48 @@ inline PairScratch pair_scratch(const AttentionTask& task) {
   return scratch;
 }
 
-inline __mmask32 first_pair_cols(std::int64_t n) {
-  return n >= kPairCols ? ~__mmask32{0} : (__mmask32{1} << n) - 1;
+// The first n elements of a register, zeros for the others, which are not touched in memory.
+inline __mmask32 first_of_32(std::int64_t n) {
+  return n >= 32 ? ~__mmask32{0} : (__mmask32{1} << n) - 1;
+}
+inline __m512i load_cols(const BFloat16* row, std::int64_t n) {
+  return _mm512_maskz_loadu_epi16(first_of_32(n), row);
+}
+inline __m512i load_cols(const std::int8_t* row, std::int64_t n) {
+  return _mm512_maskz_loadu_epi8(n >= 64 ? ~__mmask64{0} : (__mmask64{1} << n) - 1, row);
 }
 
-// Up to 32 elements of a row as bfloat16; those that the mask leaves out are zeros.
-inline __m512i load_row(const BFloat16* row, __mmask32 mask) {
-  return _mm512_maskz_loadu_epi16(mask, row);
+// The upper and lower bytes of 0..127 in bfloat16.
+struct ByteTables {
+  alignas(64) std::uint8_t low[128];
+  alignas(64) std::uint8_t high[128];
+};
+constexpr ByteTables byte_tables() {
+  ByteTables tables{};
+  for (int i = 1; i < 128; ++i) {
+    const int exponent = 31 - __builtin_clz(static_cast<unsigned>(i));
+    const int bits = (127 + exponent) << 7 | ((i << (7 - exponent)) & 0x7f);
+    tables.low[i] = static_cast<std::uint8_t>(bits & 0xff);
+    tables.high[i] = static_cast<std::uint8_t>(bits >> 8);
+  }
+  return tables;
 }
-inline __m512i load_row(const std::int8_t* row, __mmask32 mask) {
-  const __m256i bytes = _mm256_maskz_loadu_epi8(mask, row);
-  const __m512i low = _mm512_cvtepi8_epi32(_mm256_castsi256_si128(bytes));
-  const __m512i high = _mm512_cvtepi8_epi32(_mm256_extracti128_si256(bytes, 1));
-  return reinterpret_cast<__m512i>(
-      _mm512_cvtne2ps_pbh(_mm512_cvtepi32_ps(high), _mm512_cvtepi32_ps(low)));
+
+// 64 integers of -127..127 as bfloat16, lower and upper bytes apart: two look-ups and the sign.
+struct Bytes {
+  __m512i low;
+  __m512i high;
+};
+inline Bytes to_bf16_bytes(__m512i integers) {
+  static constexpr ByteTables kTables = byte_tables();
+  const __m512i magnitudes = _mm512_abs_epi8(integers);
+  const auto look_up = [&](const std::uint8_t* table) {
+    return _mm512_permutex2var_epi8(_mm512_load_si512(table), magnitudes,
+                                    _mm512_load_si512(table + 64));
+  };
+  const __m512i signs = _mm512_set1_epi8(-128);
+  return {look_up(kTables.low),  // magnitude | (integer & sign)
+          _mm512_ternarylogic_epi32(look_up(kTables.high), integers, signs, 0xf8)};
 }
 
 // VCVTNE2PS2BF16 takes subnormal numbers for zeros, as VDPBF16PS does in any case.
@@ -80,44 +113,90 @@ inline void round_queries(const AttentionTask& task, std::int64_t first_row,
   }
 }
 
-// Elements begin .. begin + 32 of the keys of 16 positions: pairs[i] holds elements 2 i and 2 i + 1
-// of all of them. What is not there is zeros.
+// Elements begin .. begin + kCacheCols of the keys of 16 positions, transposed: of all of them,
+// columns[i] holds the two or four elements that lie in the i-th 32 bits. What is not there is
+// zeros.
 template <typename Cache>
 void transpose_keys(const AttentionTask& task, std::int64_t position, std::int64_t begin,
-                    __m512i (&pairs)[16]) {
-  const __mmask32 mask = first_pair_cols(task.head_dim - begin);
+                    __m512i (&columns)[16]) {
   const std::int64_t left = task.positions - position;
   const auto* source =
       static_cast<const Cache*>(task.keys) + (left > 0 ? position : 0) * task.head_dim + begin;
+  if (left >= 16) {
 #pragma GCC unroll 16
-  for (int r = 0; r < 16; ++r) {
-    pairs[r] = load_row(source + (r < left ? r : 0) * task.head_dim, r < left ? mask : 0);
+    for (int r = 0; r < 16; ++r) {
+      columns[r] = load_cols(source + r * task.head_dim, task.head_dim - begin);
+    }
+  } else {
+#pragma GCC unroll 16
+    for (int r = 0; r < 16; ++r) {
+      columns[r] = load_cols(source + (r < left ? r : 0) * task.head_dim,
+                             r < left ? task.head_dim - begin : 0);
+    }
   }
-  transpose(pairs);
+  transpose(columns);
 }
 
-// Two rows as pairs: 16 from the rows' elements 0..15, 16 from 16..31.
+// 32 bits of 16 positions as pairs of bfloat16.
+template <typename Cache>
+struct KeyPairs {
+  static constexpr int kCount = static_cast<int>(kCacheCols<Cache> / kPairCols);
+  __m512i pairs[kCount];
+
+  explicit KeyPairs(__m512i column) {
+    if constexpr (kCount == 1) {
+      pairs[0] = column;
+    } else {
+      const Bytes bytes = to_bf16_bytes(column);
+      // Positions 0 and 1 of each 128 bits, then 2 and 3.
+      const auto front = reinterpret_cast<Vec>(_mm512_unpacklo_epi8(bytes.low, bytes.high));
+      const auto back = reinterpret_cast<Vec>(_mm512_unpackhi_epi8(bytes.low, bytes.high));
+      pairs[0] = reinterpret_cast<__m512i>(_mm512_shuffle_ps(front, back, 0x88));
+      pairs[1] = reinterpret_cast<__m512i>(_mm512_shuffle_ps(front, back, 0xdd));
+    }
+  }
+};
+
+// 32 values of two positions as pairs: the elements 0..15 and 16..31.
 struct RowPairs {
   __m512i low;
   __m512i high;
 };
-inline RowPairs interleave(__m512i even, __m512i odd) {
+inline RowPairs interleave(const BFloat16* even, const BFloat16* odd, std::int64_t even_cols,
+                           std::int64_t odd_cols) {
   alignas(64) static constexpr std::uint16_t kLow[32] = {0,  32, 1,  33, 2,  34, 3,  35, 4,  36, 5,
                                                          37, 6,  38, 7,  39, 8,  40, 9,  41, 10, 42,
                                                          11, 43, 12, 44, 13, 45, 14, 46, 15, 47};
   const __m512i low = _mm512_load_si512(kLow);
   const __m512i high = _mm512_add_epi16(low, _mm512_set1_epi16(16));
-  return {_mm512_permutex2var_epi16(even, low, odd), _mm512_permutex2var_epi16(even, high, odd)};
+  const __m512i a = load_cols(even, even_cols);
+  const __m512i b = load_cols(odd, odd_cols);
+  return {_mm512_permutex2var_epi16(a, low, b), _mm512_permutex2var_epi16(a, high, b)};
+}
+inline RowPairs interleave(const std::int8_t* even, const std::int8_t* odd, std::int64_t even_cols,
+                           std::int64_t odd_cols) {
+  // In each 128 bits four pairs of bytes of elements 0..15, then four of 16..31.
+  alignas(64) static constexpr std::uint8_t kOrder[64] = {
+      0,  32, 1,  33, 2,  34, 3,  35, 16, 48, 17, 49, 18, 50, 19, 51,  //
+      4,  36, 5,  37, 6,  38, 7,  39, 20, 52, 21, 53, 22, 54, 23, 55,  //
+      8,  40, 9,  41, 10, 42, 11, 43, 24, 56, 25, 57, 26, 58, 27, 59,  //
+      12, 44, 13, 45, 14, 46, 15, 47, 28, 60, 29, 61, 30, 62, 31, 63};
+  const auto half = [](const std::int8_t* row, std::int64_t n) {
+    return _mm256_maskz_loadu_epi8(first_of_32(n), row);
+  };
+  const __m512i both =
+      _mm512_inserti64x4(_mm512_castsi256_si512(half(even, even_cols)), half(odd, odd_cols), 1);
+  const Bytes bytes = to_bf16_bytes(_mm512_permutexvar_epi8(_mm512_load_si512(kOrder), both));
+  return {_mm512_unpacklo_epi8(bytes.low, bytes.high), _mm512_unpackhi_epi8(bytes.low, bytes.high)};
 }
 
 // The values of positions `position` and the next one, elements begin .. begin + 32.
 template <typename Cache>
 RowPairs interleave_values(const AttentionTask& task, std::int64_t position, std::int64_t begin) {
-  const __mmask32 mask = first_pair_cols(task.head_dim - begin);
+  const std::int64_t cols = task.head_dim - begin;
   const bool has_next = position + 1 < task.positions;
   const auto* row = static_cast<const Cache*>(task.values) + position * task.head_dim + begin;
-  return interleave(load_row(row, mask),
-                    load_row(has_next ? row + task.head_dim : row, has_next ? mask : 0));
+  return interleave(row, has_next ? row + task.head_dim : row, cols, has_next ? cols : 0);
 }
 
 // 2^x for x of at most about 0: 2^round(x) times a polynomial of the rest, -0.5..0.5, of degree 4
@@ -251,11 +330,18 @@ void pack_keys(const AttentionTask& task, std::int64_t span, const PairScratch& 
   for (std::int64_t position = 0; position < round_up(span, kTileCols); position += kLanes) {
     BFloat16* panel =
         scratch.keys + position / kTileCols * kTileCols * scratch.width + position % kTileCols * 2;
-    for (std::int64_t d = 0; d < task.head_dim; d += kPairCols) {
-      __m512i pairs[16];
-      transpose_keys<Cache>(task, position, d, pairs);
+    for (std::int64_t d = 0; d < task.head_dim; d += kCacheCols<Cache>) {
+      __m512i columns[16];
+      transpose_keys<Cache>(task, position, d, columns);
 #pragma GCC unroll 16
-      for (int i = 0; i < 16; ++i) _mm512_store_si512(panel + (d + 2 * i) * kTileCols, pairs[i]);
+      for (int i = 0; i < 16; ++i) {
+        const KeyPairs<Cache> keys(columns[i]);
+        BFloat16* out = panel + (d / 2 + i * keys.kCount) * 2 * kTileCols;
+        for (const __m512i pairs : keys.pairs) {
+          _mm512_store_si512(out, pairs);
+          out += 2 * kTileCols;
+        }
+      }
     }
   }
 }
@@ -347,16 +433,21 @@ void score_few(const AttentionTask& task, const BFloat16* queries, std::int64_t 
 #pragma GCC unroll 16
       for (Vec& sum : chain) sum = zero();
     }
-    for (std::int64_t d = 0; d < task.head_dim; d += kPairCols) {
-      __m512i pairs[16];
-      transpose_keys<Cache>(task, position, d, pairs);
+    for (std::int64_t d = 0; d < task.head_dim; d += kCacheCols<Cache>) {
+      __m512i columns[16];
+      transpose_keys<Cache>(task, position, d, columns);
+      const BFloat16* query = queries + d;
 #pragma GCC unroll 16
       for (int i = 0; i < 16; ++i) {
+        const KeyPairs<Cache> keys(columns[i]);
         auto& chain = sums[i % kScoreChains<kRows>];
+#pragma GCC unroll 2
+        for (int j = 0; j < keys.kCount; ++j, query += 2) {
 #pragma GCC unroll 16
-        for (int r = 0; r < kRows; ++r) {
-          chain[r] = dot_pairs(chain[r], pairs[i],
-                               broadcast_pair(queries + r * scratch.width + d + 2 * i));
+          for (int r = 0; r < kRows; ++r) {
+            chain[r] =
+                dot_pairs(chain[r], keys.pairs[j], broadcast_pair(query + r * scratch.width));
+          }
         }
       }
     }
@@ -424,6 +515,14 @@ void attend_few(const AttentionTask& task, std::int64_t first, std::int64_t rows
   }
 }
 
+// Fetches the chunk's scales, which are too short a run for the processor to foresee.
+[[gnu::always_inline]] inline void prefetch_scales(const AttentionTask& task) {
+  for (std::int64_t i = 0; i < task.positions; i += 16) {
+    prefetch(task.key_scales + i);
+    prefetch(task.value_scales + i);
+  }
+}
+
 template <typename Cache>
 void attend_pairs(const AttentionTask& task) {
   const std::int64_t first_token = first_token_past(task, 0);  // those before see nothing
@@ -432,6 +531,7 @@ void attend_pairs(const AttentionTask& task) {
   const std::int64_t span = visible_to(task, task.tokens - 1);
   const std::int64_t rows = task.tokens * task.heads;
   std::int64_t row = first_token * task.heads;
+  if constexpr (sizeof(Cache) == 1) prefetch_scales(task);
   round_queries(task, row, scratch);
   if (rows - row <= kTileRows) return attend_few<Cache>(task, row, rows - row, span, scratch);
   pack_keys<Cache>(task, span, scratch);

@@ -1,0 +1,63 @@
+// A packed checkpoint as what its weights stand for.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/temporary_folder.h"
+#include "nibble/formats/safetensors_writer.h"
+#include "nibble/kernels/select.h"
+#include "nibble/models/checkpoint.h"
+#include "nibble/models/weight_loader.h"
+#include "nibble/weights/packed_group.h"
+
+namespace nibble::testing {
+
+/// A folder with the same model, dense in float32: packed layers dequantized by weight_row().
+inline void write_dequantized(const std::filesystem::path& quantized,
+                              const std::filesystem::path& out) {
+  const Checkpoint checkpoint(quantized);
+  Compute compute(select_kernels(), 1);
+  const WeightLoader loader(checkpoint, compute, DType::kF32);
+  const ModelSpec& spec = checkpoint.spec();
+  std::map<std::string, std::pair<std::vector<std::int64_t>, std::vector<float>>> tensors;
+  for (const LinearSpec& linear : spec.linears()) {
+    const Linear layer = loader.linear(linear);
+    std::vector<float> values;
+    std::vector<float> row(static_cast<std::size_t>(linear.in));
+    for (std::int64_t r = 0; r < linear.out; ++r) {
+      weight_row(layer.weight.view, r, row);
+      values.insert(values.end(), row.begin(), row.end());
+    }
+    tensors[linear.name + ".weight"] = {{linear.out, linear.in}, values};
+    if (linear.bias) tensors[linear.name + ".bias"] = {{linear.out}, layer.bias};
+  }
+  for (const std::string& name : checkpoint.tensors().names()) {
+    if (tensors.contains(name) || name.find(".weight_") != std::string::npos) continue;
+    const CheckpointTensor tensor = checkpoint.tensors().find(name).value();
+    std::vector<float> values(static_cast<std::size_t>(tensor.view.elements()));
+    read_rows(tensor, 0, tensor.view.rows(), values.data());
+    tensors[name] = {tensor.view.shape, values};
+  }
+  std::filesystem::create_directory(out);
+  std::vector<TensorDeclaration> declarations;
+  for (const auto& [name, tensor] : tensors) {
+    declarations.push_back({name, DType::kF32, tensor.first});
+  }
+  SafetensorsWriter writer(out / "model.safetensors", declarations);
+  for (const auto& [name, tensor] : tensors) {
+    writer.write_tensor(name, std::as_bytes(std::span(tensor.second)));
+  }
+  writer.commit();
+  Json config = checkpoint.config();
+  config.erase("quantization_config");
+  config["tie_word_embeddings"] = false;  // the head has weights of its own now
+  write_file(out / "config.json", config.dump());
+}
+
+}  // namespace nibble::testing

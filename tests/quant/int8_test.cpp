@@ -1,0 +1,106 @@
+// Models with int8 activations, and with weights of 8 bits.
+#include <gtest/gtest.h>
+
+#include "core/temporary_folder.h"
+#include "models/logits.h"
+#include "nibble/quant/pipeline.h"
+#include "nibble/quant/random_model.h"
+#include "quant/dequantized_model.h"
+
+namespace nibble {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::TemporaryFolder;
+
+const fs::path kStories = NIBBLE_DATA_DIR "/stories260K";
+// Hidden sizes of 24 and 40, no multiples of 16; biases.
+const fs::path kBiases = NIBBLE_TEST_DIR "/models/fixtures/biases_f16";
+
+fs::path make_w8(const fs::path& config, const TemporaryFolder& folder) {
+  ThreadPool pool(2);
+  write_random_model(config, {.bits = 8, .seed = 5}, pool, folder / "packed", false);
+  return folder / "packed";
+}
+
+class W8Model : public ::testing::TestWithParam<fs::path> {};
+
+TEST_P(W8Model, GivesTheLogitsOfItsDequantizedWeights) {
+  const TemporaryFolder folder;
+  const fs::path model = make_w8(GetParam(), folder);
+  testing::write_dequantized(model, folder / "dense");
+  for (const KernelSet* kernels : supported_kernels()) {
+    SCOPED_TRACE(kernels->name);
+    test::Runner packed(model, {.kernels = kernels, .dtype = DType::kF32});
+    test::Runner dense(folder / "dense", {.kernels = kernels, .dtype = DType::kF32});
+    const std::vector<std::int32_t> ids = test::reference_ids(20, packed.spec().vocab);
+    const auto vocab = static_cast<std::size_t>(packed.spec().vocab);
+    const std::vector<float> expected = dense.logits(ids);
+    for (const std::size_t batch : {std::size_t{0}, std::size_t{1}}) {
+      test::expect_close_logits(packed.logits(ids, batch), expected, vocab, 2e-6, 1e-4);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, W8Model, ::testing::Values(kStories, kBiases),
+                         [](const auto& model) { return model.param.filename().string(); });
+
+/// A model to run with int8 activations. bits 8: random weights, else those of stories260K.
+struct Int8Case {
+  const char* name;
+  int bits;
+  int group_size;
+};
+
+class Int8Activations : public ::testing::TestWithParam<Int8Case> {
+ protected:
+  Int8Activations() {
+    if (GetParam().bits == 8) {
+      make_w8(kStories, folder_);
+      return;
+    }
+    ThreadPool pool(2);
+    const Checkpoint checkpoint(kStories);
+    const QuantizeOptions options{.bits = GetParam().bits, .group_size = GetParam().group_size};
+    quantize_model(checkpoint, plan_quantization(checkpoint.spec(), options), pool,
+                   folder_ / "packed", false);
+  }
+
+  std::vector<float> logits(const KernelSet& kernels, ActivationType activations, int threads = 2,
+                            std::size_t batch = 0) const {
+    test::Runner model(folder_ / "packed",
+                       {.kernels = &kernels, .activations = activations, .threads = threads});
+    return model.logits(test::reference_ids(60, model.spec().vocab), batch);
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_P(Int8Activations, GiveAboutTheLogitsOfBfloat16) {
+  for (const KernelSet* kernels : supported_kernels()) {
+    SCOPED_TRACE(kernels->name);
+    const std::vector<float> expected = logits(*kernels, ActivationType::kBF16);
+    for (const std::size_t batch : {std::size_t{0}, std::size_t{1}, std::size_t{7}}) {
+      test::expect_close_logits(logits(*kernels, ActivationType::kInt8, 2, batch), expected, 512,
+                                0.03, 0.15);
+    }
+  }
+}
+
+TEST_P(Int8Activations, DoNotDependOnThreads) {
+  for (const KernelSet* kernels : supported_kernels()) {
+    const std::vector<float> expected = logits(*kernels, ActivationType::kInt8, 1);
+    for (const int threads : {2, 3}) {
+      EXPECT_EQ(logits(*kernels, ActivationType::kInt8, threads), expected)
+          << kernels->name << ", " << threads << " threads";
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Int8Activations,
+                         ::testing::Values(Int8Case{"w4_g32", 4, 32}, Int8Case{"w3_g32", 3, 32},
+                                           Int8Case{"w8", 8, 0}),
+                         [](const auto& model) { return std::string(model.param.name); });
+
+}  // namespace
+}  // namespace nibble
