@@ -70,11 +70,8 @@ class SpoiledModel : public ::testing::Test {
   std::string config_file() const { return (folder_ / "config.json").string(); }
 
   /// Says in config.json that `module` is packed so, and adds its (all-zero) tensors.
-  void pack(const std::string& module, std::int64_t rows, std::int64_t cols) {
-    config_["quantization_config"] = {{"quant_method", "nibble"},
-                                      {"version", 1},
-                                      {"modules", {{module, {{"bits", 4}, {"group_size", 32}}}}}};
-    const PackedGroup layout{4, 32, rows, cols};
+  void pack(const std::string& module, const PackedLayout& layout) {
+    config_["quantization_config"] = make_quantization_config({{module, layout}}, "pergrp");
     const auto add = [&](const std::string& suffix, DType dtype,
                          const std::vector<std::int64_t>& shape) {
       const auto bytes = static_cast<std::size_t>(checked_tensor_bytes(dtype, shape));
@@ -240,6 +237,10 @@ TEST_F(SpoiledModel, QuantizationConfigs) {
         {"version", 1},
         {"modules", {{module, {{"bits", 4}, {"group_size", 32}}}}}},
        "24 input features"},
+      {{{"quant_method", "nibble"},
+        {"version", 1},
+        {"modules", {{module, {{"bits", 8}, {"group_size", 32}}}}}},
+       "group_size"},
       {{{"quant_method", "nibble"}, {"version", 1}, {"modules", {{module, 4}}}},
        "model.layers.0.mlp.gate_proj"},
   };
@@ -276,12 +277,30 @@ class SpoiledPackedModel : public SpoiledModel {
     add(block + "mlp.gate_proj.weight", {64, 32});
     add(block + "mlp.up_proj.weight", {64, 32});
     add(block + "mlp.down_proj.weight", {32, 64});
-    pack("lm_head", 40, 32);  // 40 rows: three blocks of 16
+    pack("lm_head", PackedGroup{4, 32, 40, 32});  // 40 rows: three blocks of 16
   }
 };
 
 TEST_F(SpoiledPackedModel, LoadsUnspoiled) {
   EXPECT_NO_THROW(load());
+}
+
+TEST_F(SpoiledModel, EightBits) {
+  pack("lm_head", Int8PerChannel{101, 24});  // rows and columns that fill no block
+  const auto before = tensors_;
+  EXPECT_NO_THROW(load());
+  for (const char* suffix : {kCodesSuffix, kScalesSuffix}) {
+    tensors_.erase(std::string("lm_head") + suffix);
+    EXPECT_ERROR(load(), AllOf(HasSubstr(std::string("lm_head") + suffix), HasSubstr("missing")));
+    tensors_ = before;
+  }
+  tensors_["lm_head.weight_scale"].dtype = DType::kI32;
+  EXPECT_ERROR(load(), AllOf(HasSubstr("lm_head.weight_scale"), HasSubstr("F32")));
+  tensors_ = before;
+  Entry& codes = tensors_["lm_head.weight_packed"];
+  codes.shape[1] -= 1;  // a chunk of columns is missing
+  codes.bytes.resize(static_cast<std::size_t>(checked_tensor_bytes(DType::kU8, codes.shape)));
+  EXPECT_ERROR(load(), AllOf(HasSubstr("lm_head.weight_packed"), HasSubstr("shape")));
 }
 
 TEST_F(SpoiledPackedModel, MissingParts) {

@@ -18,7 +18,9 @@ constexpr std::size_t kVocab = 512;
 class Golden : public ::testing::TestWithParam<const KernelSet*> {
  protected:
   Runner runner(bool f32) const {
-    return {kModel, Mode{.kernels = GetParam(), .dtype = DType::kBF16, .activations = f32 ? ActivationType::kF32 : ActivationType::kBF16}};
+    return {kModel, Mode{.kernels = GetParam(),
+                         .dtype = DType::kBF16,
+                         .activations = f32 ? ActivationType::kF32 : ActivationType::kBF16}};
   }
   void expect_logits(bool f32) const {
     const double limit = f32 ? test::kF32Limit : test::kBF16Limit;
@@ -70,7 +72,9 @@ TEST_P(Golden, GreedyChoicesByDefaultOnTheReferencesPath) {
 
 TEST_P(Golden, ThreadsDoNotChangeABit) {
   const auto logits = [](int threads) {
-    return Runner(kModel, Mode{.kernels = GetParam(), .activations = ActivationType::kBF16, .threads = threads})
+    return Runner(kModel, Mode{.kernels = GetParam(),
+                               .activations = ActivationType::kBF16,
+                               .threads = threads})
         .logits(reference_ids(70, kVocab), 33);
   };
   const std::vector<float> one = logits(1);

@@ -38,7 +38,8 @@ void expect_fixture_logits(const fs::path& path, const std::string& name, const 
     for (const bool f32 : {true, false}) {
       SCOPED_TRACE(name + " " + mode + " " + kernels->name + (f32 ? " f32" : " bf16"));
       const auto activations = f32 ? ActivationType::kF32 : ActivationType::kBF16;
-      Runner model(path, Mode{.kernels = kernels, .dtype = dtype_of(mode), .activations = activations});
+      Runner model(path,
+                   Mode{.kernels = kernels, .dtype = dtype_of(mode), .activations = activations});
       const auto vocab = static_cast<std::size_t>(model.spec().vocab);
       const std::vector<std::int32_t> ids = reference_ids(40, model.spec().vocab);
       for (const std::size_t batch : {std::size_t{0}, std::size_t{1}}) {

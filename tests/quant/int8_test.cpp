@@ -59,10 +59,10 @@ class Int8Activations : public ::testing::TestWithParam<Int8Case> {
       make_w8(kStories, folder_);
       return;
     }
-    ThreadPool pool(2);
+    Compute compute(select_kernels(), 2);
     const Checkpoint checkpoint(kStories);
     const QuantizeOptions options{.bits = GetParam().bits, .group_size = GetParam().group_size};
-    quantize_model(checkpoint, plan_quantization(checkpoint.spec(), options), pool,
+    quantize_model(checkpoint, plan_quantization(checkpoint.spec(), options), compute,
                    folder_ / "packed", false);
   }
 
@@ -76,13 +76,17 @@ class Int8Activations : public ::testing::TestWithParam<Int8Case> {
   TemporaryFolder folder_;
 };
 
+// A group of 32 about normal numbers has its largest at 2.5 deviations or so: steps of 2.5 / 127
+// are an error of 2.5 / 127 / sqrt(12) = 0.6 % of a deviation in each product's input. Found: 0.7
+// to 1.0 % in the logits.
 TEST_P(Int8Activations, GiveAboutTheLogitsOfBfloat16) {
   for (const KernelSet* kernels : supported_kernels()) {
     SCOPED_TRACE(kernels->name);
     const std::vector<float> expected = logits(*kernels, ActivationType::kBF16);
     for (const std::size_t batch : {std::size_t{0}, std::size_t{1}, std::size_t{7}}) {
-      test::expect_close_logits(logits(*kernels, ActivationType::kInt8, 2, batch), expected, 512,
-                                0.03, 0.15);
+      const std::vector<float> found = logits(*kernels, ActivationType::kInt8, 2, batch);
+      test::expect_close_logits(found, expected, 512, 0.02, 0.1);
+      EXPECT_NE(found, expected);
     }
   }
 }

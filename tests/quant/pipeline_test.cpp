@@ -8,10 +8,10 @@
 #include "core/error_matchers.h"
 #include "core/temporary_folder.h"
 #include "models/logits.h"
-#include "quant/dequantized_model.h"
 #include "nibble/formats/safetensors.h"
 #include "nibble/formats/safetensors_writer.h"
 #include "nibble/models/weight_loader.h"
+#include "quant/dequantized_model.h"
 
 namespace nibble {
 namespace {

@@ -34,7 +34,7 @@ Json wide_config() {
 }
 
 TEST(RandomModel, IsTheSameForAnyThreads) {
-  for (const int bits : {3, 4, 16}) {
+  for (const int bits : {3, 4, 8, 16}) {
     const TemporaryFolder one;
     const TemporaryFolder three;
     const auto model = make_tiny_model(one, {.bits = bits, .seed = 7}, wide_config(), 1);
@@ -75,7 +75,7 @@ std::vector<float> all_weights(const WeightView& view) {
 // Of the head, 10 million weights: the standard errors of mean and deviation are far below the
 // bounds.
 TEST(RandomModel, WeightsHaveTheSpreadOfTrainedOnes) {
-  for (const int bits : {3, 4, 16}) {
+  for (const int bits : {3, 4, 8, 16}) {
     const TemporaryFolder folder;
     const Checkpoint checkpoint(make_tiny_model(folder, {.bits = bits}, wide_config()));
     const CheckpointTensor codes = checkpoint.tensor("model.embed_tokens.weight", {20011, 512});
@@ -86,14 +86,18 @@ TEST(RandomModel, WeightsHaveTheSpreadOfTrainedOnes) {
     if (bits == 16) continue;
     const auto head = checkpoint.packed_weight(checkpoint.spec().head);
     ASSERT_TRUE(head);
-    const Moments moments = moments_of(
-        all_weights({.format = bits == 4 ? WeightFormat::kW4 : WeightFormat::kW3,
-                     .rows = 20011,
-                     .cols = 512,
-                     .data = head->codes.view.data,
-                     .group_size = packed_group_size(head->layout),
-                     .scales = reinterpret_cast<const BFloat16*>(head->scales.view.data),
-                     .zeros = reinterpret_cast<const std::uint8_t*>(head->zeros.view.data)}));
+    WeightView view{.format = packed_format(head->layout),
+                    .rows = 20011,
+                    .cols = 512,
+                    .data = head->codes.view.data,
+                    .group_size = packed_group_size(head->layout)};
+    if (bits == 8) {
+      view.row_scales = reinterpret_cast<const float*>(head->scales.view.data);
+    } else {
+      view.scales = reinterpret_cast<const BFloat16*>(head->scales.view.data);
+      view.zeros = reinterpret_cast<const std::uint8_t*>(head->zeros.view.data);
+    }
+    const Moments moments = moments_of(all_weights(view));
     EXPECT_NEAR(moments.mean, 0, 1e-3);
     EXPECT_NEAR(moments.deviation, 0.02, 1e-3);
   }
@@ -158,7 +162,7 @@ TEST(RandomModel, NormsAreOneAndBiasesZero) {
 }
 
 TEST(RandomModel, LoadsAndRuns) {
-  for (const int bits : {3, 4, 16}) {
+  for (const int bits : {3, 4, 8, 16}) {
     const TemporaryFolder folder;
     Model model(make_tiny_model(folder, {.bits = bits}), {.threads = 2});
     KvCache cache = model.make_cache();

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "nibble/core/error.h"
+#include "nibble/core/log.h"
 #include "nibble/kernels/select.h"
 
 namespace nibble {
@@ -18,7 +19,11 @@ Model::Model(const std::filesystem::path& path, const ComputeOptions& options)
     : checkpoint_(path),
       compute_(select_kernels(), options.threads, options.activations),
       decoder_(checkpoint_, compute_, options.dtype),
-      kv_(options.kv) {}
+      kv_(options.kv) {
+  if (options.activations == ActivationType::kInt8 && !checkpoint_.is_quantized()) {
+    warn("{}: no weights are integers, so that activations stay bf16", path.string());
+  }
+}
 
 KvCache Model::make_cache(std::int64_t context) const {
   const ModelSpec& spec = checkpoint_.spec();

@@ -408,14 +408,15 @@ void attend_pair_tile(const AttentionTask& task, std::int64_t first, std::int64_
 
 // --- Few rows: everything in registers.
 
-// Fetches what is `ahead` bytes further on: the values follow the keys.
+// Fetches some rows of the keys or values that will be asked for half a chunk later: the values
+// while the keys are at work, then the next chunk's keys, which follow this chunk's in memory.
 template <typename Cache>
-[[gnu::always_inline]] inline void prefetch_group(const void* matrix, std::int64_t position,
-                                                  std::int64_t positions, std::int64_t head_dim) {
-  const auto* begin = static_cast<const char*>(matrix) +
-                      position * head_dim * static_cast<std::int64_t>(sizeof(Cache));
-  const std::int64_t bytes = positions * head_dim * static_cast<std::int64_t>(sizeof(Cache));
-  for (std::int64_t i = 0; i < bytes; i += 64) _mm_prefetch(begin + i, _MM_HINT_T0);
+[[gnu::always_inline]] inline void prefetch_rows(const void* matrix, std::int64_t position,
+                                                 std::int64_t positions, std::int64_t head_dim) {
+  constexpr auto kBytes = static_cast<std::int64_t>(sizeof(Cache));
+  const auto* rows = static_cast<const char*>(matrix);
+  const std::int64_t end = (position + positions) * head_dim * kBytes;
+  for (std::int64_t at = position * head_dim * kBytes; at < end; at += 64) prefetch(rows + at);
 }
 
 // Two sums of each score where there are few: a sum takes one product in 6 cycles or so.
@@ -426,7 +427,7 @@ template <int kRows, typename Cache>
 void score_few(const AttentionTask& task, const BFloat16* queries, std::int64_t span,
                const PairScratch& scratch) {
   for (std::int64_t position = 0; position < span; position += kLanes) {
-    prefetch_group<Cache>(task.keys, position + 2 * kLanes, kLanes, task.head_dim);
+    prefetch_rows<Cache>(task.values, position, kLanes, task.head_dim);
     Vec sums[kScoreChains<kRows>][kRows];
 #pragma GCC unroll 2
     for (auto& chain : sums) {
@@ -471,7 +472,9 @@ void add_few_values(const AttentionTask& task, std::int64_t begin, std::int64_t 
     load_tile(acc + begin + b * kTileCols, task.head_dim, width(b), sums[b]);
   }
   for (std::int64_t position = 0; position < span; position += 2) {
-    prefetch_group<Cache>(task.values, position + 16, 2, task.head_dim);
+    if (begin == 0) {
+      prefetch_rows<Cache>(task.keys, task.positions + position, 2, task.head_dim);
+    }
 #pragma GCC unroll 4
     for (int b = 0; b < kBlocks; ++b) {
       const RowPairs pairs = interleave_values<Cache>(task, position, begin + b * kTileCols);
