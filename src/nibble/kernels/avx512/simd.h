@@ -28,7 +28,7 @@ inline Part first_lanes(std::int64_t n) {
 
 // Fetches the cache line of `p` into the second-level cache: the processors' own prefetching does
 // not follow several rows at a time. The address may be past the end of the data.
-inline void prefetch(const void* p) {
+[[gnu::always_inline]] inline void prefetch(const void* p) {
   _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1);
 }
 
