@@ -34,10 +34,11 @@ void run_attention(benchmark::State& state) {
     std::fill_n(sum.data(), sum.size(), 0.0F);
     std::fill_n(acc.data(), acc.size(), 0.0F);
     for (std::int64_t begin = 0; begin < positions; begin += kAttentionMaxPositions) {
-      kernels.attention_bf16(
-          {q.data(), heads * head_dim, tokens, heads, head_dim, keys.data() + begin * head_dim,
-           values.data() + begin * head_dim, std::min(kAttentionMaxPositions, positions - begin),
-           positions - begin, 0.125F, max.data(), sum.data(), acc.data(), scratch.data()});
+      kernels.attention_bf16({q.data(), heads * head_dim, tokens, heads, head_dim,
+                              keys.data() + begin * head_dim, values.data() + begin * head_dim,
+                              nullptr, nullptr, std::min(kAttentionMaxPositions, positions - begin),
+                              positions - begin, 0.125F, max.data(), sum.data(), acc.data(),
+                              scratch.data()});
     }
     benchmark::ClobberMemory();
   }
@@ -55,9 +56,9 @@ BENCHMARK(run_attention)
     ->Args({1, 4, 128, 4096})
     ->Args({1, 8, 128, 4096})
     ->Args({1, 4, 128, 65536})
-    ->Args({16, 4, 64, 4096})
-    ->Args({16, 4, 128, 4096})
-    ->Args({64, 1, 128, 4096});
+    ->Args({32, 4, 64, 4096})
+    ->Args({32, 4, 128, 4096})
+    ->Args({128, 1, 128, 4096});
 
 }  // namespace
 }  // namespace nibble::bench

@@ -66,8 +66,20 @@ std::int64_t checked_elements(const std::vector<std::int64_t>& shape) {
 
 std::string quoted_name(std::string_view name) {
   constexpr std::size_t kShown = 120;
-  if (name.size() <= kShown) return fmt::format("{:?}", name);
-  return fmt::format("{:?}... ({} bytes)", name.substr(0, kShown), name.size());
+  std::string quoted = "\"";
+  for (const char c : name.substr(0, kShown)) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '\n') {
+      quoted += "\\n";
+    } else if (byte < 0x20 || byte == 0x7f) {  // bytes of 0x80 and more: UTF-8, as a rule
+      quoted += fmt::format("\\x{:02x}", byte);
+    } else {
+      if (c == '"' || c == '\\') quoted += '\\';
+      quoted += c;
+    }
+  }
+  quoted += '"';
+  return name.size() <= kShown ? quoted : fmt::format("{}... ({} bytes)", quoted, name.size());
 }
 
 }  // namespace nibble

@@ -23,7 +23,7 @@ bool has_tokenizer_files(const fs::path& folder) {
          fs::exists(folder / "vocab.json");
 }
 
-/// Checks a packed part: uint8 or bfloat16, of this shape.
+/// Checks a packed part: its dtype, its shape and where it lies.
 CheckpointTensor packed_part(const Checkpoint& checkpoint, const std::string& name, DType dtype,
                              const std::vector<std::int64_t>& shape) {
   CheckpointTensor tensor = checkpoint.tensor(name, shape);

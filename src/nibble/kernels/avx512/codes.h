@@ -18,8 +18,16 @@ inline Vec multiply_subtract(Vec a, Vec b, Vec c) {
 // its 64-bit half: bits kBits * r and up for row r.
 template <int kBits>
 __m512i load_zero_ints(const std::uint8_t* unit, int) {
-  std::uint64_t bits = 0;
-  __builtin_memcpy(&bits, unit, 2 * kBits);
+  std::uint64_t bits;
+  if constexpr (kBits == 4) {
+    __builtin_memcpy(&bits, unit, 8);
+  } else {  // in a register: six bytes through memory would be waited for
+    std::uint32_t low;
+    std::uint16_t high;
+    __builtin_memcpy(&low, unit, 4);
+    __builtin_memcpy(&high, unit + 4, 2);
+    bits = low | static_cast<std::uint64_t>(high) << 32;
+  }
   const __m128i shifts =
       kBits == 4 ? _mm_setr_epi8(0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60)
                  : _mm_setr_epi8(0, 3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 33, 36, 39, 42, 45);

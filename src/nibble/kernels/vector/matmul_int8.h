@@ -37,14 +37,22 @@ PackedBlock int8_block(const WeightView& weight, std::int64_t row) {
   }
 }
 
-// zero * code_sum for a group of a block. Where there are zero points |code_sum| is at most
-// 127 * 128, an int16.
+// The zero points of a group of a block as pairs of int16: (zero, 0).
 template <int kBits>
-Ints zero_products(const PackedBlock& block, std::int64_t group, int v, std::int32_t code_sum) {
+Ints load_zero_pairs(const PackedBlock& block, std::int64_t group, int v) {
   if constexpr (kBits == 8) {
-    return broadcast_int(Dot<8>::kZero * code_sum);
+    return broadcast_int(Dot<8>::kZero);
   } else {
-    const auto zeros = ints(load_zero_ints<kBits>(block.zeros + group * 2 * kBits, v));
+    return ints(load_zero_ints<kBits>(block.zeros + group * 2 * kBits, v));
+  }
+}
+
+// zero * code_sum. Where there are groups |code_sum| is at most 127 * 128, an int16.
+template <int kBits>
+Ints zero_product(Ints zeros, std::int32_t code_sum) {
+  if constexpr (kBits == 8) {
+    return zeros * code_sum;
+  } else {
     return multiply_pairs(zeros, broadcast_int(code_sum));
   }
 }
@@ -60,10 +68,11 @@ template <int kBits, int kTokens>
   for (int v = 0; v < kBlockVectors; ++v) {
     const Vec scale = kBits == 8 ? load(task.weight.row_scales + row + v * kLanes)
                                  : load(block.scales + group * 16 + v * kLanes);
+    const Ints zeros = load_zero_pairs<kBits>(block, group, v);
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) {
       const std::int64_t at = t * groups + group;
-      const Ints offset = zero_products<kBits>(block, group, v, task.x_code_sums[at]);
+      const Ints offset = zero_product<kBits>(zeros, task.x_code_sums[at]);
       totals[t][v] =
           fma(scale * broadcast(task.x_scales[at]), to_floats(sums[t][v] - offset), totals[t][v]);
     }
