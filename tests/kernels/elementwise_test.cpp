@@ -87,14 +87,14 @@ TEST_P(ElementwiseTest, SiluMul) {
     GuardedBuffer<float> gate = random_floats(n, 4, 20.0F);
     GuardedBuffer<float> up = random_floats(n, 5);
     GuardedBuffer<float> out(gate.size());
-    kernels().silu_mul(gate.data(), up.data(), n, out.data());
+    kernels().activate_mul(Activation::kSilu, gate.data(), up.data(), n, out.data());
     for (std::size_t i = 0; i < gate.size(); ++i) {
       const double g = gate[i];
       const double expected = g / (1 + std::exp(-g)) * up[i];
       // Where exp(-g) is past the largest float the result is 0 instead of below 1e-36.
       ASSERT_NEAR(out[i], expected, 8 * kU * std::fabs(expected) + 1e-36) << g;
     }
-    kernels().silu_mul(gate.data(), up.data(), n, up.data());
+    kernels().activate_mul(Activation::kSilu, gate.data(), up.data(), n, up.data());
     EXPECT_EQ(std::memcmp(up.data(), out.data(), out.size() * sizeof(float)), 0);
   }
 }
@@ -103,7 +103,7 @@ TEST_P(ElementwiseTest, SiluOfExtremes) {
   const float gate[] = {-100.0F, 100.0F, 0.0F, -88.0F, kInf, NAN, 1e30F, -1e30F};
   const float up[] = {1, 1, 1, 1, 1, 1, 1, 1};
   float out[8];
-  kernels().silu_mul(gate, up, 8, out);
+  kernels().activate_mul(Activation::kSilu, gate, up, 8, out);
   EXPECT_NEAR(out[0], 0.0F, 1e-36F);
   EXPECT_EQ(out[1], 100.0F);
   EXPECT_EQ(out[2], 0.0F);

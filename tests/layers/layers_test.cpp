@@ -171,8 +171,8 @@ std::vector<float> wave(std::size_t size, float step) {
   return values;
 }
 
-TEST(RmsNorm, FollowsTheFormulaOnEveryRow) {
-  const RmsNorm norm{wave(37, 0.3f), 0.01f};
+TEST(Norm, RmsFollowsTheFormulaOnEveryRow) {
+  const Norm norm{.weight = wave(37, 0.3f), .eps = 0.01f};
   for (const KernelSet* kernels : supported_kernels()) {
     Compute compute(*kernels, 2);
     for (const std::int64_t tokens : {1, 3, 20}) {  // few rows, and many: on all threads
@@ -219,7 +219,7 @@ struct DenseLayer {
   }
 };
 
-TEST(GatedMlp, AddsDownOfSiluOfGateTimesUp) {
+TEST(Mlp, AddsDownOfSiluOfGateTimesUp) {
   constexpr std::int64_t kHidden = 13;
   constexpr std::int64_t kInner = 29;
   for (const bool bias : {false, true}) {
@@ -229,9 +229,10 @@ TEST(GatedMlp, AddsDownOfSiluOfGateTimesUp) {
     for (const KernelSet* kernels : supported_kernels()) {
       Compute compute(*kernels, 2, ActivationType::kF32);
       Buffer scratch;
-      GatedMlp mlp;
-      mlp.gate.weight.view = gate.linear.weight.view;
-      mlp.gate.bias = gate.linear.bias;
+      Mlp mlp;
+      mlp.gate.emplace();
+      mlp.gate->weight.view = gate.linear.weight.view;
+      mlp.gate->bias = gate.linear.bias;
       mlp.up.weight.view = up.linear.weight.view;
       mlp.up.bias = up.linear.bias;
       mlp.down.weight.view = down.linear.weight.view;

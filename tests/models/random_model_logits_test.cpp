@@ -1,4 +1,4 @@
-// Small random models of many shapes (fixtures/make_fixtures.py) against transformers' logits, and
+// Small random models of many shapes and architectures (fixtures/make_*.py) against transformers' logits, and
 // GGUF files against transformers on what they hold dequantized.
 #include <nlohmann/json.hpp>
 
@@ -67,6 +67,17 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{"gguf_f32_biases", "model.gguf", {"bf16", "f32"}},
                       Case{"gguf_mixed_gpt2", "model.gguf", {"bf16", "f32"}},
                       Case{"gguf_rope_freqs_llama", "model.gguf", {"bf16", "f32"}}),
+    [](const auto& test_case) { return std::string(test_case.param.name); });
+
+INSTANTIATE_TEST_SUITE_P(
+    Architectures, RandomModel,
+    ::testing::Values(Case{"architecture_opt", "", {"bf16", "f16"}},
+                      Case{"architecture_opt_post_norm", "", {"bf16", "f32"}},
+                      Case{"architecture_opt_bare"}, Case{"architecture_qwen2_window"},
+                      Case{"architecture_qwen2_layer_types"}, Case{"architecture_mistral_window"},
+                      Case{"architecture_mistral_no_window"}, Case{"architecture_qwen3"},
+                      Case{"architecture_qwen3_window"},
+                      Case{"architecture_gemma", "", {"bf16", "f16", "f32"}}),
     [](const auto& test_case) { return std::string(test_case.param.name); });
 
 /// The fixture `name` with another config.json.
