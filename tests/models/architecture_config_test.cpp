@@ -75,7 +75,7 @@ TEST(WindowConfig, OfMistralIsForAllLayersAndNullIsNone) {
 }
 
 TEST(GemmaConfig, TheFirstReleasesMeantTheApproximation) {
-  Json config = rotary_config("GemmaForCausalLM", {});
+  Json config = rotary_config("GemmaForCausalLM");
   EXPECT_EQ(spec_of(config).activation, Activation::kGeluTanh);
   for (const char* name : {"gelu", "gelu_pytorch_tanh"}) {
     config["hidden_act"] = name;
@@ -89,7 +89,7 @@ TEST(GemmaConfig, TheFirstReleasesMeantTheApproximation) {
 
 TEST(GemmaConfig, LaterOnesAreRefusedByName) {
   for (const char* name : {"Gemma2ForCausalLM", "Gemma3ForCausalLM"}) {
-    EXPECT_ERROR(spec_of(rotary_config(name, {})),
+    EXPECT_ERROR(spec_of(rotary_config(name)),
                  AllOf(HasSubstr("config.json"), HasSubstr(name), HasSubstr("GemmaForCausalLM")));
   }
   EXPECT_ERROR(spec_of({{"model_type", "gemma2"}}),
@@ -99,7 +99,7 @@ TEST(GemmaConfig, LaterOnesAreRefusedByName) {
 }
 
 TEST(OptConfig, Means) {
-  const ModelSpec plain = spec_of(opt_config({}));
+  const ModelSpec plain = spec_of(opt_config());
   EXPECT_TRUE(plain.tied_head && plain.norm_first && plain.q.bias && plain.down.bias);
   EXPECT_FALSE(plain.gate || plain.rope || plain.project_in || plain.project_out);
   EXPECT_EQ(plain.positions->rows, 66);

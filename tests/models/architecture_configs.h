@@ -6,7 +6,8 @@
 
 namespace nibble::testing {
 
-inline nlohmann::json rotary_config(const char* architecture, const nlohmann::json& changes) {
+inline nlohmann::json rotary_config(const char* architecture,
+                                    const nlohmann::json& changes = nlohmann::json::object()) {
   nlohmann::json config = {{"architectures", {architecture}},
                            {"hidden_size", 64},
                            {"intermediate_size", 96},
@@ -19,7 +20,7 @@ inline nlohmann::json rotary_config(const char* architecture, const nlohmann::js
   return config;
 }
 
-inline nlohmann::json opt_config(const nlohmann::json& changes) {
+inline nlohmann::json opt_config(const nlohmann::json& changes = nlohmann::json::object()) {
   nlohmann::json config = {{"architectures", {"OPTForCausalLM"}},
                            {"hidden_size", 64},
                            {"ffn_dim", 96},
@@ -34,14 +35,14 @@ inline nlohmann::json opt_config(const nlohmann::json& changes) {
 /// One of each, and of OPT its kinds.
 inline std::vector<nlohmann::json> architecture_configs() {
   return {
-      rotary_config("LlamaForCausalLM", {}),
+      rotary_config("LlamaForCausalLM"),
       rotary_config(
           "Qwen2ForCausalLM",
           {{"use_sliding_window", true}, {"sliding_window", 9}, {"max_window_layers", 1}}),
       rotary_config("Qwen3ForCausalLM", {{"head_dim", 32}, {"tie_word_embeddings", true}}),
       rotary_config("MistralForCausalLM", {{"sliding_window", 9}, {"head_dim", 24}}),
       rotary_config("GemmaForCausalLM", {{"head_dim", 32}, {"num_key_value_heads", 1}}),
-      opt_config({}),
+      opt_config(),
       opt_config({{"do_layer_norm_before", false}, {"word_embed_proj_dim", 32}}),
       opt_config({{"enable_bias", false}, {"layer_norm_elementwise_affine", false}}),
   };

@@ -27,15 +27,13 @@ class BlockLoader {
       : loader_(loader), spec_(spec), layer_(layer) {}
 
   DecoderBlock load() const {
-    DecoderBlock block{.input_norm = *norm(spec_.input_norm, spec_.hidden),
-                       .attention = attention(),
-                       .post_norm = *norm(spec_.post_norm, spec_.hidden),
-                       .mlp = {.gate = std::nullopt,
-                               .up = linear(spec_.up),
-                               .down = linear(spec_.down),
-                               .activation = spec_.activation}};
-    if (spec_.gate) block.mlp.gate = linear(*spec_.gate);
-    return block;
+    return {.input_norm = *norm(spec_.input_norm, spec_.hidden),
+            .attention = attention(),
+            .post_norm = *norm(spec_.post_norm, spec_.hidden),
+            .mlp = {.gate = spec_.gate ? std::optional(linear(*spec_.gate)) : std::nullopt,
+                    .up = linear(spec_.up),
+                    .down = linear(spec_.down),
+                    .activation = spec_.activation}};
   }
 
  private:
