@@ -70,7 +70,7 @@ struct ModelSpec {
   std::int64_t intermediate = 0;
   std::int64_t n_heads = 0;
   std::int64_t n_kv_heads = 0;  // divides n_heads
-  std::int64_t head_dim = 0;    // even
+  std::int64_t head_dim = 0;    // even where there is RoPE
   std::int64_t vocab = 0;
   std::int64_t context = 0;  // positions the model was made for
   NormSpec norm;
