@@ -6,6 +6,7 @@
 #include <map>
 
 #include "bench/tiny_model.h"
+#include "models/architecture_configs.h"
 #include "nibble/formats/safetensors.h"
 #include "nibble/formats/safetensors_writer.h"
 #include "nibble/kernels/select.h"
@@ -100,6 +101,56 @@ TEST(ModuleTree, LooksAsInPyTorch) {
   )
   (lm_head): Linear(in_features=64, out_features=203, bias=False, bits=16, dtype=BF16, tied to the embedding)
 ))");
+}
+
+TEST(ModuleTree, ShowsWhatIsNotLlama) {
+  const TemporaryFolder folder;
+  const Json config = testing::opt_config({{"word_embed_proj_dim", 32}, {"enable_bias", false}});
+  const Checkpoint checkpoint(make_tiny_model(folder, {.bits = 16}, config));
+  EXPECT_EQ(module_tree(checkpoint), R"(OPTForCausalLM(
+  (model): OPTModel(
+    (decoder): OPTDecoder(
+      (embed_tokens): Embedding(101, 32)
+      (embed_positions): OPTLearnedPositionalEmbedding(66, 64)
+      (project_in): Linear(in_features=32, out_features=64, bias=False, bits=16, dtype=BF16)
+      (layers): ModuleList(
+        (0-1): 2 x OPTDecoderLayer(
+          (self_attn): OPTAttention(
+            (q_proj): Linear(in_features=64, out_features=64, bias=False, bits=16, dtype=BF16)
+            (k_proj): Linear(in_features=64, out_features=64, bias=False, bits=16, dtype=BF16)
+            (v_proj): Linear(in_features=64, out_features=64, bias=False, bits=16, dtype=BF16)
+            (out_proj): Linear(in_features=64, out_features=64, bias=False, bits=16, dtype=BF16)
+          )
+          (fc1): Linear(in_features=64, out_features=96, bias=False, bits=16, dtype=BF16)
+          (fc2): Linear(in_features=96, out_features=64, bias=False, bits=16, dtype=BF16)
+          (self_attn_layer_norm): LayerNorm((64,), eps=1e-05, elementwise_affine=True)
+          (final_layer_norm): LayerNorm((64,), eps=1e-05, elementwise_affine=True)
+        )
+      )
+      (final_layer_norm): LayerNorm((64,), eps=1e-05, elementwise_affine=True)
+      (project_out): Linear(in_features=64, out_features=32, bias=False, bits=16, dtype=BF16)
+    )
+  )
+  (lm_head): Linear(in_features=32, out_features=101, bias=False, bits=16, dtype=BF16, tied to the embedding)
+))");
+}
+
+TEST(Inspection, CountsAllOfEveryArchitecture) {
+  for (const Json& config : testing::architecture_configs()) {
+    for (const int bits : {16, 4}) {
+      const TemporaryFolder folder;
+      const auto path = make_tiny_model(folder, {.bits = bits, .quantize_head = false}, config);
+      const Checkpoint checkpoint(path);
+      const Inspection inspection = inspect(checkpoint, DType::kBF16);
+      EXPECT_EQ(inspection.bytes, tensor_bytes(path / "model.safetensors"));
+      EXPECT_TRUE(inspection.unused.empty());
+      std::int64_t listed = 0;
+      for (const TensorInfo& tensor : inspection.tensors) listed += tensor.parameters();
+      EXPECT_EQ(inspection.parameters, listed);
+      const Model model(path, {.threads = 1});
+      EXPECT_DOUBLE_EQ(inspection.token.bytes, model.decoder().bytes_per_token());
+    }
+  }
 }
 
 TEST(ModuleTree, BlocksThatDifferStandApart) {

@@ -84,7 +84,7 @@ TEST_F(BadModel, OtherKeysOfTheConfig) {
       {"rms_norm_eps", -1},
       {"rope_theta", 0},
       {"rope_theta", "big"},
-      {"hidden_act", "relu"},
+      {"hidden_act", "tanh"},
       {"bos_token_id", -1},
       {"eos_token_id", "end"},
       {"eos_token_id", 1e300},

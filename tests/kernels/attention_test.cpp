@@ -33,6 +33,14 @@ struct Shape {
   std::int64_t chunk;          // positions a chunk
   std::int64_t visible_first;  // positions that token 0 sees; one more for each further token
   float scale = 0.125F;
+  std::int64_t window = 0;  // positions that a token sees at most; 0: all
+
+  std::int64_t seen_from(std::int64_t token) const {
+    return window == 0 ? 0 : std::max<std::int64_t>(0, visible_first + token - window);
+  }
+  std::int64_t seen_to(std::int64_t token) const {
+    return std::min(positions, visible_first + token);
+  }
 };
 
 template <typename Cache>
@@ -135,6 +143,7 @@ class AttentionTest : public testing::TestWithParam<const KernelSet*> {
       chunk.value_scales = operands.value_scales.data() + begin;
       chunk.positions = std::min(shape.chunk, shape.positions - begin);
       chunk.visible = shape.visible_first - begin;
+      if (shape.window > 0) chunk.passed = chunk.visible - shape.window;
       if constexpr (std::is_same_v<Cache, float>) {
         GetParam()->attention_f32(chunk);
       } else if constexpr (std::is_same_v<Cache, BFloat16>) {
@@ -155,9 +164,10 @@ class AttentionTest : public testing::TestWithParam<const KernelSet*> {
                  std::int64_t token, std::int64_t head) {
     const std::int64_t dim = shape.head_dim;
     const std::int64_t row = token * shape.heads + head;
-    const std::int64_t seen = std::min(shape.positions, shape.visible_first + token);
+    const std::int64_t first = shape.seen_from(token);
+    const std::int64_t seen = shape.seen_to(token);
     const auto at = static_cast<std::size_t>(row);
-    if (seen <= 0) {
+    if (seen <= first) {
       EXPECT_EQ(state.max[at], -INFINITY);
       EXPECT_EQ(state.sum[at], 0.0F);
       for (std::int64_t d = 0; d < dim; ++d) {
@@ -169,7 +179,7 @@ class AttentionTest : public testing::TestWithParam<const KernelSet*> {
     std::vector<double> scores;
     double largest = 0;  // sum |q||k| * scale
     double top = -INFINITY;
-    for (std::int64_t p = 0; p < seen; ++p) {
+    for (std::int64_t p = first; p < seen; ++p) {
       double score = 0;
       double magnitude = 0;
       for (std::int64_t d = 0; d < dim; ++d) {
@@ -186,8 +196,8 @@ class AttentionTest : public testing::TestWithParam<const KernelSet*> {
     std::vector<double> expected(static_cast<std::size_t>(dim));
     std::vector<double> magnitude(static_cast<std::size_t>(dim));
     std::vector<double> underflow(static_cast<std::size_t>(dim));
-    for (std::int64_t p = 0; p < seen; ++p) {
-      const double weight = std::exp(scores[static_cast<std::size_t>(p)] - top);
+    for (std::int64_t p = first; p < seen; ++p) {
+      const double weight = std::exp(scores[static_cast<std::size_t>(p - first)] - top);
       sum += weight;
       for (std::int64_t d = 0; d < dim; ++d) {
         const double value = weight * operands.value(p, p * dim + d);
@@ -266,6 +276,19 @@ TEST_P(AttentionTest, TokensThatSeeNothing) {
   check({8, 2, 64, 64, 64, -3});
   check({4, 2, 33, 64, 32, -3});  // the last one sees 0
   check({4, 16, 64, 64, 32, 30});
+}
+
+// Windows that end within a chunk, at its borders and before it, for few rows and many.
+TEST_P(AttentionTest, SlidingWindows) {
+  for (const std::int64_t window : {1, 2, 15, 16, 17, 33, 100, 300}) {
+    for (const std::int64_t chunk : {16, 40, 256}) {
+      check({1, 4, 48, 290, chunk, 290, 0.125F, window});
+      check({7, 2, 20, 290, chunk, 284, 0.125F, window});
+      check({33, 3, 64, 130, chunk, 98, 0.125F, window});
+      check({64, 2, 16, 64, chunk, 1, 0.125F, window});
+    }
+  }
+  check({40, 3, 33, 60, 30, -5, 0.125F, 7});  // tokens that see nothing, then few
 }
 
 TEST_P(AttentionTest, HeadDimensionPastAChunk) {

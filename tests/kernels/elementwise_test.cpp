@@ -57,6 +57,44 @@ TEST_P(ElementwiseTest, RmsNorm) {
   }
 }
 
+TEST_P(ElementwiseTest, LayerNorm) {
+  for (const std::int64_t n : kSizes) {
+    for (const float center : {0.0F, 50.0F}) {
+      GuardedBuffer<float> x = random_floats(n, 1, 3.0F);
+      for (float& v : x.span()) v += center;
+      GuardedBuffer<float> weight = random_floats(n, 2);
+      GuardedBuffer<float> bias = random_floats(n, 3);
+      GuardedBuffer<float> out(x.size());
+      const NormWeights weights = {weight.data(), bias.data(), 1e-2F};
+      kernels().layer_norm(x.data(), weights, n, out.data());
+      double sum = 0;
+      double size = 0;
+      for (const float v : x.span()) {
+        sum += v;
+        size += std::fabs(v);
+      }
+      const double mean = sum / static_cast<double>(n);
+      double squares = 0;
+      for (const float v : x.span()) squares += (v - mean) * (v - mean);
+      const double factor = 1 / std::sqrt(squares / static_cast<double>(n) + 1e-2);
+      // The mean is off by n u of the mean size at most, every difference from it by that and a
+      // rounding; the variance, n additions of squares of such differences, then by no more
+      // relative to its root.
+      const double shift = (static_cast<double>(n) + 2) * kU * (size / static_cast<double>(n));
+      const double relative = (static_cast<double>(n) / 2 + 8) * kU + 2 * shift * factor;
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        const double scaled = (x[i] - mean) * factor * weight[i];
+        const double bound = std::fabs(scaled) * relative +
+                             (shift + kU * std::fabs(x[i])) * factor * std::fabs(weight[i]) +
+                             2 * kU * std::fabs(bias[i]);
+        ASSERT_NEAR(out[i], scaled + bias[i], bound) << n << " at " << i;
+      }
+      kernels().layer_norm(x.data(), weights, n, x.data());  // in place
+      EXPECT_EQ(std::memcmp(x.data(), out.data(), out.size() * sizeof(float)), 0);
+    }
+  }
+}
+
 TEST_P(ElementwiseTest, Rope) {
   for (const std::int64_t head_dim : {2, 6, 16, 30, 34, 64, 80, 128}) {
     const std::int64_t heads = 3;
@@ -87,15 +125,75 @@ TEST_P(ElementwiseTest, SiluMul) {
     GuardedBuffer<float> gate = random_floats(n, 4, 20.0F);
     GuardedBuffer<float> up = random_floats(n, 5);
     GuardedBuffer<float> out(gate.size());
-    kernels().silu_mul(gate.data(), up.data(), n, out.data());
+    kernels().activate_mul(Activation::kSilu, gate.data(), up.data(), n, out.data());
     for (std::size_t i = 0; i < gate.size(); ++i) {
       const double g = gate[i];
       const double expected = g / (1 + std::exp(-g)) * up[i];
       // Where exp(-g) is past the largest float the result is 0 instead of below 1e-36.
       ASSERT_NEAR(out[i], expected, 8 * kU * std::fabs(expected) + 1e-36) << g;
     }
-    kernels().silu_mul(gate.data(), up.data(), n, up.data());
+    kernels().activate_mul(Activation::kSilu, gate.data(), up.data(), n, up.data());
     EXPECT_EQ(std::memcmp(up.data(), out.data(), out.size() * sizeof(float)), 0);
+  }
+}
+
+double exact(Activation activation, double x) {
+  const double z = 2 * std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x);
+  switch (activation) {
+    case Activation::kSilu:
+      return x / (1 + std::exp(-x));
+    case Activation::kGelu:
+      return x * std::erfc(-x * M_SQRT1_2) / 2;
+    case Activation::kGeluTanh:
+      return x / (1 + std::exp(-z));
+    case Activation::kRelu:
+      return std::max(x, 0.0);
+  }
+  return NAN;
+}
+
+constexpr Activation kAll[] = {Activation::kSilu, Activation::kGelu, Activation::kGeluTanh,
+                               Activation::kRelu};
+
+TEST_P(ElementwiseTest, Activations) {
+  for (const Activation activation : kAll) {
+    for (const std::int64_t n : kSizes) {
+      GuardedBuffer<float> x = random_floats(n, 4, n % 2 == 0 ? 1.0F : 6.0F);
+      GuardedBuffer<float> up = random_floats(n, 5);
+      GuardedBuffer<float> out(x.size());
+      GuardedBuffer<float> gated(x.size());
+      kernels().activate(activation, x.data(), n, out.data());
+      kernels().activate_mul(activation, x.data(), up.data(), n, gated.data());
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        const double expected = exact(activation, x[i]);
+        const double size = std::fabs(x[i]);
+        // exp's argument carries a few roundings of itself, which are relative ones of the result:
+        // that of GELU's approximation is about 1.6 x + 0.07 x^3, of GELU's tail x^2 / 2. The tail
+        // is by formula off by up to 7.5e-8, rounded in sums of up to 1.5.
+        double bound = (8 + 8 * (1.6 * size + 0.1 * size * size * size)) * kU * std::fabs(expected);
+        if (activation == Activation::kGelu) bound += size * (7.5e-8 + 8 * kU);
+        ASSERT_NEAR(out[i], expected, bound + 1e-36) << static_cast<int>(activation) << " " << x[i];
+        ASSERT_EQ(gated[i], out[i] * up[i]) << static_cast<int>(activation) << " " << x[i];
+      }
+      kernels().activate(activation, x.data(), n, x.data());
+      EXPECT_EQ(std::memcmp(x.data(), out.data(), out.size() * sizeof(float)), 0);
+    }
+  }
+}
+
+TEST_P(ElementwiseTest, ActivationsOfExtremes) {
+  for (const Activation activation : kAll) {
+    const float x[] = {-100.0F, 100.0F, 0.0F, 1e30F, -1e30F, kInf, NAN, -20.0F};
+    float out[8];
+    kernels().activate(activation, x, 8, out);
+    EXPECT_NEAR(out[0], 0.0F, 1e-36F);
+    EXPECT_EQ(out[1], 100.0F);
+    EXPECT_EQ(out[2], 0.0F);
+    EXPECT_EQ(out[3], 1e30F);
+    EXPECT_EQ(out[4], 0.0F);
+    EXPECT_EQ(out[5], kInf);
+    EXPECT_TRUE(std::isnan(out[6]));
+    EXPECT_NEAR(out[7], 0.0F, 5e-8F);
   }
 }
 
@@ -103,7 +201,7 @@ TEST_P(ElementwiseTest, SiluOfExtremes) {
   const float gate[] = {-100.0F, 100.0F, 0.0F, -88.0F, kInf, NAN, 1e30F, -1e30F};
   const float up[] = {1, 1, 1, 1, 1, 1, 1, 1};
   float out[8];
-  kernels().silu_mul(gate, up, 8, out);
+  kernels().activate_mul(Activation::kSilu, gate, up, 8, out);
   EXPECT_NEAR(out[0], 0.0F, 1e-36F);
   EXPECT_EQ(out[1], 100.0F);
   EXPECT_EQ(out[2], 0.0F);

@@ -171,8 +171,8 @@ std::vector<float> wave(std::size_t size, float step) {
   return values;
 }
 
-TEST(RmsNorm, FollowsTheFormulaOnEveryRow) {
-  const RmsNorm norm{wave(37, 0.3f), 0.01f};
+TEST(Norm, RmsFollowsTheFormulaOnEveryRow) {
+  const Norm norm{.weight = wave(37, 0.3f), .eps = 0.01f};
   for (const KernelSet* kernels : supported_kernels()) {
     Compute compute(*kernels, 2);
     for (const std::int64_t tokens : {1, 3, 20}) {  // few rows, and many: on all threads
@@ -190,6 +190,32 @@ TEST(RmsNorm, FollowsTheFormulaOnEveryRow) {
           const double expected = x[t * 37 + i] * scale * norm.weight[i];
           // 37 additions and a few more roundings.
           EXPECT_NEAR(out[t * 37 + i], expected, 42 * 0x1p-24 * std::abs(expected));
+        }
+      }
+    }
+  }
+}
+
+TEST(Norm, LayerNormFollowsTheFormulaOnEveryRow) {
+  const Norm norm{
+      .kind = NormKind::kLayer, .weight = wave(37, 0.3f), .bias = wave(37, 0.9f), .eps = 0.01f};
+  for (const KernelSet* kernels : supported_kernels()) {
+    Compute compute(*kernels, 2);
+    for (const std::int64_t tokens : {1, 3, 20}) {
+      const std::vector<float> x = wave(static_cast<std::size_t>(tokens) * 37, 0.7f);
+      std::vector<float> out(x.size());
+      norm.apply(compute, x.data(), tokens, out.data());
+      for (std::size_t t = 0; t < static_cast<std::size_t>(tokens); ++t) {
+        double sum = 0;
+        double squares = 0;
+        for (std::size_t i = 0; i < 37; ++i) sum += x[t * 37 + i];
+        for (std::size_t i = 0; i < 37; ++i) squares += std::pow(x[t * 37 + i] - sum / 37, 2);
+        const double scale = 1 / std::sqrt(squares / 37 + 0.01);
+        for (std::size_t i = 0; i < 37; ++i) {
+          const double normed = (x[t * 37 + i] - sum / 37) * scale;
+          // 37 additions each for mean and variance, of values up to 1, and a few roundings.
+          EXPECT_NEAR(out[t * 37 + i], normed * norm.weight[i] + norm.bias[i],
+                      90 * 0x1p-24 * (1 + scale));
         }
       }
     }
@@ -219,7 +245,7 @@ struct DenseLayer {
   }
 };
 
-TEST(GatedMlp, AddsDownOfSiluOfGateTimesUp) {
+TEST(Mlp, AddsDownOfSiluOfGateTimesUp) {
   constexpr std::int64_t kHidden = 13;
   constexpr std::int64_t kInner = 29;
   for (const bool bias : {false, true}) {
@@ -229,9 +255,10 @@ TEST(GatedMlp, AddsDownOfSiluOfGateTimesUp) {
     for (const KernelSet* kernels : supported_kernels()) {
       Compute compute(*kernels, 2, ActivationType::kF32);
       Buffer scratch;
-      GatedMlp mlp;
-      mlp.gate.weight.view = gate.linear.weight.view;
-      mlp.gate.bias = gate.linear.bias;
+      Mlp mlp;
+      mlp.gate.emplace();
+      mlp.gate->weight.view = gate.linear.weight.view;
+      mlp.gate->bias = gate.linear.bias;
       mlp.up.weight.view = up.linear.weight.view;
       mlp.up.bias = up.linear.bias;
       mlp.down.weight.view = down.linear.weight.view;
@@ -257,6 +284,38 @@ TEST(GatedMlp, AddsDownOfSiluOfGateTimesUp) {
             EXPECT_NEAR(out[static_cast<std::size_t>(t * kHidden) + i], expected[i],
                         (13 + 29 + 10) * 30 * 0x1p-24);
           }
+        }
+      }
+    }
+  }
+}
+
+TEST(Mlp, WithoutAGateAddsDownOfTheActivationOfUp) {
+  constexpr std::int64_t kHidden = 13;
+  constexpr std::int64_t kInner = 29;
+  DenseLayer up(kInner, kHidden, 0.17f, true);
+  DenseLayer down(kHidden, kInner, 0.23f, true);
+  for (const KernelSet* kernels : supported_kernels()) {
+    Compute compute(*kernels, 2, ActivationType::kF32);
+    Buffer scratch;
+    Mlp mlp{.gate = std::nullopt, .up = {}, .down = {}, .activation = Activation::kRelu};
+    mlp.up.weight.view = up.linear.weight.view;
+    mlp.up.bias = up.linear.bias;
+    mlp.down.weight.view = down.linear.weight.view;
+    mlp.down.bias = down.linear.bias;
+    for (const std::int64_t tokens : {1, 30, 2}) {
+      std::vector<float> x = wave(static_cast<std::size_t>(tokens * kHidden), 0.9f);
+      const std::vector<float> before = x;
+      mlp.add_to(compute, x.data(), tokens, scratch, x.data());  // in place
+      for (std::int64_t t = 0; t < tokens; ++t) {
+        const auto row = before.begin() + t * kHidden;
+        std::vector<double> inner = up.apply({row, row + kHidden});
+        for (double& value : inner) value = std::max(value, 0.0);
+        const std::vector<double> expected = down.apply(inner);
+        for (std::int64_t i = 0; i < kHidden; ++i) {
+          EXPECT_NEAR(x[static_cast<std::size_t>(t * kHidden + i)],
+                      expected[static_cast<std::size_t>(i)] + row[i],
+                      (13 + 29 + 10) * 30 * 0x1p-24);
         }
       }
     }

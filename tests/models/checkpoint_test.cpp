@@ -132,7 +132,7 @@ TEST_F(SpoiledModel, ConfigValuesThatCannotBe) {
       {"num_hidden_layers", 1 << 20, "num_hidden_layers"},
       {"vocab_size", true, "vocab_size"},
       {"max_position_embeddings", 0, "max_position_embeddings"},
-      {"hidden_act", "gelu", "hidden_act"},
+      {"hidden_act", "tanh", "hidden_act"},
       {"rms_norm_eps", "small", "rms_norm_eps"},
       {"rms_norm_eps", -1e-5, "rms_norm_eps"},
       {"rope_theta", 0, "rope_theta"},

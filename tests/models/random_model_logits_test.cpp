@@ -1,5 +1,5 @@
-// Small random models of many shapes (fixtures/make_fixtures.py) against transformers' logits, and
-// GGUF files against transformers on what they hold dequantized.
+// Small random models of many shapes and architectures (fixtures/make_*.py) against transformers'
+// logits, and GGUF files against transformers on what they hold dequantized.
 #include <nlohmann/json.hpp>
 
 #include "core/temporary_folder.h"
@@ -69,6 +69,17 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{"gguf_rope_freqs_llama", "model.gguf", {"bf16", "f32"}}),
     [](const auto& test_case) { return std::string(test_case.param.name); });
 
+INSTANTIATE_TEST_SUITE_P(
+    Architectures, RandomModel,
+    ::testing::Values(Case{"architecture_opt", "", {"bf16", "f16"}},
+                      Case{"architecture_opt_post_norm", "", {"bf16", "f32"}},
+                      Case{"architecture_opt_bare"}, Case{"architecture_qwen2_window"},
+                      Case{"architecture_qwen2_layer_types"}, Case{"architecture_mistral_window"},
+                      Case{"architecture_mistral_no_window"}, Case{"architecture_qwen3"},
+                      Case{"architecture_qwen3_window"},
+                      Case{"architecture_gemma", "", {"bf16", "f16", "f32"}}),
+    [](const auto& test_case) { return std::string(test_case.param.name); });
+
 /// The fixture `name` with another config.json.
 void write_variant(const TemporaryFolder& folder, const std::string& name, const Json& config) {
   fs::copy_file(kFixtures / name / "model.safetensors", folder / "model.safetensors");
@@ -97,6 +108,24 @@ TEST(RopeConfig, ScalingChangesTheLogits) {  // else the tests above would show 
   for (const char* name : {"rope_llama3", "rope_linear"}) {
     Json config = read_json_file(kFixtures / name / "config.json");
     config["rope_scaling"] = nullptr;
+    const TemporaryFolder folder;
+    write_variant(folder, name, config);
+    const std::vector<std::int32_t> ids = reference_ids(40, 101);
+    const std::vector<float> with = Runner(kFixtures / name, Mode{}).logits(ids);
+    const std::vector<float> without = Runner(folder.path(), Mode{}).logits(ids);
+    double largest = 0;
+    for (std::size_t i = 0; i < with.size(); ++i) {
+      largest = std::max(largest, std::abs(static_cast<double>(with[i]) - without[i]));
+    }
+    EXPECT_GT(largest, 0.1 * test::standard_deviation(with)) << name;
+  }
+}
+
+TEST(WindowConfig, WindowsChangeTheLogits) {  // else the fixtures with them would show nothing
+  for (const char* name : {"architecture_qwen2_window", "architecture_qwen2_layer_types",
+                           "architecture_mistral_window", "architecture_qwen3_window"}) {
+    Json config = read_json_file(kFixtures / name / "config.json");
+    config["sliding_window"] = 40;  // all positions
     const TemporaryFolder folder;
     write_variant(folder, name, config);
     const std::vector<std::int32_t> ids = reference_ids(40, 101);

@@ -19,6 +19,11 @@ struct Call {
   AttentionShape shape;
   std::int64_t start;
   std::int64_t tokens;
+
+  std::int64_t first_seen(std::int64_t token) const {
+    const std::int64_t first = start + token + 1 - shape.window;
+    return shape.window == 0 ? 0 : std::max<std::int64_t>(0, first);
+  }
 };
 
 /// Queries, keys and values of a call. The keys and values are whole multiples of a power of two
@@ -45,9 +50,10 @@ struct Inputs {
         store8.push_back(static_cast<std::int8_t>(code));
       }
     }
-    // What lies behind the last position must not be looked at.
+    // What lies behind the last position must not be looked at, nor what is before all windows.
     for (std::int64_t head = 0; head < s.n_kv_heads; ++head) {
-      for (std::int64_t at = call.start + call.tokens; at < capacity; ++at) {
+      for (std::int64_t at = 0; at < capacity; ++at) {
+        if (at >= call.first_seen(0) && at < call.start + call.tokens) continue;
         for (std::int64_t d = 0; d < s.head_dim; ++d) {
           const auto i = static_cast<std::size_t>((head * capacity + at) * s.head_dim + d);
           keys[i] = values[i] = NAN;
@@ -118,11 +124,12 @@ Reference reference(const Call& call, const Inputs& inputs, std::int64_t token, 
   const float* q = inputs.q.data() + (token * s.n_heads + head) * dim;
   const float* keys = inputs.keys.data() + kv_head * inputs.capacity * dim;
   const float* values = inputs.values.data() + kv_head * inputs.capacity * dim;
+  const std::int64_t first = call.first_seen(token);
   const std::int64_t positions = call.start + token + 1;
   std::vector<double> scores;
   double largest = -INFINITY;
   double magnitude = 0;  // of the largest score's terms
-  for (std::int64_t p = 0; p < positions; ++p) {
+  for (std::int64_t p = first; p < positions; ++p) {
     double score = 0;
     double terms = 0;
     for (std::int64_t d = 0; d < dim; ++d) {
@@ -148,8 +155,8 @@ Reference reference(const Call& call, const Inputs& inputs, std::int64_t token, 
   Reference result{std::vector<double>(static_cast<std::size_t>(dim)),
                    std::vector<double>(static_cast<std::size_t>(dim))};
   for (std::int64_t d = 0; d < dim; ++d) {
-    for (std::int64_t p = 0; p < positions; ++p) {
-      const double term = scores[static_cast<std::size_t>(p)] / sum * values[p * dim + d];
+    for (std::int64_t p = first; p < positions; ++p) {
+      const double term = scores[static_cast<std::size_t>(p - first)] / sum * values[p * dim + d];
       result.out[static_cast<std::size_t>(d)] += term;
       result.tolerance[static_cast<std::size_t>(d)] += std::abs(term) * unit;
     }
@@ -171,7 +178,8 @@ class Attention : public ::testing::TestWithParam<std::tuple<const KernelSet*, K
     SCOPED_TRACE("heads " + std::to_string(call.shape.n_heads) + "/" +
                  std::to_string(call.shape.n_kv_heads) + " x " +
                  std::to_string(call.shape.head_dim) + ", start " + std::to_string(call.start) +
-                 ", tokens " + std::to_string(call.tokens));
+                 ", tokens " + std::to_string(call.tokens) + ", window " +
+                 std::to_string(call.shape.window));
     const Inputs inputs(call, type);
     const std::vector<float> out = attend(*kernels, 2, call, inputs);
     EXPECT_EQ(attend(*kernels, 1, call, inputs), out);
@@ -234,6 +242,20 @@ TEST_P(Attention, MoreHeadsThanATileHasRowsShareAKvHead) {
     expect_attention({shape, 258, 1});
     expect_attention({shape, 258, 2});
   }
+}
+
+// Windows shorter and longer than a chunk, that begin at its borders and elsewhere; single tokens,
+// few and many.
+TEST_P(Attention, SlidingWindows) {
+  for (const std::int64_t window : {1, 2, 17, 255, 256, 257, 300, 600}) {
+    for (const std::int64_t start : {0, 254, 255, 256, 511, 513, 700}) {
+      expect_attention({{4, 2, 16, window}, start, 1});
+    }
+    expect_attention({{4, 2, 8, window}, 509, 7});
+    expect_attention({{2, 2, 10, window}, 300, 20});
+    expect_attention({{8, 1, 8, window}, 0, 70});
+  }
+  expect_attention({{2, 1, 8, 100}, 400, 150});
 }
 
 // The same tokens, all at once or one at a time, see the same positions.

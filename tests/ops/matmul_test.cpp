@@ -260,7 +260,8 @@ TEST_P(Matmul, GatedIsSiluOfOneTimesTheOther) {
       for (const int threads : {1, 2, 3}) {
         Compute compute(*arrangement().kernels, threads, arrangement().activations);
         std::vector<float> out(plain[0].size(), -99.0f);
-        gated_matmul(compute, x.data(), tokens, {&matrices[0].view, nullptr, bias.data()},
+        gated_matmul(compute, x.data(), tokens,
+                     {&matrices[0].view, nullptr, bias.data(), false, Activation::kSilu},
                      {&matrices[1].view, nullptr}, out.data());
         for (std::size_t at = 0; at < out.size(); ++at) {
           const double g = plain[0][at] + bias[at % bias.size()];

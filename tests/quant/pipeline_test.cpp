@@ -165,7 +165,9 @@ INSTANTIATE_TEST_SUITE_P(
 // with every layer excluded; what is kept dense must come out as it went in.
 TEST(QuantizeDense, KeepsBiasesAndRowOrder) {
   for (const fs::path& model :
-       {kModels / "biases_f16", kModels / "gguf_f32_biases" / "model.gguf"}) {
+       {kModels / "biases_f16", kModels / "gguf_f32_biases" / "model.gguf",
+        kModels / "architecture_opt", kModels / "architecture_opt_post_norm",
+        kModels / "architecture_qwen3", kModels / "architecture_gemma"}) {
     const TemporaryFolder folder;
     quantize(model, folder / "out", {.dtype = DType::kF32, .exclude = {"*"}});
     test::Runner from(model, {.dtype = DType::kF32});

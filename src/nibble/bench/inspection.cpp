@@ -22,13 +22,14 @@ class TensorList {
  public:
   explicit TensorList(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {
     const ModelSpec& spec = checkpoint.spec();
-    add_dense(spec.embedding + ".weight", {spec.vocab, spec.hidden});
+    for (const ParameterSpec& table : spec.embeddings()) add_dense(table.name, table.shape);
+    if (spec.project_in) add_linear(*spec.project_in);
     for (std::int64_t layer = 0; layer < spec.n_layers; ++layer) {
       for (const LinearSpec& linear : spec.block_linears(layer)) add_linear(linear);
-      add_dense(block_name(spec.input_norm, layer) + ".weight", {spec.hidden});
-      add_dense(block_name(spec.post_norm, layer) + ".weight", {spec.hidden});
+      for (const NormModule& norm : spec.block_norms(layer)) add_norm(norm);
     }
-    add_dense(spec.final_norm + ".weight", {spec.hidden});
+    if (!spec.final_norm.empty()) add_norm({spec.final_norm, spec.hidden});
+    if (spec.project_out) add_linear(*spec.project_out);
     add_linear(spec.head);
   }
 
@@ -45,11 +46,17 @@ class TensorList {
  private:
   void add_dense(const std::string& name, const std::vector<std::int64_t>& shape) {
     const CheckpointTensor tensor = checkpoint_.tensor(name, shape);
-    used_.insert(name);
+    used_.insert(tensor.name);
     tensors_.push_back({.name = name,
                         .shape = shape,
                         .format = std::string(dtype_name(tensor.view.dtype)),
                         .bytes = static_cast<std::int64_t>(tensor.view.bytes)});
+  }
+
+  void add_norm(const NormModule& norm) {
+    for (const ParameterSpec& parameter : checkpoint_.spec().norm_parameters(norm)) {
+      add_dense(parameter.name, parameter.shape);
+    }
   }
 
   void add_packed(const LinearSpec& linear, const PackedTensors& packed) {

@@ -98,24 +98,40 @@ std::string linear_text(const Checkpoint& checkpoint, const LinearSpec& linear) 
                      dtype_name(weight.view.dtype), tied ? ", tied to the embedding" : "");
 }
 
+std::string norm_text(const ModelSpec& spec, const std::string& prefix, const NormModule& norm) {
+  if (spec.norm.kind == NormKind::kRms) {
+    return fmt::format("{}RMSNorm(({},), eps={:g})", prefix, norm.size, spec.norm.eps);
+  }
+  return fmt::format("LayerNorm(({},), eps={:g}, elementwise_affine={})", norm.size, spec.norm.eps,
+                     spec.norm.has_weight ? "True" : "False");
+}
+
 }  // namespace
 
 std::string module_tree(const Checkpoint& checkpoint) {
   const ModelSpec& spec = checkpoint.spec();
   const std::string prefix = spec.architecture.substr(0, spec.architecture.find("ForCausalLM"));
-  const std::string norm =
-      fmt::format("{}RMSNorm(({},), eps={:g})", prefix, spec.hidden, spec.norm_eps);
   Module root;
-  insert(root, spec.embedding, fmt::format("Embedding({}, {})", spec.vocab, spec.hidden));
-  for (std::int64_t layer = 0; layer < spec.n_layers; ++layer) {
-    for (const LinearSpec& linear : spec.block_linears(layer)) {
-      insert(root, linear.name, linear_text(checkpoint, linear));
-    }
-    insert(root, block_name(spec.input_norm, layer), norm);
-    insert(root, block_name(spec.post_norm, layer), norm);
+  const auto insert_linear = [&](const LinearSpec& linear) {
+    insert(root, linear.name, linear_text(checkpoint, linear));
+  };
+  const auto insert_norm = [&](const NormModule& norm) {
+    insert(root, norm.name, norm_text(spec, prefix, norm));
+  };
+  insert(root, spec.embedding, fmt::format("Embedding({}, {})", spec.vocab, spec.embedding_width));
+  if (spec.positions) {
+    insert(root, spec.positions->name,
+           fmt::format("{}LearnedPositionalEmbedding({}, {})", prefix, spec.positions->rows,
+                       spec.hidden));
   }
-  insert(root, spec.final_norm, norm);
-  insert(root, spec.head.name, linear_text(checkpoint, spec.head));
+  if (spec.project_in) insert_linear(*spec.project_in);
+  for (std::int64_t layer = 0; layer < spec.n_layers; ++layer) {
+    for (const LinearSpec& linear : spec.block_linears(layer)) insert_linear(linear);
+    for (const NormModule& norm : spec.block_norms(layer)) insert_norm(norm);
+  }
+  if (!spec.final_norm.empty()) insert_norm({spec.final_norm, spec.hidden});
+  if (spec.project_out) insert_linear(*spec.project_out);
+  insert_linear(spec.head);
   return fmt::format("{}(\n{})", spec.architecture, children_text(root, prefix, 2));
 }
 

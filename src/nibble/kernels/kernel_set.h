@@ -53,6 +53,10 @@ constexpr std::int8_t kCodeOrderW4[] = {0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10
 constexpr std::int8_t kCodeOrderW8[] = {0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15};
 constexpr std::int8_t kCodeOrderW3[] = {0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15};
 
+/// The largest tile and chunk that an AttentionTask may have.
+inline constexpr std::int64_t kAttentionMaxRows = 128;  // tokens * heads
+inline constexpr std::int64_t kAttentionMaxPositions = 256;
+
 /// One tile of queries (`tokens` consecutive tokens x the `heads` query heads that share one KV
 /// head) against one chunk of that KV head's cache, by online softmax (Milakov & Gimelshein 2018,
 /// alg. 3): the running maximum, sum and weighted values of every query row are updated in place.
@@ -74,11 +78,18 @@ struct AttentionTask {
   float* sum;          // (tokens * heads); 0 at the start
   float* acc;          // (tokens * heads, head_dim); 0 at the start; output = acc / sum
   std::byte* scratch;  // attention_scratch_bytes(head_dim), 64-byte aligned
+  /// Of those, token t does not see the first passed + t: a sliding window has left them behind.
+  /// The default hides none from any tile.
+  std::int64_t passed = -kAttentionMaxRows;
 };
 
-/// The largest tile and chunk that an AttentionTask may have.
-inline constexpr std::int64_t kAttentionMaxRows = 128;  // tokens * heads
-inline constexpr std::int64_t kAttentionMaxPositions = 256;
+/// What a feed-forward network does to its inner values.
+enum class Activation : std::uint8_t {
+  kSilu,      // x sigmoid(x)
+  kGelu,      // x Phi(x), Phi the normal distribution (Hendrycks & Gimpel 2016)
+  kGeluTanh,  // its approximation x sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3))
+  kRelu       // max(x, 0)
+};
 
 /// What is multiplied.
 enum class PeakType : std::uint8_t { kF32, kBF16, kInt8 };
@@ -89,6 +100,13 @@ struct PeakKernel {
   const char* name;  // "bf16 dot (VDPBF16PS)"
   double (*run)(
       std::int64_t iterations);  // runs and returns the operations done (2 a multiply-add)
+};
+
+/// The parameters of a layer norm.
+struct NormWeights {
+  const float* weight;  // (n)
+  const float* bias;    // (n)
+  float eps;
 };
 
 struct KernelSet {
@@ -118,12 +136,18 @@ struct KernelSet {
 
   /// out = x / sqrt(mean(x^2) + eps) * weight, over n elements. out may be x.
   void (*rms_norm)(const float* x, const float* weight, std::int64_t n, float eps, float* out);
+  /// out = (x - mean(x)) / sqrt(variance(x) + eps) * weight + bias, over n elements (Ba et al.
+  /// 2016). out may be x.
+  void (*layer_norm)(const float* x, const NormWeights& weights, std::int64_t n, float* out);
   /// Rotates `heads` vectors of head_dim in place, halves paired (GPT-NeoX, as Hugging Face's
   /// Llama): (x[i], x[i + half]) by angle i. cos, sin: (head_dim / 2).
   void (*rope)(float* x, const float* cos, const float* sin, std::int64_t heads,
                std::int64_t head_dim);
-  /// out = gate * sigmoid(gate) * up. out may be gate or up.
-  void (*silu_mul)(const float* gate, const float* up, std::int64_t n, float* out);
+  /// out = activation(x). out may be x.
+  void (*activate)(Activation activation, const float* x, std::int64_t n, float* out);
+  /// out = activation(gate) * up. out may be gate or up.
+  void (*activate_mul)(Activation activation, const float* gate, const float* up, std::int64_t n,
+                       float* out);
   /// x += y.
   void (*add)(float* x, const float* y, std::int64_t n);
   /// Rounds half to even.

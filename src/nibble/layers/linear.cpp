@@ -38,9 +38,18 @@ void add_linear(Compute& compute, const Linear& layer, const float* x, std::int6
   matmul(compute, x, tokens, {&call, 1});
 }
 
-void apply_gated(Compute& compute, const Linear& gate, const Linear& up, const float* x,
-                 std::int64_t tokens, float* out) {
-  gated_matmul(compute, x, tokens, call_of(gate, nullptr), call_of(up, nullptr), out);
+void apply_activated(Compute& compute, const ActivatedLayer& layer, const float* x,
+                     std::int64_t tokens, float* out) {
+  MatmulCall call = call_of(layer.layer, out);
+  call.activation = layer.activation;
+  matmul(compute, x, tokens, {&call, 1});
+}
+
+void apply_gated(Compute& compute, const GatedLayer& layer, const float* x, std::int64_t tokens,
+                 float* out) {
+  MatmulCall gate = call_of(layer.gate, nullptr);
+  gate.activation = layer.activation;
+  gated_matmul(compute, x, tokens, gate, call_of(layer.up, nullptr), out);
 }
 
 }  // namespace nibble

@@ -36,8 +36,21 @@ void apply_linear(Compute& compute, const Linear& layer, const float* x, std::in
 void add_linear(Compute& compute, const Linear& layer, const float* x, std::int64_t tokens,
                 float* out);
 
-/// out = silu(gate(x)) * up(x), the first half of a gated feed-forward network.
-void apply_gated(Compute& compute, const Linear& gate, const Linear& up, const float* x,
-                 std::int64_t tokens, float* out);
+/// The first half of a feed-forward network: activation(layer(x)).
+struct ActivatedLayer {
+  const Linear& layer;
+  Activation activation;
+};
+void apply_activated(Compute& compute, const ActivatedLayer& layer, const float* x,
+                     std::int64_t tokens, float* out);
+
+/// The same of a gated one: activation(gate(x)) * up(x).
+struct GatedLayer {
+  const Linear& gate;
+  const Linear& up;
+  Activation activation;
+};
+void apply_gated(Compute& compute, const GatedLayer& layer, const float* x, std::int64_t tokens,
+                 float* out);
 
 }  // namespace nibble

@@ -1,19 +1,22 @@
-// The gated feed-forward network (Shazeer 2020, SwiGLU): down(silu(gate(x)) * up(x)).
+// The feed-forward network, gated (Shazeer 2020: SwiGLU, GeGLU) or plain:
+// down(activation(gate(x)) * up(x)), or down(activation(up(x))).
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "nibble/layers/linear.h"
 
 namespace nibble {
 
-struct GatedMlp {
-  Linear gate;  // (intermediate, hidden)
-  Linear up;    // (intermediate, hidden)
-  Linear down;  // (hidden, intermediate)
+struct Mlp {
+  std::optional<Linear> gate;  // (intermediate, hidden), or none
+  Linear up;                   // (intermediate, hidden)
+  Linear down;                 // (hidden, intermediate)
+  Activation activation = Activation::kSilu;
 
-  /// Adds the network's output for x to `out`, both (tokens, hidden). `scratch` grows to what is
-  /// needed.
+  /// Adds the network's output for x to `out`, both (tokens, hidden); out may be x. `scratch` grows
+  /// to what is needed.
   void add_to(Compute& compute, const float* x, std::int64_t tokens, Buffer& scratch,
               float* out) const;
 };

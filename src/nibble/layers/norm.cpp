@@ -5,12 +5,24 @@
 
 namespace nibble {
 
-void RmsNorm::apply(Compute& compute, const float* x, std::int64_t tokens, float* out) const {
+void Norm::apply(Compute& compute, const float* x, std::int64_t rows, float* out) const {
   const ProfileScope scope(compute, "norm");
-  const auto hidden = static_cast<std::int64_t>(weight.size());
-  for_each_row(compute, tokens, [&](std::int64_t t) {
-    compute.kernels().rms_norm(x + t * hidden, weight.data(), hidden, eps, out + t * hidden);
+  const auto n = static_cast<std::int64_t>(weight.size());
+  for_each_row(compute, rows, [&](std::int64_t row) {
+    apply_here(compute.kernels(), x + row * n, 1, out + row * n);
   });
+}
+
+void Norm::apply_here(const KernelSet& kernels, const float* x, std::int64_t rows,
+                      float* out) const {
+  const auto n = static_cast<std::int64_t>(weight.size());
+  for (std::int64_t row = 0; row < rows; ++row, x += n, out += n) {
+    if (kind == NormKind::kRms) {
+      kernels.rms_norm(x, weight.data(), n, eps, out);
+    } else {
+      kernels.layer_norm(x, {weight.data(), bias.data(), eps}, n, out);
+    }
+  }
 }
 
 }  // namespace nibble

@@ -5,18 +5,23 @@
 
 namespace nibble {
 
-void SelfAttention::rotate_and_store(Compute& compute, std::int64_t tokens, const Rope& rope,
-                                     KvCache& cache, std::int64_t layer,
-                                     const Projections& projected) const {
+void SelfAttention::place_and_store(Compute& compute, std::int64_t tokens, const Rope& rope,
+                                    KvCache& cache, std::int64_t layer,
+                                    const Projections& projected) const {
   const std::int64_t q_width = q.out_features();
   const std::int64_t kv_width = k.out_features();
   const KernelSet& kernels = compute.kernels();
-  for_each_row(compute, tokens, [&](std::int64_t t) {
-    kernels.rope(projected.queries + t * q_width, rope.cos(t), rope.sin(t), shape.n_heads,
-                 shape.head_dim);
-    kernels.rope(projected.keys + t * kv_width, rope.cos(t), rope.sin(t), shape.n_kv_heads,
-                 shape.head_dim);
-  });
+  const auto place = [&](const std::optional<Norm>& norm, float* vectors, std::int64_t heads,
+                         std::int64_t t) {
+    if (norm) norm->apply_here(kernels, vectors, heads, vectors);
+    if (rope.half() > 0) kernels.rope(vectors, rope.cos(t), rope.sin(t), heads, shape.head_dim);
+  };
+  if (q_norm || k_norm || rope.half() > 0) {
+    for_each_row(compute, tokens, [&](std::int64_t t) {
+      place(q_norm, projected.queries + t * q_width, shape.n_heads, t);
+      place(k_norm, projected.keys + t * kv_width, shape.n_kv_heads, t);
+    });
+  }
   cache.store(compute, layer, projected.keys, projected.values, tokens);
 }
 
@@ -39,7 +44,7 @@ void SelfAttention::add_to(Compute& compute, const float* x, std::int64_t tokens
   }
   {
     const ProfileScope scope(compute, "rope and cache");
-    rotate_and_store(compute, tokens, rope, cache, layer, projected);
+    place_and_store(compute, tokens, rope, cache, layer, projected);
   }
   {
     const ProfileScope scope(compute, "attention");

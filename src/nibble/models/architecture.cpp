@@ -9,21 +9,28 @@
 
 namespace nibble {
 
+extern const Architecture kGemma;
 extern const Architecture kLlama;
+extern const Architecture kMistral;
+extern const Architecture kOpt;
+extern const Architecture kQwen2;
+extern const Architecture kQwen3;
 
 namespace {
 
-constexpr std::array kArchitectures = {&kLlama};
+constexpr std::array kArchitectures = {&kLlama, &kGemma, &kMistral, &kOpt, &kQwen2, &kQwen3};
 
 std::string known(std::string_view Architecture::*field) {
   std::vector<std::string_view> names;
-  for (const Architecture* architecture : kArchitectures) names.push_back(architecture->*field);
+  for (const Architecture* architecture : kArchitectures) {
+    if (!(architecture->*field).empty()) names.push_back(architecture->*field);
+  }
   return fmt::format("{}", fmt::join(names, ", "));
 }
 
 const Architecture* find_by(std::string_view Architecture::*field, std::string_view value) {
   for (const Architecture* architecture : kArchitectures) {
-    if (architecture->*field == value) return architecture;
+    if (!value.empty() && architecture->*field == value) return architecture;
   }
   return nullptr;
 }

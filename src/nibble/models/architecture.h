@@ -14,7 +14,7 @@ struct Architecture {
   std::string_view name;  // in config.json's "architectures": "LlamaForCausalLM"
   std::string_view
       model_type;         // in config.json's "model_type", for configs without the former: "llama"
-  std::string_view gguf;  // in GGUF's "general.architecture": "llama"
+  std::string_view gguf;  // in GGUF's "general.architecture": "llama"; "" for none of its own
   bool gguf_permutes_qk;  // GGUF files hold the rows of q and k for RoPE on neighbours, not halves
   /// Reads a Hugging Face config. Throws Error naming the key that is missing or wrong.
   ModelSpec (*make_spec)(const JsonObject& config);

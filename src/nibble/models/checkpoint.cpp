@@ -91,6 +91,9 @@ void Checkpoint::read_quantization(const JsonObject& config) {
 CheckpointTensor Checkpoint::tensor(const std::string& name,
                                     const std::vector<std::int64_t>& shape) const {
   std::optional<CheckpointTensor> found = source_->find(name);
+  // Where the model was saved without its head, names lack its prefix, as in OPT's own checkpoints.
+  constexpr std::string_view kPrefix = "model.";
+  if (!found && name.starts_with(kPrefix)) found = source_->find(name.substr(kPrefix.size()));
   if (!found) {
     fail("{}: tensor \"{}\" is missing, expected shape {}", path_.string(), name,
          shape_to_string(shape));

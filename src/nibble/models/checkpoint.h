@@ -41,7 +41,8 @@ class Checkpoint {
   const ModelSpec& spec() const { return spec_; }
   const TensorSource& tensors() const { return *source_; }
 
-  /// The tensor `name`, which must exist with this shape (else Error naming both).
+  /// The tensor `name`, which must exist with this shape (else Error naming both); a leading
+  /// "model." may be missing in the file.
   CheckpointTensor tensor(const std::string& name, const std::vector<std::int64_t>& shape) const;
   /// The same, which must hold floating point numbers too: what read_rows() takes.
   CheckpointTensor float_tensor(const std::string& name,

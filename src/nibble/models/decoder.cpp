@@ -10,24 +10,55 @@
 namespace nibble {
 namespace {
 
-RmsNorm load_norm(const WeightLoader& loader, const std::string& module, const ModelSpec& spec) {
-  return {loader.vector(module + ".weight", spec.hidden), spec.norm_eps};
+Norm load_norm(const WeightLoader& loader, const ModelSpec& spec, const NormModule& module) {
+  const auto n = static_cast<std::size_t>(module.size);
+  Norm norm{.kind = spec.norm.kind, .weight = std::vector<float>(n, 1.0f), .eps = spec.norm.eps};
+  if (spec.norm.has_weight) norm.weight = loader.vector(module.name + ".weight", module.size);
+  for (float& weight : norm.weight) weight += spec.norm.weight_offset;
+  if (norm.kind == NormKind::kLayer) norm.bias.resize(n);
+  if (spec.norm.has_bias) norm.bias = loader.vector(module.name + ".bias", module.size);
+  return norm;
 }
 
-DecoderBlock load_block(const WeightLoader& loader, const ModelSpec& spec, std::int64_t layer) {
-  const auto linear = [&](LinearSpec linear_spec) {
-    linear_spec.name = block_name(linear_spec.name, layer);
-    return loader.linear(linear_spec);
-  };
-  return {.input_norm = load_norm(loader, block_name(spec.input_norm, layer), spec),
-          .attention = {.q = linear(spec.q),
-                        .k = linear(spec.k),
-                        .v = linear(spec.v),
-                        .o = linear(spec.o),
-                        .shape = {spec.n_heads, spec.n_kv_heads, spec.head_dim}},
-          .post_norm = load_norm(loader, block_name(spec.post_norm, layer), spec),
-          .mlp = {.gate = linear(spec.gate), .up = linear(spec.up), .down = linear(spec.down)}};
-}
+/// Loads what belongs to one decoder block.
+class BlockLoader {
+ public:
+  BlockLoader(const WeightLoader& loader, const ModelSpec& spec, std::int64_t layer)
+      : loader_(loader), spec_(spec), layer_(layer) {}
+
+  DecoderBlock load() const {
+    return {.input_norm = *norm(spec_.input_norm, spec_.hidden),
+            .attention = attention(),
+            .post_norm = *norm(spec_.post_norm, spec_.hidden),
+            .mlp = {.gate = spec_.gate ? std::optional(linear(*spec_.gate)) : std::nullopt,
+                    .up = linear(spec_.up),
+                    .down = linear(spec_.down),
+                    .activation = spec_.activation}};
+  }
+
+ private:
+  SelfAttention attention() const {
+    return {.q = linear(spec_.q),
+            .k = linear(spec_.k),
+            .v = linear(spec_.v),
+            .o = linear(spec_.o),
+            .q_norm = norm(spec_.q_norm, spec_.head_dim),
+            .k_norm = norm(spec_.k_norm, spec_.head_dim),
+            .shape = {spec_.n_heads, spec_.n_kv_heads, spec_.head_dim, spec_.window(layer_)}};
+  }
+  Linear linear(LinearSpec linear_spec) const {
+    linear_spec.name = block_name(linear_spec.name, layer_);
+    return loader_.linear(linear_spec);
+  }
+  std::optional<Norm> norm(const std::string& name, std::int64_t size) const {
+    if (name.empty()) return std::nullopt;
+    return load_norm(loader_, spec_, {block_name(name, layer_), size});
+  }
+
+  const WeightLoader& loader_;
+  const ModelSpec& spec_;
+  std::int64_t layer_;
+};
 
 /// llama3 scaling (transformers, modeling_rope_utils.py: _compute_llama3_parameters): long
 /// wavelengths are stretched by the factor, short ones kept, those between blended.
@@ -61,50 +92,92 @@ std::vector<float> rope_frequencies(const RopeSpec& rope, std::int64_t head_dim)
 Decoder::Decoder(const Checkpoint& checkpoint, Compute& compute, DType dtype)
     : spec_(checkpoint.spec()), dtype_(dtype) {
   const WeightLoader loader(checkpoint, compute, dtype);
-  embedding_ = checkpoint.float_tensor(spec_.embedding + ".weight", {spec_.vocab, spec_.hidden});
+  const std::vector<ParameterSpec> tables = spec_.embeddings();
+  embedding_ = checkpoint.float_tensor(tables[0].name, tables[0].shape);
+  if (spec_.positions) positions_ = checkpoint.float_tensor(tables[1].name, tables[1].shape);
+  embedding_scale_ = spec_.embedding_scale;
+  round_to_dtype(dtype, {&embedding_scale_, 1});
+  if (spec_.project_in) project_in_ = loader.linear(*spec_.project_in);
   for (std::int64_t layer = 0; layer < spec_.n_layers; ++layer) {
-    blocks_.push_back(load_block(loader, spec_, layer));
+    blocks_.push_back(BlockLoader(loader, spec_, layer).load());
   }
-  final_norm_ = load_norm(loader, spec_.final_norm, spec_);
+  if (!spec_.final_norm.empty()) {
+    final_norm_ = load_norm(loader, spec_, {spec_.final_norm, spec_.hidden});
+  }
+  if (spec_.project_out) project_out_ = loader.linear(*spec_.project_out);
   head_ = loader.linear(spec_.head);
-  rope_ = Rope(rope_frequencies(spec_.rope, spec_.head_dim));
+  if (spec_.rope) rope_ = Rope(rope_frequencies(*spec_.rope, spec_.head_dim));
 }
 
-void Decoder::embed(std::span<const std::int32_t> tokens, float* out) const {
-  for (const std::int32_t token : tokens) {
-    assert(token >= 0 && token < spec_.vocab);
-    read_rows(embedding_, token, 1, out);
-    round_to_dtype(dtype_, {out, static_cast<std::size_t>(spec_.hidden)});
-    out += spec_.hidden;
+void Decoder::embed(Compute& compute, std::span<const std::int32_t> tokens, std::int64_t start,
+                    float* out) {
+  const auto count = static_cast<std::int64_t>(tokens.size());
+  const auto width = static_cast<std::size_t>(spec_.embedding_width);
+  float* rows = project_in_ ? projected_.as<float>(tokens.size() * width) : out;
+  for (std::size_t t = 0; t < tokens.size(); ++t) {
+    assert(tokens[t] >= 0 && tokens[t] < spec_.vocab);
+    const std::span row(rows + t * width, width);
+    read_rows(embedding_, tokens[t], 1, row.data());
+    round_to_dtype(dtype_, row);
+    if (embedding_scale_ == 1.0f) continue;
+    for (float& value : row) value *= embedding_scale_;
+  }
+  if (project_in_) apply_linear(compute, *project_in_, rows, count, out);
+  if (spec_.positions) add_positions(compute, start, count, out);
+}
+
+void Decoder::add_positions(Compute& compute, std::int64_t start, std::int64_t tokens, float* out) {
+  const std::int64_t first = start + spec_.positions->offset;
+  assert(first + tokens <= spec_.positions->rows);
+  const auto elements = static_cast<std::size_t>(tokens * spec_.hidden);
+  float* rows = normed_.as<float>(elements);
+  read_rows(positions_, first, tokens, rows);
+  round_to_dtype(dtype_, {rows, elements});
+  compute.kernels().add(out, rows, tokens * spec_.hidden);
+}
+
+void Decoder::run_block(Compute& compute, std::int64_t layer, std::int64_t tokens, KvCache& cache,
+                        float* hidden) {
+  const DecoderBlock& block = blocks_[static_cast<std::size_t>(layer)];
+  if (spec_.norm_first) {
+    float* normed = normed_.as<float>(static_cast<std::size_t>(tokens * spec_.hidden));
+    block.input_norm.apply(compute, hidden, tokens, normed);
+    block.attention.add_to(compute, normed, tokens, rope_, cache, layer, scratch_, hidden);
+    block.post_norm.apply(compute, hidden, tokens, normed);
+    block.mlp.add_to(compute, normed, tokens, scratch_, hidden);
+  } else {
+    block.attention.add_to(compute, hidden, tokens, rope_, cache, layer, scratch_, hidden);
+    block.input_norm.apply(compute, hidden, tokens, hidden);
+    block.mlp.add_to(compute, hidden, tokens, scratch_, hidden);
+    block.post_norm.apply(compute, hidden, tokens, hidden);
   }
 }
 
 void Decoder::forward(Compute& compute, std::span<const std::int32_t> tokens, KvCache& cache,
                       float* hidden) {
   const auto count = static_cast<std::int64_t>(tokens.size());
-  const auto elements = static_cast<std::size_t>(count * spec_.hidden);
-  float* normed = normed_.as<float>(elements);
   {
     const ProfileScope scope(compute, "embedding");
-    embed(tokens, hidden);
+    embed(compute, tokens, cache.length(), hidden);
     rope_.prepare(cache.length(), count);
   }
   Profiler* profiler = compute.profiler();
   for (std::int64_t layer = 0; layer < spec_.n_layers; ++layer) {
     if (profiler != nullptr) profiler->set_layer(layer);
-    const DecoderBlock& block = blocks_[static_cast<std::size_t>(layer)];
-    block.input_norm.apply(compute, hidden, count, normed);
-    block.attention.add_to(compute, normed, count, rope_, cache, layer, scratch_, hidden);
-    block.post_norm.apply(compute, hidden, count, normed);
-    block.mlp.add_to(compute, normed, count, scratch_, hidden);
+    run_block(compute, layer, count, cache, hidden);
   }
   if (profiler != nullptr) profiler->set_layer(-1);
-  final_norm_.apply(compute, hidden, count, hidden);
+  if (final_norm_) final_norm_->apply(compute, hidden, count, hidden);
   cache.advance(count);
 }
 
-void Decoder::logits(Compute& compute, const float* hidden, std::int64_t rows, float* out) const {
+void Decoder::logits(Compute& compute, const float* hidden, std::int64_t rows, float* out) {
   const ProfileScope scope(compute, "head");
+  if (project_out_) {
+    float* projected = projected_.as<float>(static_cast<std::size_t>(rows * spec_.embedding_width));
+    apply_linear(compute, *project_out_, hidden, rows, projected);
+    hidden = projected;
+  }
   apply_linear(compute, head_, hidden, rows, out);
 }
 
@@ -123,12 +196,14 @@ double Decoder::bytes_per_token() const {
              static_cast<double>(layer.in_features());
   };
   for (const DecoderBlock& block : blocks_) {
-    for (const Linear* layer :
-         {&block.attention.q, &block.attention.k, &block.attention.v, &block.attention.o,
-          &block.mlp.gate, &block.mlp.up, &block.mlp.down}) {
+    for (const Linear* layer : {&block.attention.q, &block.attention.k, &block.attention.v,
+                                &block.attention.o, &block.mlp.up, &block.mlp.down}) {
       add(*layer);
     }
+    if (block.mlp.gate) add(*block.mlp.gate);
   }
+  if (project_in_) add(*project_in_);
+  if (project_out_) add(*project_out_);
   add(head_);
   return bytes;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -17,12 +18,13 @@
 
 namespace nibble {
 
-/// One decoder block: x += attention(norm(x)); x += mlp(norm(x)).
+/// One decoder block: x += attention(norm(x)); x += mlp(norm(x)); or, with the norms behind,
+/// x = norm(x + attention(x)); x = norm(x + mlp(x)).
 struct DecoderBlock {
-  RmsNorm input_norm;
+  Norm input_norm;
   SelfAttention attention;
-  RmsNorm post_norm;
-  GatedMlp mlp;
+  Norm post_norm;
+  Mlp mlp;
 };
 
 class Decoder {
@@ -34,30 +36,42 @@ class Decoder {
 
   const ModelSpec& spec() const { return spec_; }
 
-  /// Runs `tokens` at the positions after those in `cache`, which must have room, and counts them
-  /// as held. Writes the final normed hidden states, (tokens, hidden). Ids must be below vocab.
+  /// Runs `tokens` at the positions after those in `cache`, which must have room and no more
+  /// positions than a model with learned ones has, and counts them as held. Writes the final normed
+  /// hidden states, (tokens, hidden). Ids must be below vocab.
   void forward(Compute& compute, std::span<const std::int32_t> tokens, KvCache& cache,
                float* hidden);
 
   /// Logits of `rows` hidden states, (rows, vocab).
-  void logits(Compute& compute, const float* hidden, std::int64_t rows, float* out) const;
+  void logits(Compute& compute, const float* hidden, std::int64_t rows, float* out);
 
   /// Bytes and weights that one token of decode reads: every linear layer and the head.
   double bytes_per_token() const;
   double weights_per_token() const;
 
  private:
-  void embed(std::span<const std::int32_t> tokens, float* out) const;
+  /// Embeddings of tokens at the positions from `start` on, (tokens, hidden).
+  void embed(Compute& compute, std::span<const std::int32_t> tokens, std::int64_t start,
+             float* out);
+  void add_positions(Compute& compute, std::int64_t start, std::int64_t tokens, float* out);
+  void run_block(Compute& compute, std::int64_t layer, std::int64_t tokens, KvCache& cache,
+                 float* hidden);
 
   ModelSpec spec_;
   DType dtype_;
-  CheckpointTensor embedding_;  // (vocab, hidden), rows read as they are needed
+  // Rows read as they are needed:
+  CheckpointTensor embedding_;  // (vocab, embedding_width)
+  CheckpointTensor positions_;  // (rows, hidden), or nothing
+  float embedding_scale_ = 1.0f;
+  std::optional<Linear> project_in_;
+  std::optional<Linear> project_out_;
   std::vector<DecoderBlock> blocks_;
-  RmsNorm final_norm_;
+  std::optional<Norm> final_norm_;
   Linear head_;
   Rope rope_;
-  Buffer normed_;   // (tokens, hidden)
-  Buffer scratch_;  // of attention and MLP
+  Buffer normed_;     // (tokens, hidden)
+  Buffer scratch_;    // of attention and MLP
+  Buffer projected_;  // (tokens, embedding_width)
 };
 
 /// The angles a position adds to each pair of a head, in radians: (head_dim / 2), float32.

@@ -4,12 +4,19 @@
 #include "nibble/models/llama_family.h"
 
 namespace nibble {
+namespace {
+
+ModelSpec make_spec(const JsonObject& config) {
+  return read_llama_family(config, {});
+}
+
+}  // namespace
 
 extern const Architecture kLlama;
 const Architecture kLlama = {.name = "LlamaForCausalLM",
                              .model_type = "llama",
                              .gguf = "llama",
                              .gguf_permutes_qk = true,
-                             .make_spec = read_llama_family};
+                             .make_spec = make_spec};
 
 }  // namespace nibble

@@ -2,19 +2,16 @@
 
 #include "nibble/core/error.h"
 #include "nibble/models/architecture.h"
+#include "nibble/models/config_values.h"
 
 namespace nibble {
 namespace {
 
-// Bounds far above any real model: no product of two of them overflows.
-constexpr std::int64_t kMaxWidth = 1 << 22;
-constexpr std::int64_t kMaxLayers = 1 << 14;
-constexpr std::int64_t kMaxVocab = 1 << 26;
-
-/// Head size: "head_dim", or the hidden size over the heads.
-std::int64_t read_head_dim(const JsonObject& config, const ModelSpec& spec) {
-  if (config.has("head_dim")) {
-    const std::int64_t head_dim = config.get_int("head_dim", 1, kMaxWidth);
+/// Head size: "head_dim", the architecture's own, or the hidden size over the heads.
+std::int64_t read_head_dim(const JsonObject& config, const ModelSpec& spec,
+                           std::optional<std::int64_t> fallback) {
+  if (config.has("head_dim") || fallback) {
+    const std::int64_t head_dim = config.get_int("head_dim", 1, kMaxWidth, fallback.value_or(0));
     if (head_dim % 2 == 0) return head_dim;
     fail("{}: \"head_dim\" must be even, found {}", config.origin(), head_dim);
   }
@@ -25,7 +22,7 @@ std::int64_t read_head_dim(const JsonObject& config, const ModelSpec& spec) {
   return spec.hidden / spec.n_heads;
 }
 
-void read_sizes(const JsonObject& config, ModelSpec& spec) {
+void read_sizes(const JsonObject& config, const LlamaFamilyDefaults& defaults, ModelSpec& spec) {
   spec.n_layers = config.get_int("num_hidden_layers", 1, kMaxLayers);
   spec.hidden = config.get_int("hidden_size", 1, kMaxWidth);
   spec.intermediate = config.get_int("intermediate_size", 1, kMaxWidth);
@@ -35,9 +32,10 @@ void read_sizes(const JsonObject& config, ModelSpec& spec) {
     fail("{}: \"num_key_value_heads\" {} must divide \"num_attention_heads\" {}", config.origin(),
          spec.n_kv_heads, spec.n_heads);
   }
-  spec.head_dim = read_head_dim(config, spec);
+  spec.head_dim = read_head_dim(config, spec, defaults.head_dim);
   spec.vocab = config.get_int("vocab_size", 1, kMaxVocab);
-  spec.context = config.get_int("max_position_embeddings", 1, 1 << 30, 2048);
+  spec.embedding_width = spec.hidden;
+  spec.context = config.get_int("max_position_embeddings", 1, kMaxContext, defaults.context);
 }
 
 void name_modules(const JsonObject& config, ModelSpec& spec) {
@@ -49,7 +47,7 @@ void name_modules(const JsonObject& config, ModelSpec& spec) {
   spec.k = {"model.layers.{}.self_attn.k_proj", kv_width, spec.hidden, attention_bias};
   spec.v = {"model.layers.{}.self_attn.v_proj", kv_width, spec.hidden, attention_bias};
   spec.o = {"model.layers.{}.self_attn.o_proj", spec.hidden, q_width, attention_bias};
-  spec.gate = {"model.layers.{}.mlp.gate_proj", spec.intermediate, spec.hidden, mlp_bias};
+  spec.gate = LinearSpec{"model.layers.{}.mlp.gate_proj", spec.intermediate, spec.hidden, mlp_bias};
   spec.up = {"model.layers.{}.mlp.up_proj", spec.intermediate, spec.hidden, mlp_bias};
   spec.down = {"model.layers.{}.mlp.down_proj", spec.hidden, spec.intermediate, mlp_bias};
   spec.input_norm = "model.layers.{}.input_layernorm";
@@ -61,17 +59,14 @@ void name_modules(const JsonObject& config, ModelSpec& spec) {
 
 }  // namespace
 
-ModelSpec read_llama_family(const JsonObject& config) {
+ModelSpec read_llama_family(const JsonObject& config, const LlamaFamilyDefaults& defaults) {
   ModelSpec spec;
-  read_sizes(config, spec);
-  const auto activation = config.find_string("hidden_act");
-  if (activation && *activation != "silu") {
-    fail("{}: \"hidden_act\" must be \"silu\", found \"{}\"", config.origin(), *activation);
-  }
-  spec.norm_eps = static_cast<float>(config.find_number("rms_norm_eps").value_or(1e-6));
-  if (spec.norm_eps < 0) fail("{}: \"rms_norm_eps\" must be 0 or more", config.origin());
+  read_sizes(config, defaults, spec);
+  spec.activation = read_activation(config, "hidden_act", defaults.activation);
+  spec.norm.eps = static_cast<float>(config.find_number("rms_norm_eps").value_or(1e-6));
+  if (spec.norm.eps < 0) fail("{}: \"rms_norm_eps\" must be 0 or more", config.origin());
   spec.rope = read_rope(config);
-  spec.tied_head = config.get_bool("tie_word_embeddings", false);
+  spec.tied_head = config.get_bool("tie_word_embeddings", defaults.tied_head);
   spec.bos = read_bos(config);
   spec.eos = read_eos(config);
   name_modules(config, spec);

@@ -1,13 +1,24 @@
-// What the configs of Llama and of its relatives have in common: sizes, RoPE, RMSNorm, a gated MLP
-// with SiLU, and the names of the modules.
+// What the configs of Llama and of its relatives have in common: sizes, RoPE, RMSNorm, a gated MLP,
+// and the names of the modules.
 #pragma once
+
+#include <optional>
+#include <string_view>
 
 #include "nibble/core/json.h"
 #include "nibble/models/model_spec.h"
 
 namespace nibble {
 
+/// What a config means that does not say it.
+struct LlamaFamilyDefaults {
+  std::int64_t context = 2048;
+  std::optional<std::int64_t> head_dim;  // none: the hidden size over the heads
+  std::string_view activation = "silu";
+  bool tied_head = false;
+};
+
 /// Reads a config as Llama's. Throws Error naming the key that is missing or wrong.
-ModelSpec read_llama_family(const JsonObject& config);
+ModelSpec read_llama_family(const JsonObject& config, const LlamaFamilyDefaults& defaults);
 
 }  // namespace nibble

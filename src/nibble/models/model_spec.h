@@ -7,6 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "nibble/kernels/kernel_set.h"  // Activation
+#include "nibble/layers/norm.h"         // NormKind
+
 namespace nibble {
 
 /// A linear layer: `name` is its module's name in Hugging Face checkpoints ("{}" stands for the
@@ -31,6 +34,34 @@ struct RopeSpec {
   double original_context = 8192;
 };
 
+/// Learned position embeddings: position p is row p + offset of name.weight, (rows, hidden).
+struct PositionSpec {
+  std::string name;
+  std::int64_t rows = 0;
+  std::int64_t offset = 0;
+};
+
+/// What all norms of a model have in common.
+struct NormSpec {
+  NormKind kind = NormKind::kRms;
+  float eps = 1e-5f;
+  bool has_weight = true;      // name.weight; without, it is 1
+  bool has_bias = false;       // name.bias; without, it is 0
+  float weight_offset = 0.0f;  // added to what the checkpoint holds as weight
+};
+
+/// A module that normalizes vectors of `size`.
+struct NormModule {
+  std::string name;
+  std::int64_t size;
+};
+
+/// A parameter: its name in Hugging Face checkpoints and its shape.
+struct ParameterSpec {
+  std::string name;
+  std::vector<std::int64_t> shape;
+};
+
 struct ModelSpec {
   std::string architecture;  // "LlamaForCausalLM"
 
@@ -39,29 +70,53 @@ struct ModelSpec {
   std::int64_t intermediate = 0;
   std::int64_t n_heads = 0;
   std::int64_t n_kv_heads = 0;  // divides n_heads
-  std::int64_t head_dim = 0;    // even
+  std::int64_t head_dim = 0;    // even where there is RoPE
   std::int64_t vocab = 0;
   std::int64_t context = 0;  // positions the model was made for
-  float norm_eps = 1e-5f;    // of RMSNorm
-  RopeSpec rope;
+  NormSpec norm;
+  bool norm_first = true;  // x += f(norm(x)); otherwise x = norm(x + f(x))
+  Activation activation = Activation::kSilu;
+  std::optional<RopeSpec> rope;
+  std::optional<PositionSpec> positions;  // a model that has them ends with them
+  /// Positions that the tokens of each layer see, their own included, 0 for all; empty: all.
+  std::vector<std::int64_t> windows;
 
   // Modules of a decoder block; their names hold "{}".
-  LinearSpec q, k, v, o, gate, up, down;
-  std::string input_norm;  // (hidden)
-  std::string post_norm;   // (hidden), before the MLP
+  LinearSpec q, k, v, o, up, down;
+  std::optional<LinearSpec> gate;
+  std::string input_norm;      // (hidden), of the attention
+  std::string post_norm;       // (hidden), of the MLP
+  std::string q_norm, k_norm;  // (head_dim), of each head; "" for none
   // Modules outside the blocks.
-  std::string embedding;   // (vocab, hidden)
-  std::string final_norm;  // (hidden)
-  LinearSpec head;         // (vocab, hidden)
-  bool tied_head = false;  // the head's weight is the embedding's
+  std::string embedding;  // (vocab, embedding_width)
+  std::int64_t embedding_width = 0;
+  float embedding_scale = 1.0f;  // rounded to the weights' dtype, as the models were trained
+  std::optional<LinearSpec> project_in;   // (hidden, embedding_width), behind the embedding
+  std::optional<LinearSpec> project_out;  // (embedding_width, hidden), before the head
+  std::string final_norm;                 // (hidden); "" for none
+  LinearSpec head;                        // (vocab, embedding_width)
+  bool tied_head = false;                 // the head's weight is the embedding's
 
   std::optional<std::int32_t> bos;
   std::vector<std::int32_t> eos;  // generation ends at any of them
 
   /// The linear layers of block `layer` in the order of the forward pass, names filled in.
   std::vector<LinearSpec> block_linears(std::int64_t layer) const;
-  /// All linear layers, block by block, the head last.
+  /// All linear layers in the order of the forward pass, the head last.
   std::vector<LinearSpec> linears() const;
+  /// The norms of block `layer`, names filled in.
+  std::vector<NormModule> block_norms(std::int64_t layer) const;
+  /// The parameters that a norm has.
+  std::vector<ParameterSpec> norm_parameters(const NormModule& norm) const;
+  /// Those of all norms, block by block, the final one's last.
+  std::vector<ParameterSpec> norm_parameters() const;
+  /// The tables that ids and positions look rows up in.
+  std::vector<ParameterSpec> embeddings() const;
+
+  /// Positions that a token sees in block `layer`; 0: all.
+  std::int64_t window(std::int64_t layer) const {
+    return windows.empty() ? 0 : windows[static_cast<std::size_t>(layer)];
+  }
 };
 
 /// `pattern` with "{}" replaced by the number of the block.

@@ -61,9 +61,10 @@ class Job {
         tokens_per_tile_(std::min(tokens, kAttentionMaxRows / heads_per_tile_)) {}
 
   void run() {
-    const std::int64_t positions = start_ + tokens_;
-    if (tokens_ <= kFewRows && positions > kChunk) {
-      run_split_by_position((positions + kChunk - 1) / kChunk);
+    const std::int64_t end = start_ + tokens_;
+    if (tokens_ <= kFewRows && end - first_seen(0) > kChunk) {
+      const std::int64_t first = chunk_of(first_seen(0));
+      run_split_by_position(first, chunk_of(end - 1) + 1 - first);
     } else {
       run_split_by_token();
     }
@@ -81,10 +82,17 @@ class Job {
             std::min(heads_per_tile_, group_ - first)};
   }
 
+  /// The first position that token `token` sees.
+  std::int64_t first_seen(std::int64_t token) const {
+    if (shape_.window == 0) return 0;
+    return std::max<std::int64_t>(0, start_ + token + 1 - shape_.window);
+  }
+  static std::int64_t chunk_of(std::int64_t position) { return position / kChunk; }
+
   std::int64_t token_tiles() const { return (tokens_ + tokens_per_tile_ - 1) / tokens_per_tile_; }
   std::int64_t tiles() const { return token_tiles() * head_tiles_; }
 
-  /// Each tile goes through the whole cache it sees.
+  /// Each tile goes through all of the cache that it sees.
   void run_split_by_token() {
     compute_.pool().parallel_for(tiles(), [&](std::int64_t item, int thread) {
       // Of each KV head the last tokens, which see most, come first: no thread is left with them
@@ -95,17 +103,17 @@ class Job {
       const State state =
           State::at(reinterpret_cast<float*>(scratch + kernel_scratch()), work.rows());
       state.reset(work.rows(), shape_.head_dim);
-      const std::int64_t visible = start_ + work.token + work.tokens;
-      for (std::int64_t position = 0; position < visible; position += kChunk) {
-        attend(work, position, state, scratch);
+      const std::int64_t last = chunk_of(start_ + work.token + work.tokens - 1);
+      for (std::int64_t chunk = chunk_of(first_seen(work.token)); chunk <= last; ++chunk) {
+        attend(work, chunk, state, scratch);
       }
       finish(work, state);
     });
   }
 
-  /// Each tile and chunk of the cache is a piece of work of its own; then chunks are combined in
-  /// order.
-  void run_split_by_position(std::int64_t chunks) {
+  /// Each tile and chunk of the cache, `chunks` from `first` on, is a piece of work of its own;
+  /// then chunks are combined in order.
+  void run_split_by_position(std::int64_t first, std::int64_t chunks) {
     const std::int64_t per_state =
         State::floats(tokens_per_tile_ * heads_per_tile_, shape_.head_dim);
     float* partials = compute_.attention_partials().as<float>(
@@ -114,7 +122,7 @@ class Job {
       const Tile work = tile(item / chunks);
       const State state = State::at(partials + item * per_state, work.rows());
       state.reset(work.rows(), shape_.head_dim);
-      attend(work, item % chunks * kChunk, state, thread_scratch(thread, 0));
+      attend(work, first + item % chunks, state, thread_scratch(thread, 0));
     });
     compute_.pool().parallel_for(tiles(), [&](std::int64_t index, int) {
       const Tile work = tile(index);
@@ -127,30 +135,32 @@ class Job {
     });
   }
 
-  /// Takes the chunk of the cache at `position` into `state`.
-  void attend(const Tile& work, std::int64_t position, const State& state, std::byte* scratch) {
+  /// Takes what the tile sees of a chunk of the cache into `state`.
+  void attend(const Tile& work, std::int64_t chunk, const State& state, std::byte* scratch) {
+    const std::int64_t position = std::max(chunk * kChunk, first_seen(work.token));
+    const std::int64_t end = std::min((chunk + 1) * kChunk, start_ + work.token + work.tokens);
+    if (position >= end) return;
     const std::int64_t kv_head = work.head / group_;
     const std::int64_t place = kv_head * cache_.capacity + position;
     const std::int64_t offset = place * shape_.head_dim * kv_element_bytes(cache_.type);
     const bool has_scales = cache_.type == KvType::kInt8;
-    const AttentionTask task{
-        .q = q_ + (work.token * shape_.n_heads + work.head) * shape_.head_dim,
-        .q_stride = shape_.n_heads * shape_.head_dim,
-        .tokens = work.tokens,
-        .heads = work.heads,
-        .head_dim = shape_.head_dim,
-        .keys = cache_.keys + offset,
-        .values = cache_.values + offset,
-        .key_scales = has_scales ? cache_.key_scales + place : nullptr,
-        .value_scales = has_scales ? cache_.value_scales + place : nullptr,
-        .positions = std::min(kChunk, start_ + work.token + work.tokens - position),
-        .visible = start_ + work.token + 1 - position,
-        .scale = 1.0f / std::sqrt(static_cast<float>(shape_.head_dim)),
-        .max = state.max,
-        .sum = state.sum,
-        .acc = state.acc,
-        .scratch = scratch};
-    if (task.positions <= 0) return;
+    AttentionTask task{.q = q_ + (work.token * shape_.n_heads + work.head) * shape_.head_dim,
+                       .q_stride = shape_.n_heads * shape_.head_dim,
+                       .tokens = work.tokens,
+                       .heads = work.heads,
+                       .head_dim = shape_.head_dim,
+                       .keys = cache_.keys + offset,
+                       .values = cache_.values + offset,
+                       .key_scales = has_scales ? cache_.key_scales + place : nullptr,
+                       .value_scales = has_scales ? cache_.value_scales + place : nullptr,
+                       .positions = end - position,
+                       .visible = start_ + work.token + 1 - position,
+                       .scale = 1.0f / std::sqrt(static_cast<float>(shape_.head_dim)),
+                       .max = state.max,
+                       .sum = state.sum,
+                       .acc = state.acc,
+                       .scratch = scratch};
+    if (shape_.window > 0) task.passed = task.visible - shape_.window;
     const KernelSet& kernels = compute_.kernels();
     switch (cache_.type) {
       case KvType::kF32:
@@ -216,12 +226,18 @@ class Job {
 void report_cost(const Compute& compute, const AttentionShape& shape, const KvLayerView& cache,
                  std::int64_t start, std::int64_t tokens) {
   if (compute.profiler() == nullptr) return;
-  const auto seen = static_cast<double>(tokens * start + tokens * (tokens + 1) / 2);
+  std::int64_t seen = 0;
+  for (std::int64_t position = start; position < start + tokens; ++position) {
+    seen += shape.window > 0 ? std::min(shape.window, position + 1) : position + 1;
+  }
+  const std::int64_t first =
+      shape.window > 0 ? std::max<std::int64_t>(0, start + 1 - shape.window) : 0;
   const auto heads = static_cast<double>(shape.n_heads * shape.head_dim);
   const std::int64_t scale_bytes = cache.type == KvType::kInt8 ? sizeof(float) : 0;
   const auto row = static_cast<double>(
       shape.n_kv_heads * (shape.head_dim * kv_element_bytes(cache.type) + scale_bytes));
-  compute.profiler()->add_cost(2 * row * static_cast<double>(start + tokens), 4 * seen * heads);
+  compute.profiler()->add_cost(2 * row * static_cast<double>(start + tokens - first),
+                               4 * static_cast<double>(seen) * heads);
 }
 
 }  // namespace

@@ -34,6 +34,9 @@ struct AttentionShape {
   std::int64_t n_heads;
   std::int64_t n_kv_heads;  // divides n_heads
   std::int64_t head_dim;
+  /// Of a sliding window (Beltagy et al. 2020): how many positions a token sees, its own included;
+  /// 0: all.
+  std::int64_t window = 0;
 };
 
 /// Attention of `tokens` new tokens at positions start .. start + tokens - 1, whose keys and values

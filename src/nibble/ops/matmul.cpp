@@ -87,6 +87,14 @@ void add_bias(const KernelSet& kernels, const float* bias, const Rows& rows, std
   }
 }
 
+void activate(const KernelSet& kernels, Activation activation, const Rows& rows,
+              std::int64_t tokens, const Target& target) {
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    float* values = target.data + t * target.stride + rows.begin;
+    kernels.activate(activation, values, rows.count(), values);
+  }
+}
+
 /// Scratch of a thread: the kernel's, and behind it a tile of results, (tokens, rows of a claim).
 struct ClaimScratch {
   std::byte* kernel;
@@ -111,6 +119,7 @@ void run_claim(Compute& compute, const PreparedInput& input, const MatmulCall& c
   const Target target = call.adds ? scratch.target(rows) : out;
   multiply_rows(compute, input, *call.weight, rows, target, scratch.kernel);
   add_bias(compute.kernels(), call.bias, rows, tokens, target);
+  if (call.activation) activate(compute.kernels(), *call.activation, rows, tokens, target);
   if (!call.adds) return;
   for (std::int64_t t = 0; t < tokens; ++t) {
     compute.kernels().add(out.data + t * out.stride + rows.begin,
@@ -146,7 +155,7 @@ void matmul(Compute& compute, const float* x, std::int64_t tokens,
 
 void gated_matmul(Compute& compute, const float* x, std::int64_t tokens, const MatmulCall& gate,
                   const MatmulCall& up, float* out) {
-  assert(gate.weight->rows == up.weight->rows);
+  assert(gate.weight->rows == up.weight->rows && gate.activation);
   if (tokens == 0) return;
   const MatmulCall calls[] = {gate, up};
   const PreparedInput input(compute, x, tokens, calls);
@@ -166,7 +175,8 @@ void gated_matmul(Compute& compute, const float* x, std::int64_t tokens, const M
         add_bias(kernels, up.bias, rows, tokens, upped);
         for (std::int64_t t = 0; t < tokens; ++t) {
           float* g = gated.data + t * gated.stride + rows.begin;
-          kernels.silu_mul(g, upped.data + t * upped.stride + rows.begin, rows.count(), g);
+          kernels.activate_mul(*gate.activation, g, upped.data + t * upped.stride + rows.begin,
+                               rows.count(), g);
         }
       });
 }

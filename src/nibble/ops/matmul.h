@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "nibble/ops/compute.h"
@@ -13,10 +14,11 @@ namespace nibble {
 
 /// One product of the call: out[t, row] = bias[row] + sum over c of x[t, c] * weight[row, c].
 struct MatmulCall {
-  const WeightView* weight;     // (rows, cols)
-  float* out;                   // (tokens, rows)
-  const float* bias = nullptr;  // (rows), or none
-  bool adds = false;            // adds to what is in out
+  const WeightView* weight;                   // (rows, cols)
+  float* out;                                 // (tokens, rows)
+  const float* bias = nullptr;                // (rows), or none
+  bool adds = false;                          // adds to what is in out
+  std::optional<Activation> activation = {};  // what the product with its bias goes through
 };
 
 /// Runs all products over the same x, (tokens, cols) float32, cols being that of every weight. x is
@@ -24,9 +26,9 @@ struct MatmulCall {
 void matmul(Compute& compute, const float* x, std::int64_t tokens,
             std::span<const MatmulCall> calls);
 
-/// The gated product of a feed-forward network (Shazeer 2020, SwiGLU): out = silu(g) * u, g and u
-/// being the results of `gate` and `up`, which have the same shape; their own `out` and `adds` are
-/// not used. out: (tokens, rows).
+/// The gated product of a feed-forward network (Shazeer 2020, SwiGLU): out = a(g) * u, g and u
+/// being the results of `gate` and `up`, which have the same shape, and `a` the gate's activation;
+/// their own `out` and `adds` are not used. out: (tokens, rows).
 void gated_matmul(Compute& compute, const float* x, std::int64_t tokens, const MatmulCall& gate,
                   const MatmulCall& up, float* out);
 

@@ -29,8 +29,8 @@ const char* torch_dtype_name(DType dtype) {
 
 }  // namespace
 
-std::vector<DenseTensor> dense_tensors(const ModelSpec& spec, const QuantizePlan& plan) {
-  std::vector<DenseTensor> tensors = {{spec.embedding + ".weight", {spec.vocab, spec.hidden}}};
+std::vector<ParameterSpec> dense_tensors(const ModelSpec& spec, const QuantizePlan& plan) {
+  std::vector<ParameterSpec> tensors = spec.embeddings();
   for (const LayerPlan& layer : plan.layers) {
     const LinearSpec& linear = layer.linear;
     const bool is_tied_head = spec.tied_head && linear.name == spec.head.name;
@@ -39,11 +39,7 @@ std::vector<DenseTensor> dense_tensors(const ModelSpec& spec, const QuantizePlan
     }
     if (linear.bias) tensors.push_back({linear.name + ".bias", {linear.out}});
   }
-  for (std::int64_t layer = 0; layer < spec.n_layers; ++layer) {
-    tensors.push_back({block_name(spec.input_norm, layer) + ".weight", {spec.hidden}});
-    tensors.push_back({block_name(spec.post_norm, layer) + ".weight", {spec.hidden}});
-  }
-  tensors.push_back({spec.final_norm + ".weight", {spec.hidden}});
+  for (ParameterSpec& parameter : spec.norm_parameters()) tensors.push_back(std::move(parameter));
   return tensors;
 }
 
@@ -55,14 +51,19 @@ std::vector<TensorDeclaration> declarations(const ModelSpec& spec, const Quantiz
       all.push_back({layer.linear.name + part.suffix, part.dtype, std::move(part.shape)});
     }
   }
-  for (DenseTensor& tensor : dense_tensors(spec, plan)) {
+  for (ParameterSpec& tensor : dense_tensors(spec, plan)) {
     all.push_back({std::move(tensor.name), plan.options.dtype, std::move(tensor.shape)});
   }
   return all;
 }
 
 std::int64_t parameter_count(const ModelSpec& spec) {
-  std::int64_t count = spec.vocab * spec.hidden + (2 * spec.n_layers + 1) * spec.hidden;
+  std::int64_t count = 0;
+  for (const auto& parameters : {spec.embeddings(), spec.norm_parameters()}) {
+    for (const ParameterSpec& parameter : parameters) {
+      count += TensorView{.shape = parameter.shape}.elements();
+    }
+  }
   for (const LinearSpec& linear : spec.linears()) {
     const bool is_tied_head = spec.tied_head && linear.name == spec.head.name;
     count += (is_tied_head ? 0 : linear.out * linear.in) + (linear.bias ? linear.out : 0);

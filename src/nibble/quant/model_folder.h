@@ -13,14 +13,9 @@
 
 namespace nibble {
 
-/// A tensor that is kept as numbers of the plan's dtype.
-struct DenseTensor {
-  std::string name;
-  std::vector<std::int64_t> shape;
-};
-
-/// The tensors outside packed layers: embedding, norms, biases, layers left dense.
-std::vector<DenseTensor> dense_tensors(const ModelSpec& spec, const QuantizePlan& plan);
+/// The tensors outside packed layers, kept as numbers of the plan's dtype: embeddings, norms,
+/// biases, layers left dense.
+std::vector<ParameterSpec> dense_tensors(const ModelSpec& spec, const QuantizePlan& plan);
 
 /// All tensors of the checkpoint in the order of the file: first the packed layers in the order of
 /// the forward pass, each as integers, scales and zero points; then the dense ones.

@@ -77,7 +77,7 @@ class TensorWriter {
     for (const LayerPlan& layer : plan_.layers) {
       if (layer.packed) report.tensors.push_back(write_packed(layer, report.bytes_in));
     }
-    for (const DenseTensor& tensor : dense_tensors(checkpoint_.spec(), plan_)) {
+    for (const ParameterSpec& tensor : dense_tensors(checkpoint_.spec(), plan_)) {
       write_dense(tensor, report.bytes_in);
     }
     report.bytes_out = static_cast<std::int64_t>(writer_.file_bytes());
@@ -162,7 +162,7 @@ class TensorWriter {
     writer_.write(bytes_of(codes_));
   }
 
-  void write_dense(const DenseTensor& dense, std::int64_t& bytes_in) {
+  void write_dense(const ParameterSpec& dense, std::int64_t& bytes_in) {
     const CheckpointTensor tensor = checkpoint_.float_tensor(dense.name, dense.shape);
     const std::int64_t rows = tensor.view.rows();
     const std::int64_t cols = tensor.view.cols();
@@ -197,7 +197,7 @@ std::int64_t work_of(const ModelSpec& spec, const QuantizePlan& plan) {
   for (const LayerPlan& layer : plan.layers) {
     if (layer.packed) work += layer.linear.out * layer.linear.in;
   }
-  for (const DenseTensor& tensor : dense_tensors(spec, plan)) {
+  for (const ParameterSpec& tensor : dense_tensors(spec, plan)) {
     work += TensorView{.shape = tensor.shape}.elements();
   }
   return work;

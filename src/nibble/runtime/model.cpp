@@ -27,6 +27,10 @@ Model::Model(const std::filesystem::path& path, const ComputeOptions& options)
 
 KvCache Model::make_cache(std::int64_t context) const {
   const ModelSpec& spec = checkpoint_.spec();
+  if (spec.positions && context > spec.context) {
+    fail("a context of {} positions is longer than the {} that this model has embeddings for",
+         context, spec.context);
+  }
   return KvCache({.n_layers = spec.n_layers,
                   .n_kv_heads = spec.n_kv_heads,
                   .head_dim = spec.head_dim,

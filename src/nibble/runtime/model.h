@@ -32,7 +32,8 @@ class Model {
   const Decoder& decoder() const { return decoder_; }
   Compute& compute() { return compute_; }
 
-  /// An empty cache for `context` positions; 0: as many as the model was made for.
+  /// An empty cache for `context` positions; 0: as many as the model was made for. Throws Error for
+  /// more than those if the model has learned positions.
   KvCache make_cache(std::int64_t context = 0) const;
 
   /// Runs tokens at the positions after those in `cache`; writes their hidden states, (tokens,

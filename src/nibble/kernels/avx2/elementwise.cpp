@@ -11,8 +11,15 @@ void rms_norm(const float* x, const float* weight, std::int64_t n, float eps, fl
 void rope(float* x, const float* cos, const float* sin, std::int64_t heads, std::int64_t head_dim) {
   rope_heads(x, cos, sin, heads, head_dim);
 }
-void silu_mul(const float* gate, const float* up, std::int64_t n, float* out) {
-  silu_mul_row(gate, up, n, out);
+void layer_norm(const float* x, const NormWeights& weights, std::int64_t n, float* out) {
+  layer_norm_row(x, weights, n, out);
+}
+void activate(Activation activation, const float* x, std::int64_t n, float* out) {
+  with_activation(activation, [=](auto function) { activate_row(function, x, n, out); });
+}
+void activate_mul(Activation activation, const float* gate, const float* up, std::int64_t n,
+                  float* out) {
+  with_activation(activation, [=](auto function) { activate_mul_row(function, gate, up, n, out); });
 }
 void add(float* x, const float* y, std::int64_t n) {
   add_row(x, y, n);

@@ -218,10 +218,13 @@ inline Vec exp2_for_bf16(Vec x) {
   return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p), exponent));
 }
 
-// The maximum of the first n scores, which int8 keys' scales are multiplied into first.
+// The maximum of the first n scores of a row of `token`. Before, int8 keys' scales are multiplied
+// into them, and what the token's window has left behind is hidden.
 template <typename Cache>
-float max_of_pair_scores(const AttentionTask& task, float* scores, std::int64_t n) {
+float max_of_pair_scores(const AttentionTask& task, std::int64_t token, std::int64_t n,
+                         float* scores) {
   if constexpr (sizeof(Cache) == 1) multiply_elements(scores, task.key_scales, n);
+  hide_passed(task, token, n, scores);
   Vec lanes[2] = {broadcast(-__builtin_inff()), broadcast(-__builtin_inff())};
   std::int64_t i = 0;
   for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
@@ -311,9 +314,9 @@ void weigh_pair_rows(const AttentionTask& task, std::int64_t first, std::int64_t
                      std::int64_t span, const PairScratch& scratch) {
   float maxima[kTileRows];
   for (std::int64_t r = 0; r < count; ++r) {
-    const std::int64_t n = visible_to(task, (first + r) / task.heads);
-    maxima[r] = task.scale *
-                max_of_pair_scores<Cache>(task, scratch.scores + r * kAttentionMaxPositions, n);
+    const std::int64_t token = (first + r) / task.heads;
+    maxima[r] = task.scale * max_of_pair_scores<Cache>(task, token, visible_to(task, token),
+                                                       scratch.scores + r * kAttentionMaxPositions);
   }
   for (std::int64_t r = 0; r < count; ++r) {
     const std::int64_t n = visible_to(task, (first + r) / task.heads);

@@ -35,7 +35,10 @@ std::size_t attention_scratch_bytes(std::int64_t head_dim);
 // elementwise.cpp
 void rms_norm(const float* x, const float* weight, std::int64_t n, float eps, float* out);
 void rope(float* x, const float* cos, const float* sin, std::int64_t heads, std::int64_t head_dim);
-void silu_mul(const float* gate, const float* up, std::int64_t n, float* out);
+void layer_norm(const float* x, const NormWeights& weights, std::int64_t n, float* out);
+void activate(Activation activation, const float* x, std::int64_t n, float* out);
+void activate_mul(Activation activation, const float* gate, const float* up, std::int64_t n,
+                  float* out);
 void add(float* x, const float* y, std::int64_t n);
 void to_bf16(const float* x, std::int64_t n, BFloat16* out);
 void group_sums_f32(const float* x, std::int64_t n, std::int64_t group_size, float* out);

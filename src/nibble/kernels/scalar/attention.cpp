@@ -37,15 +37,21 @@ float dot(const float* q, const Cache* key, std::int64_t n) {
   return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
-// Updates one row's running maximum, sum and weighted values with `positions` keys and values.
+// The positions begin .. end of the chunk.
+struct Positions {
+  std::int64_t begin;
+  std::int64_t end;
+};
+
+// Updates one row's running maximum, sum and weighted values with the keys and values it sees.
 template <typename Cache>
-void attend(const AttentionTask& task, const float* q, std::int64_t positions, std::int64_t row) {
+void attend(const AttentionTask& task, const float* q, const Positions& seen, std::int64_t row) {
   const auto* keys = static_cast<const Cache*>(task.keys);
   const auto* values = static_cast<const Cache*>(task.values);
   const std::int64_t head_dim = task.head_dim;
   float scores[kAttentionMaxPositions];
   float max = task.max[row];
-  for (std::int64_t p = 0; p < positions; ++p) {
+  for (std::int64_t p = seen.begin; p < seen.end; ++p) {
     scores[p] =
         task.scale * scale_of<Cache>(task.key_scales, p) * dot(q, keys + p * head_dim, head_dim);
     max = std::max(max, scores[p]);
@@ -56,7 +62,7 @@ void attend(const AttentionTask& task, const float* q, std::int64_t positions, s
   float* acc = task.acc + row * head_dim;
   for (std::int64_t d = 0; d < head_dim; ++d) acc[d] *= correction;
   float sum = task.sum[row] * correction;
-  for (std::int64_t p = 0; p < positions; ++p) {
+  for (std::int64_t p = seen.begin; p < seen.end; ++p) {
     const float weight = std::exp(scores[p] - shift);
     sum += weight;
     const float factor = weight * scale_of<Cache>(task.value_scales, p);
@@ -71,11 +77,11 @@ void attend(const AttentionTask& task, const float* q, std::int64_t positions, s
 template <typename Cache>
 void attention(const AttentionTask& task) {
   for (std::int64_t t = 0; t < task.tokens; ++t) {
-    const std::int64_t positions = std::min(task.positions, task.visible + t);
-    if (positions <= 0) continue;
+    const Positions seen = {std::max<std::int64_t>(0, task.passed + t),
+                            std::min(task.positions, task.visible + t)};
+    if (seen.begin >= seen.end) continue;
     for (std::int64_t h = 0; h < task.heads; ++h) {
-      attend<Cache>(task, task.q + t * task.q_stride + h * task.head_dim, positions,
-                    t * task.heads + h);
+      attend<Cache>(task, task.q + t * task.q_stride + h * task.head_dim, seen, t * task.heads + h);
     }
   }
 }

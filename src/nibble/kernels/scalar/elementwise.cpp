@@ -4,6 +4,36 @@
 #include "nibble/kernels/scalar/scalar.h"
 
 namespace nibble::scalar {
+namespace {
+
+float silu(float x) {
+  return x / (1.0F + std::exp(-x));
+}
+float gelu(float x) {
+  return 0.5F * x * std::erfc(-x * 0.70710678F);
+}
+float gelu_tanh(float x) {
+  return x / (1.0F + std::exp(-1.59576912F * x * (1.0F + 0.044715F * x * x)));
+}
+float relu(float x) {
+  return x < 0.0F ? 0.0F : x;  // NaN stays
+}
+
+float (*function_of(Activation activation))(float) {
+  switch (activation) {
+    case Activation::kSilu:
+      return silu;
+    case Activation::kGelu:
+      return gelu;
+    case Activation::kGeluTanh:
+      return gelu_tanh;
+    case Activation::kRelu:
+      return relu;
+  }
+  return nullptr;
+}
+
+}  // namespace
 
 void rms_norm(const float* x, const float* weight, std::int64_t n, float eps, float* out) {
   double squares = 0;
@@ -25,8 +55,28 @@ void rope(float* x, const float* cos, const float* sin, std::int64_t heads, std:
   }
 }
 
-void silu_mul(const float* gate, const float* up, std::int64_t n, float* out) {
-  for (std::int64_t i = 0; i < n; ++i) out[i] = gate[i] / (1.0F + std::exp(-gate[i])) * up[i];
+void layer_norm(const float* x, const NormWeights& weights, std::int64_t n, float* out) {
+  double sum = 0;
+  for (std::int64_t i = 0; i < n; ++i) sum += x[i];
+  const double mean = sum / static_cast<double>(n);
+  double squares = 0;
+  for (std::int64_t i = 0; i < n; ++i) squares += (x[i] - mean) * (x[i] - mean);
+  const auto variance = static_cast<float>(squares / static_cast<double>(n));
+  const float factor = 1.0F / std::sqrt(variance + weights.eps);
+  for (std::int64_t i = 0; i < n; ++i) {
+    out[i] = (x[i] - static_cast<float>(mean)) * factor * weights.weight[i] + weights.bias[i];
+  }
+}
+
+void activate(Activation activation, const float* x, std::int64_t n, float* out) {
+  float (*const function)(float) = function_of(activation);
+  for (std::int64_t i = 0; i < n; ++i) out[i] = function(x[i]);
+}
+
+void activate_mul(Activation activation, const float* gate, const float* up, std::int64_t n,
+                  float* out) {
+  float (*const function)(float) = function_of(activation);
+  for (std::int64_t i = 0; i < n; ++i) out[i] = function(gate[i]) * up[i];
 }
 
 void add(float* x, const float* y, std::int64_t n) {

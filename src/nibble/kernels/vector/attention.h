@@ -46,6 +46,14 @@ inline std::int64_t first_token_past(const AttentionTask& task, std::int64_t pos
   return token > 0 ? token : 0;
 }
 
+// The first n scores of a row of `token`: those of positions that its window has left behind become
+// -inf.
+inline void hide_passed(const AttentionTask& task, std::int64_t token, std::int64_t n,
+                        float* scores) {
+  const std::int64_t passed = task.passed + token < n ? task.passed + token : n;
+  for (std::int64_t i = 0; i < passed; ++i) scores[i] = -__builtin_inff();
+}
+
 inline void gather_queries(const AttentionTask& task, std::int64_t first_token, float* queries) {
   const Vec scale = broadcast(task.scale);
   for (std::int64_t t = first_token; t < task.tokens; ++t) {
@@ -211,6 +219,7 @@ void attend(const AttentionTask& task) {
     float* scores = scratch.scores + row * kAttentionMaxPositions;
     constexpr bool kHasScales = sizeof(Cache) == 1;  // int8 keys and values
     if constexpr (kHasScales) multiply_elements(scores, task.key_scales, n);
+    hide_passed(task, row / task.heads, n, scores);
     weigh_row(task, row, n, span, scores);
     if constexpr (kHasScales) multiply_elements(scores, task.value_scales, n);
   }

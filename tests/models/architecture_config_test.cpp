@@ -1,0 +1,118 @@
+// What the configs of other architectures than Llama mean, and which are refused.
+#include <gmock/gmock.h>
+
+#include <functional>
+
+#include "core/error_matchers.h"
+#include "models/architecture_configs.h"
+#include "nibble/models/architecture.h"
+
+namespace nibble {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using testing::opt_config;
+using testing::rotary_config;
+
+ModelSpec spec_of(const Json& config) {
+  const JsonObject object(config, "config.json");
+  return find_architecture(object).make_spec(object);
+}
+
+TEST(WindowConfig, OfQwenIsForTheLastLayersIfItIsUsed) {
+  for (const char* name : {"Qwen2ForCausalLM", "Qwen3ForCausalLM"}) {
+    Json config = rotary_config(name, {{"num_hidden_layers", 3}});
+    EXPECT_THAT(spec_of(config).windows, IsEmpty());
+    config.update({{"sliding_window", 8}, {"max_window_layers", 2}});
+    EXPECT_THAT(spec_of(config).windows, IsEmpty());  // not used
+    config["use_sliding_window"] = true;
+    EXPECT_THAT(spec_of(config).windows, ElementsAre(0, 0, 8));
+    config["max_window_layers"] = 0;
+    EXPECT_THAT(spec_of(config).windows, ElementsAre(8, 8, 8));
+    config["sliding_window"] = nullptr;
+    EXPECT_THAT(spec_of(config).windows, IsEmpty());
+    config.erase("sliding_window");
+    EXPECT_THAT(spec_of(config).windows, ElementsAre(4096, 4096, 4096));  // transformers' default
+  }
+}
+
+TEST(WindowConfig, LayerTypesWin) {
+  Json config =
+      rotary_config("Qwen2ForCausalLM", {{"use_sliding_window", true},
+                                         {"sliding_window", 8},
+                                         {"max_window_layers", 2},
+                                         {"layer_types", {"sliding_attention", "full_attention"}}});
+  EXPECT_THAT(spec_of(config).windows, ElementsAre(8, 0));
+  config["use_sliding_window"] = false;
+  EXPECT_ERROR(spec_of(config), AllOf(HasSubstr("config.json"), HasSubstr("layer_types"),
+                                      HasSubstr("no \"sliding_window\"")));
+  config["layer_types"] = {"full_attention", "full_attention"};
+  EXPECT_THAT(spec_of(config).windows, IsEmpty());
+  config["layer_types"] = {"full_attention", "linear_attention"};
+  EXPECT_ERROR(spec_of(config), AllOf(HasSubstr("layer_types"), HasSubstr("linear_attention")));
+  config["layer_types"] = {"full_attention"};
+  EXPECT_ERROR(spec_of(config), AllOf(HasSubstr("layer_types"), HasSubstr("2")));
+  config["layer_types"] = {"full_attention", 3};
+  EXPECT_ERROR(spec_of(config), HasSubstr("layer_types"));
+  config["layer_types"] = "full_attention";
+  EXPECT_ERROR(spec_of(config), HasSubstr("layer_types"));
+}
+
+TEST(WindowConfig, OfMistralIsForAllLayersAndNullIsNone) {
+  Json config = rotary_config("MistralForCausalLM", {{"sliding_window", 8}});
+  EXPECT_THAT(spec_of(config).windows, ElementsAre(8, 8));
+  config["sliding_window"] = nullptr;
+  EXPECT_THAT(spec_of(config).windows, IsEmpty());
+  config.erase("sliding_window");
+  EXPECT_THAT(spec_of(config).windows, ElementsAre(4096, 4096));
+  for (const Json& bad : {Json(0), Json(-4), Json("8"), Json(2.5)}) {
+    config["sliding_window"] = bad;
+    EXPECT_ERROR(spec_of(config), AllOf(HasSubstr("config.json"), HasSubstr("sliding_window")));
+  }
+}
+
+TEST(GemmaConfig, TheFirstReleasesMeantTheApproximation) {
+  Json config = rotary_config("GemmaForCausalLM");
+  EXPECT_EQ(spec_of(config).activation, Activation::kGeluTanh);
+  for (const char* name : {"gelu", "gelu_pytorch_tanh"}) {
+    config["hidden_act"] = name;
+    EXPECT_EQ(spec_of(config).activation, Activation::kGeluTanh);
+  }
+  config["hidden_activation"] = "silu";
+  EXPECT_EQ(spec_of(config).activation, Activation::kSilu);
+  EXPECT_TRUE(spec_of(config).tied_head);
+  EXPECT_EQ(spec_of(config).head_dim, 256);
+}
+
+TEST(GemmaConfig, LaterOnesAreRefusedByName) {
+  for (const char* name : {"Gemma2ForCausalLM", "Gemma3ForCausalLM"}) {
+    EXPECT_ERROR(spec_of(rotary_config(name)),
+                 AllOf(HasSubstr("config.json"), HasSubstr(name), HasSubstr("GemmaForCausalLM")));
+  }
+  EXPECT_ERROR(spec_of({{"model_type", "gemma2"}}),
+               AllOf(HasSubstr("gemma2"), HasSubstr("supported: llama")));
+  EXPECT_ERROR(spec_of(rotary_config("GemmaForCausalLM", {{"use_bidirectional_attention", true}})),
+               HasSubstr("use_bidirectional_attention"));
+}
+
+TEST(OptConfig, Means) {
+  const ModelSpec plain = spec_of(opt_config());
+  EXPECT_TRUE(plain.tied_head && plain.norm_first && plain.q.bias && plain.down.bias);
+  EXPECT_FALSE(plain.gate || plain.rope || plain.project_in || plain.project_out);
+  EXPECT_EQ(plain.positions->rows, 66);
+  EXPECT_EQ(plain.final_norm, "model.decoder.final_layer_norm");
+  EXPECT_EQ(spec_of(opt_config({{"_remove_final_layer_norm", true}})).final_norm, "");
+  EXPECT_EQ(spec_of(opt_config({{"do_layer_norm_before", false}})).final_norm, "");
+  EXPECT_EQ(spec_of(opt_config({{"word_embed_proj_dim", 32}})).head.in, 32);
+  EXPECT_ERROR(spec_of(opt_config({{"num_attention_heads", 7}})),
+               AllOf(HasSubstr("num_attention_heads"), HasSubstr("7"), HasSubstr("64")));
+  EXPECT_ERROR(spec_of(opt_config({{"activation_function", "tanh"}})),
+               AllOf(HasSubstr("activation_function"), HasSubstr("\"tanh\""), HasSubstr("relu")));
+  EXPECT_ERROR(spec_of(opt_config({{"ffn_dim", nullptr}})), HasSubstr("ffn_dim"));
+}
+
+}  // namespace
+}  // namespace nibble
