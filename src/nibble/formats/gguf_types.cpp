@@ -74,6 +74,12 @@ const GgmlType* find_ggml_type(std::uint32_t id) {
   return it == kGgmlTypes.end() ? nullptr : it;
 }
 
+const GgmlType* find_ggml_type(DType dtype) {
+  const auto* it = std::find_if(kGgmlTypes.begin(), kGgmlTypes.end(),
+                                [dtype](const GgmlType& type) { return type.dtype == dtype; });
+  return it == kGgmlTypes.end() ? nullptr : it;
+}
+
 std::string supported_ggml_types() {
   std::string names;
   for (const GgmlType& type : kGgmlTypes) {

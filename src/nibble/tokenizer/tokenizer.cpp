@@ -124,6 +124,10 @@ Tokenizer Tokenizer::from_gguf(const GgufVocab& vocab) {
   return Tokenizer(load_gguf_vocab(vocab));
 }
 
+GgufVocab Tokenizer::to_gguf() const {
+  return tokenizers::make_gguf_vocab(*parts_);
+}
+
 void Tokenizer::save(const std::filesystem::path& folder) const {
   save_parts(*parts_, folder);
 }
