@@ -52,7 +52,7 @@ void add_sizes(const ModelSpec& spec, const std::string& prefix, GgufMetadata& m
   set("attention.head_count_kv", spec.n_kv_heads);
   set("attention.key_length", spec.head_dim);
   set("attention.value_length", spec.head_dim);
-  metadata.set_float(prefix + "attention.layer_norm_rms_epsilon", spec.norm_eps);
+  metadata.set_float(prefix + "attention.layer_norm_rms_epsilon", spec.norm.eps);
 }
 
 void add_rope(const RopeSpec& rope, std::int64_t head_dim, const std::string& prefix,
@@ -62,6 +62,16 @@ void add_rope(const RopeSpec& rope, std::int64_t head_dim, const std::string& pr
   if (rope.scaling != RopeSpec::Scaling::kLinear) return;
   metadata.set(prefix + "rope.scaling.type", "linear");
   metadata.set_float(prefix + "rope.scaling.factor", static_cast<float>(rope.factor));
+}
+
+/// llama.cpp lets the tokens of these architectures see all that came before.
+void note_windows(const ModelSpec& spec, std::vector<std::string>& notes) {
+  const auto windows = std::count_if(spec.windows.begin(), spec.windows.end(),
+                                     [&](auto window) { return window > 0; });
+  if (windows == 0) return;
+  notes.push_back(fmt::format(
+      "GGUF has no place for the attention window of {} {}: results differ where a text is longer",
+      windows, windows == 1 ? "layer" : "layers"));
 }
 
 /// One entry for each row of the embedding: llama.cpp expects as many tokens.
@@ -126,12 +136,13 @@ const Architecture& gguf_architecture(const Checkpoint& checkpoint) {
 }
 
 std::vector<float> gguf_rope_factors(const ModelSpec& spec) {
-  if (spec.rope.scaling == RopeSpec::Scaling::kFactors) return spec.rope.factors;
-  if (spec.rope.scaling != RopeSpec::Scaling::kLlama3) return {};
+  if (!spec.rope) return {};
+  if (spec.rope->scaling == RopeSpec::Scaling::kFactors) return spec.rope->factors;
+  if (spec.rope->scaling != RopeSpec::Scaling::kLlama3) return {};
   RopeSpec unscaled;
-  unscaled.theta = spec.rope.theta;
+  unscaled.theta = spec.rope->theta;
   std::vector<float> factors = rope_frequencies(unscaled, spec.head_dim);
-  const std::vector<float> scaled = rope_frequencies(spec.rope, spec.head_dim);
+  const std::vector<float> scaled = rope_frequencies(*spec.rope, spec.head_dim);
   for (std::size_t i = 0; i < factors.size(); ++i) factors[i] /= scaled[i];
   return factors;
 }
@@ -148,7 +159,8 @@ GgufMetadata gguf_metadata(const Checkpoint& checkpoint, const Architecture& arc
   metadata.set_uint("general.file_type", file_type(main_type(checkpoint, type)));
   metadata.set_uint("general.quantization_version", 2);
   add_sizes(spec, prefix, metadata);
-  add_rope(spec.rope, spec.head_dim, prefix, metadata);
+  if (spec.rope) add_rope(*spec.rope, spec.head_dim, prefix, metadata);
+  note_windows(spec, notes);
   add_tokenizer(checkpoint, metadata, notes);
   return metadata;
 }

@@ -77,7 +77,7 @@ Json export_config(const Checkpoint& checkpoint, DType dtype) {
   config["torch_dtype"] = torch_dtype_name(dtype);
   if (has_own_packed_head(checkpoint)) config["tie_word_embeddings"] = false;
   const ModelSpec& spec = checkpoint.spec();
-  if (const auto llama3 = as_llama3(spec.rope, spec.head_dim)) {
+  if (const auto llama3 = spec.rope ? as_llama3(*spec.rope, spec.head_dim) : std::nullopt) {
     config["rope_scaling"] = {{"rope_type", "llama3"},
                               {"factor", llama3->factor},
                               {"low_freq_factor", llama3->low_freq_factor},
@@ -89,8 +89,8 @@ Json export_config(const Checkpoint& checkpoint, DType dtype) {
 
 void write_folder_files(const Checkpoint& checkpoint, const Json& config, const fs::path& folder) {
   write_json(folder / "config.json", config);
-  write_companions(checkpoint, folder);
-  if (!checkpoint.is_gguf()) return;
+  if (!checkpoint.is_gguf()) return copy_companions(checkpoint.path(), folder);
+  if (checkpoint.has_tokenizer()) checkpoint.load_tokenizer().save_as_json(folder);
   Json generation = {{"_from_model_config", true}};
   copy_special_ids(config, generation);
   write_json(folder / "generation_config.json", generation);

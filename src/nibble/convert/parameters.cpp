@@ -97,12 +97,8 @@ std::vector<Parameter> list_parameters(const Checkpoint& checkpoint) {
   const auto add = [&](const std::string& name, std::vector<std::int64_t> shape) {
     parameters.push_back({name, std::move(shape), std::nullopt});
   };
-  add(spec.embedding + ".weight", {spec.vocab, spec.hidden});
-  for (std::int64_t layer = 0; layer < spec.n_layers; ++layer) {
-    add(block_name(spec.input_norm, layer) + ".weight", {spec.hidden});
-    add(block_name(spec.post_norm, layer) + ".weight", {spec.hidden});
-  }
-  add(spec.final_norm + ".weight", {spec.hidden});
+  for (ParameterSpec& table : spec.embeddings()) add(table.name, std::move(table.shape));
+  for (ParameterSpec& norm : spec.norm_parameters()) add(norm.name, std::move(norm.shape));
   for (const LinearSpec& linear : spec.linears()) {
     const bool packed = checkpoint.packed_weight(linear).has_value();
     const bool is_tied_head = spec.tied_head && linear.name == spec.head.name;

@@ -25,7 +25,9 @@ constexpr std::array kArchitectures = {&kLlama, &kGemma, &kMistral, &kOpt, &kQwe
 std::string known(std::string_view Architecture::*field) {
   std::vector<std::string_view> names;
   for (const Architecture* architecture : kArchitectures) {
-    if (!(architecture->*field).empty()) names.push_back(architecture->*field);
+    const std::string_view name = architecture->*field;
+    const bool listed = std::find(names.begin(), names.end(), name) != names.end();
+    if (!name.empty() && !listed) names.push_back(name);
   }
   return fmt::format("{}", fmt::join(names, ", "));
 }

@@ -31,6 +31,11 @@ std::string find_gguf_pre(const std::vector<std::string>& patterns, bool ignore_
 /// The pattern by which a ByteLevel of tokenizer.json cuts text.
 extern const char* const kGpt2Pattern;
 void save_parts(const Parts& parts, const std::filesystem::path& folder);
+void save_parts_as_json(const Parts& parts, const std::filesystem::path& folder);
+
+/// tokenizer.json without "added_tokens" of a SentencePiece tokenizer. Throws Error, opening with
+/// parts.origin, for one that normalises in ways that few do.
+nlohmann::json sentencepiece_to_json(const Parts& parts);
 
 /// The tables of a BPE tokenizer of the tokenizer.json kind.
 struct BpeTables {
