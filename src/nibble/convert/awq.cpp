@@ -48,7 +48,7 @@ int common_group_size(const Checkpoint& checkpoint, const std::vector<Parameter>
   int smallest = 0;
   for (const Parameter& parameter : parameters) {
     if (!stays_packed(checkpoint, parameter)) continue;
-    const PackedLayout layout = checkpoint.packed_weight(*parameter.packed)->layout;
+    const PackedLayout layout = *packed_layout(checkpoint, *parameter.packed);
     const std::string where =
         fmt::format("{}: layer \"{}\"", checkpoint.path().string(), module_of(parameter));
     if (packed_bits(layout) != 4) {
@@ -267,7 +267,7 @@ ExportReport export_awq(const Checkpoint& checkpoint, Compute& compute, const fs
   for (const Parameter& parameter : parameters) exporter.write(parameter);
   ExportReport report = exporter.commit();
   folder.commit();
-  if (checkpoint.packed_weight(checkpoint.spec().head)) {
+  if (packed_layout(checkpoint, checkpoint.spec().head)) {
     report.notes.emplace_back(
         "AWQ's layout leaves the head dense: it is written as float16 of its dequantized values");
   }

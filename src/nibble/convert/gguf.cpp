@@ -83,8 +83,8 @@ class TypeChooser {
   /// The type that holds a packed layer's integers.
   DType own_type(const Parameter& parameter) const {
     if (!parameter.packed) return DType::kBF16;
-    return packed_bits(checkpoint_.packed_weight(*parameter.packed)->layout) == 8 ? DType::kQ8_0
-                                                                                  : DType::kQ4_1;
+    return packed_bits(*packed_layout(checkpoint_, *parameter.packed)) == 8 ? DType::kQ8_0
+                                                                            : DType::kQ4_1;
   }
 
   const Checkpoint& checkpoint_;

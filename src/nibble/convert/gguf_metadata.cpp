@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "nibble/convert/parameters.h"
 #include "nibble/core/error.h"
 #include "nibble/models/decoder.h"
 #include "nibble/tokenizer/tokenizer.h"
@@ -30,9 +31,9 @@ std::uint32_t file_type(DType dtype) {
 
 DType main_type(const Checkpoint& checkpoint, std::optional<DType> type) {
   if (type) return *type;
-  const auto packed = checkpoint.packed_weight(checkpoint.spec().block_linears(0).front());
-  if (!packed) return DType::kBF16;
-  return packed_bits(packed->layout) == 8 ? DType::kQ8_0 : DType::kQ4_1;
+  const auto layout = packed_layout(checkpoint, checkpoint.spec().block_linears(0).front());
+  if (!layout) return DType::kBF16;
+  return packed_bits(*layout) == 8 ? DType::kQ8_0 : DType::kQ4_1;
 }
 
 std::uint32_t uint_of(std::int64_t value) {

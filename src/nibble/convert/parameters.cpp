@@ -91,6 +91,11 @@ std::int64_t place_of(const RowFormat& format, std::int64_t rows, std::int64_t r
 
 }  // namespace
 
+std::optional<PackedLayout> packed_layout(const Checkpoint& checkpoint, const LinearSpec& linear) {
+  const auto packed = checkpoint.packed_weight(linear);
+  return packed ? std::optional(packed->layout) : std::nullopt;
+}
+
 std::vector<Parameter> list_parameters(const Checkpoint& checkpoint) {
   const ModelSpec& spec = checkpoint.spec();
   std::vector<Parameter> parameters;
@@ -100,7 +105,7 @@ std::vector<Parameter> list_parameters(const Checkpoint& checkpoint) {
   for (ParameterSpec& table : spec.embeddings()) add(table.name, std::move(table.shape));
   for (ParameterSpec& norm : spec.norm_parameters()) add(norm.name, std::move(norm.shape));
   for (const LinearSpec& linear : spec.linears()) {
-    const bool packed = checkpoint.packed_weight(linear).has_value();
+    const bool packed = packed_layout(checkpoint, linear).has_value();
     const bool is_tied_head = spec.tied_head && linear.name == spec.head.name;
     if (packed || !is_tied_head) {
       add(linear.name + ".weight", {linear.out, linear.in});
@@ -113,7 +118,7 @@ std::vector<Parameter> list_parameters(const Checkpoint& checkpoint) {
 
 bool has_own_packed_head(const Checkpoint& checkpoint) {
   const ModelSpec& spec = checkpoint.spec();
-  return spec.tied_head && checkpoint.packed_weight(spec.head).has_value();
+  return spec.tied_head && packed_layout(checkpoint, spec.head).has_value();
 }
 
 void EncodingCost::operator+=(const EncodingCost& other) {

@@ -25,6 +25,9 @@ struct Parameter {
   bool is_matrix() const { return shape.size() > 1; }
 };
 
+/// How a layer's weight is packed; nothing for a dense one.
+std::optional<PackedLayout> packed_layout(const Checkpoint& checkpoint, const LinearSpec& linear);
+
 /// All of the model's. A tied head is left out unless it is a packed copy of its own.
 std::vector<Parameter> list_parameters(const Checkpoint& checkpoint);
 
