@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "nibble/tokenizer/byte_level.h"
 #include "nibble/tokenizer/loaders.h"
 #include "nibble/tokenizer/refuse.h"
 
@@ -162,9 +161,10 @@ void add_pieces(const Parts& parts, GgufVocab& vocab) {
 
 GgufVocab make_gguf_vocab(const Parts& parts) {
   GgufVocab vocab = make_tables(parts);
-  const bool reads_bytes = parts.json && dynamic_cast<const ByteBpe*>(parts.model.get()) != nullptr;
-  vocab.model = reads_bytes ? "gpt2" : "llama";
-  if (reads_bytes) {
+  const bool byte_level =
+      parts.json && ends_in_byte_level(part_of(parts.json->description, "pre_tokenizer"));
+  vocab.model = byte_level ? "gpt2" : "llama";
+  if (byte_level) {
     vocab.pre = pre_name(parts);
     add_merges(parts, vocab);
   } else if (parts.sentencepiece) {
