@@ -194,6 +194,7 @@ class AwqExport {
                      costs[at] = cost_of(from, checks[at]);
                    });
     });
+    reader.drop_packed();
     EncodingCost total;
     for (const EncodingCost& cost : costs) total += cost;
     count_scales(parameter, checks);

@@ -187,6 +187,16 @@ void ParameterReader::drop(std::int64_t first, std::int64_t count) const {
                                          static_cast<std::size_t>(count) * row_bytes));
 }
 
+void ParameterReader::drop_packed() const {
+  if (!packed_ || !is_packed(packed_->weight.view.format)) return;
+  const WeightView& view = packed_->weight.view;
+  const std::int64_t bytes = view.format == WeightFormat::kW8
+                                 ? int8_per_channel_of(view).code_bytes()
+                                 : packed_group_of(view).code_bytes();
+  checkpoint_.tensors().drop(
+      {static_cast<const std::byte*>(view.data), static_cast<std::size_t>(bytes)});
+}
+
 EncodingCost ParameterReader::stream(const RowFormat& format, Progress& progress,
                                      FunctionRef<void(std::span<const std::byte>)> sink) const {
   // A batch is whole blocks of 16 rows, or whole heads whose rows change places.
@@ -221,6 +231,7 @@ EncodingCost ParameterReader::stream(const RowFormat& format, Progress& progress
     drop(first, count);
     progress.advance(std::ssize(bytes));
   }
+  drop_packed();
   return total;
 }
 

@@ -79,8 +79,8 @@ class ParameterReader {
   /// Calls visit(row number, row) for rows first .. first + count - 1.
   void visit(std::int64_t first, std::int64_t count,
              FunctionRef<void(std::int64_t row, const ParameterRow& values)> visit) const;
-  /// The packed weight, where the parameter is one.
-  const WeightView* packed() const { return packed_ ? &packed_->weight.view : nullptr; }
+  /// Gives back the memory of a packed weight that was read in place.
+  void drop_packed() const;
 
   /// Encodes all rows and hands their bytes to `sink` in order. Throws Error naming the parameter
   /// if a value is not finite or too large for the format.
