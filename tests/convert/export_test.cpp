@@ -73,9 +73,38 @@ TEST_P(RoundTrip, FolderAndGgufAndFolderAgainAreTheSameModel) {
 INSTANTIATE_TEST_SUITE_P(Models, RoundTrip,
                          ::testing::Values("tied_f32", "untied_gqa", "biases_f16", "rope_linear",
                                            "rope_llama3", "head_dim_sharded",
+                                           "architecture_gemma", "architecture_qwen3",
+                                           "architecture_mistral_no_window",
                                            "gguf_f32_biases/model.gguf",
                                            "gguf_mixed_gpt2/model.gguf",
                                            "gguf_rope_freqs_llama/model.gguf"));
+
+// Qwen2's fixtures have windows, which GGUF has no place for.
+TEST(ExportGguf, Qwen2WithoutItsWindows) {
+  const TemporaryFolder folder;
+  const fs::path source = kModels / "architecture_qwen2_window";
+  const ExportReport report = to_gguf(source, folder / "windows.gguf", DType::kBF16);
+  ASSERT_FALSE(report.notes.empty());
+  EXPECT_THAT(report.notes.front(), HasSubstr("attention window"));
+  fs::copy(source, folder / "hf");
+  Json config = read_json_file(folder / "hf/config.json");
+  config["use_sliding_window"] = false;
+  config.erase("layer_types");
+  testing::write_file(folder / "hf/config.json", config.dump());
+  EXPECT_EQ(logits(folder / "windows.gguf"), logits(folder / "hf"));
+}
+
+TEST(ExportHuggingFace, OfEveryArchitecture) {
+  for (const char* name :
+       {"architecture_opt", "architecture_opt_post_norm", "architecture_qwen2_window"}) {
+    const TemporaryFolder folder;
+    to_hf(kModels / name, folder / "hf");
+    EXPECT_EQ(logits(folder / "hf"), logits(kModels / name)) << name;
+  }
+  const TemporaryFolder folder;
+  EXPECT_ERROR(to_gguf(kModels / "architecture_opt", folder / "x.gguf"),
+               HasSubstr("GGUF has no architecture for OPTForCausalLM"));
+}
 
 TEST(ExportHuggingFace, NamesLlama3ScalingAndSpecialIds) {
   const TemporaryFolder folder;
