@@ -83,6 +83,7 @@ void add_inspect(CLI::App& app, CommonFlags& common, Action& action);
 void add_init(CLI::App& app, CommonFlags& common, Action& action);
 void add_info(CLI::App& app, CommonFlags& common, Action& action);
 void add_bench(CLI::App& app, CommonFlags& common, Action& action);
+void add_export(CLI::App& app, CommonFlags& common, Action& action);
 void add_profile(CLI::App& app, CommonFlags& common, Action& action);
 
 }  // namespace nibble::cli

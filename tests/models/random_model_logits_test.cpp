@@ -181,8 +181,9 @@ TEST(GgufCheckpoint, HasTheConfigOfItsFolder) {
   EXPECT_EQ(config["vocab_size"], 512);
   EXPECT_EQ(config["num_key_value_heads"], 1);
   EXPECT_EQ(config["tie_word_embeddings"], true);
-  EXPECT_EQ(config["rope_scaling"]["rope_type"], "llama3");
-  EXPECT_EQ(config["rope_scaling"]["factor"], 32.0);
+  EXPECT_EQ(config["rope_scaling"]["rope_type"], "longrope");  // by the factors as they are
+  EXPECT_EQ(config["rope_scaling"]["long_factor"].size(), 8u);
+  EXPECT_NEAR(config["rope_scaling"]["long_factor"][7].get<double>(), 32.0, 1e-4);
   EXPECT_EQ(config["bos_token_id"], 1);
   EXPECT_EQ(config["eos_token_id"], 2);
   EXPECT_TRUE(checkpoint.is_gguf());

@@ -144,5 +144,34 @@ TEST(GgufVocab, WrongTablesAreErrors) {
   EXPECT_ERROR(Tokenizer::from_gguf(vocab), HasSubstr("is not in the vocabulary"));
 }
 
+// Out and in again: the same ids for every case of the fixture.
+TEST(ToGguf, GivesTheSameTokenizer) {
+  for (const char* fixture : {"smollm", "llama3", "qwen2-files", "llama2", "gemma", "sp-llama"}) {
+    SCOPED_TRACE(fixture);
+    const Tokenizer original = Tokenizer::load(testing::fixture_folder() / fixture);
+    const GgufVocab vocab = original.to_gguf();
+    EXPECT_EQ(static_cast<std::int32_t>(vocab.tokens.size()), original.vocab_size());
+    expect_cases(Tokenizer::from_gguf(vocab), fixture);
+  }
+}
+
+// A SentencePiece tokenizer as tokenizer.json, which wins over nothing else in its folder.
+TEST(SaveAsJson, GivesTheSameTokenizer) {
+  const testing::TemporaryFolder folder;
+  GgufVocab vocab = llama_vocab("sp-llama");
+  vocab.chat_template = "{{ messages }}";
+  Tokenizer::from_gguf(vocab).save_as_json(folder.path());
+  EXPECT_FALSE(std::filesystem::exists(folder / "tokenizer.model"));
+  const Tokenizer saved = Tokenizer::load(folder.path());
+  expect_cases(saved, "sp-llama");
+  EXPECT_EQ(saved.chat_template(), "{{ messages }}");
+  EXPECT_EQ(saved.bos_id(), 1);
+}
+
+TEST(ToGguf, RefusesWhatGgufHasNoNameFor) {
+  const Tokenizer falcon = Tokenizer::load(testing::fixture_folder() / "whitespace");
+  EXPECT_ERROR(falcon.to_gguf(), HasSubstr("GGUF has no name for"));
+}
+
 }  // namespace
 }  // namespace nibble

@@ -18,9 +18,20 @@ enum class DType : std::uint8_t {
   kI32,
   kI64,
   kBool,
+  // ggml's, in blocks of 32 or 256 elements (weights/ggml_blocks.h):
   kQ8_0,
   kQ4_0,
-  kQ4_1
+  kQ4_1,
+  kQ5_0,
+  kQ5_1,
+  kQ2_K,
+  kQ3_K,
+  kQ4_K,
+  kQ5_K,
+  kQ6_K,
+  kQ8_K,
+  kIQ4_NL,
+  kIQ4_XS
 };
 
 /// How a dtype is stored: `block` consecutive elements of a row in `bytes` bytes.

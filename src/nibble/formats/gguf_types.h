@@ -26,6 +26,8 @@ struct GgmlType {
 
 /// The type of that number, or null: one that this table does not know (or that ggml has removed).
 const GgmlType* find_ggml_type(std::uint32_t id);
+/// The type that a dtype is, or null.
+const GgmlType* find_ggml_type(DType dtype);
 /// Those that Nibble can use, as a list for messages.
 std::string supported_ggml_types();
 

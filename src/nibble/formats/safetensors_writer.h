@@ -15,7 +15,7 @@
 
 namespace nibble {
 
-/// A tensor that will be written: dtypes in blocks (Q8_0 ...) are GGUF's and refused.
+/// A tensor that will be written. Dtypes in blocks (Q8_0 ...) are GGUF's; safetensors refuses them.
 struct TensorDeclaration {
   std::string name;
   DType dtype = DType::kF32;

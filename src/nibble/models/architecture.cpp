@@ -2,7 +2,9 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "nibble/core/error.h"
@@ -23,7 +25,9 @@ constexpr std::array kArchitectures = {&kLlama, &kGemma, &kMistral, &kOpt, &kQwe
 std::string known(std::string_view Architecture::*field) {
   std::vector<std::string_view> names;
   for (const Architecture* architecture : kArchitectures) {
-    if (!(architecture->*field).empty()) names.push_back(architecture->*field);
+    const std::string_view name = architecture->*field;
+    const bool listed = std::find(names.begin(), names.end(), name) != names.end();
+    if (!name.empty() && !listed) names.push_back(name);
   }
   return fmt::format("{}", fmt::join(names, ", "));
 }
@@ -76,6 +80,39 @@ const Architecture& find_gguf_architecture(std::string_view name, std::string_vi
        known(&Architecture::gguf));
 }
 
+namespace {
+
+/// A list of positive numbers.
+std::vector<float> read_factors(const JsonObject& scaling, std::string_view key) {
+  std::vector<float> factors;
+  if (scaling.has(key) && scaling.json().at(std::string(key)).is_array()) {
+    for (const Json& factor : scaling.json().at(std::string(key))) {
+      factors.push_back(factor.is_number() ? factor.get<float>() : 0.0f);
+    }
+  }
+  const bool good = std::all_of(factors.begin(), factors.end(),
+                                [](float factor) { return factor > 0 && std::isfinite(factor); });
+  if (factors.empty() || !good) {
+    fail("{}: \"{}\" must be a list of positive numbers", scaling.origin(), key);
+  }
+  return factors;
+}
+
+/// longrope where it says the same for all lengths: what frequencies are divided by.
+void read_longrope(const JsonObject& scaling, RopeSpec& rope) {
+  rope.scaling = RopeSpec::Scaling::kFactors;
+  rope.factors = read_factors(scaling, "long_factor");
+  if (rope.factors != read_factors(scaling, "short_factor") ||
+      scaling.find_number("attention_factor").value_or(0) != 1) {
+    fail(
+        "{}: RoPE scaling \"longrope\" is supported with equal \"short_factor\" and "
+        "\"long_factor\" and an \"attention_factor\" of 1 only",
+        scaling.origin());
+  }
+}
+
+}  // namespace
+
 RopeSpec read_rope(const JsonObject& config) {
   RopeSpec rope;
   const auto parameters = config.find_object("rope_parameters");
@@ -89,8 +126,12 @@ RopeSpec read_rope(const JsonObject& config) {
   auto type = scaling->find_string("rope_type");
   if (!type) type = scaling->find_string("type");
   if (!type || *type == "default") return rope;
+  if (*type == "longrope") {
+    read_longrope(*scaling, rope);
+    return rope;
+  }
   if (*type != "linear" && *type != "llama3") {
-    fail("{}: RoPE scaling \"{}\" is not supported; supported: default, linear, llama3",
+    fail("{}: RoPE scaling \"{}\" is not supported; supported: default, linear, llama3, longrope",
          scaling->origin(), *type);
   }
   rope.factor = scaling->get_number("factor");

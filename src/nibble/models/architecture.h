@@ -25,7 +25,8 @@ std::span<const Architecture* const> architectures();
 /// The architecture of a Hugging Face config. Throws Error listing those known.
 const Architecture& find_architecture(const JsonObject& config);
 
-/// The architecture that a GGUF file names `name`. `origin` opens the error that lists those known.
+/// The architecture that a GGUF file names `name`; of several (Mistral's files say "llama") the one
+/// listed first. `origin` opens the error that lists those known.
 const Architecture& find_gguf_architecture(std::string_view name, std::string_view origin);
 
 // Readers for what configs of several architectures have in common.

@@ -4,9 +4,10 @@
 #include <utility>
 
 #include "nibble/core/error.h"
-#include "nibble/formats/gguf.h"
+#include "nibble/formats/gguf_split.h"
 #include "nibble/models/architecture.h"
 #include "nibble/models/gguf_model.h"
+#include "nibble/models/gguf_names.h"
 #include "nibble/models/quantization_config.h"
 #include "nibble/weights/dequantize.h"
 
@@ -73,14 +74,14 @@ void Checkpoint::open_folder() {
 }
 
 void Checkpoint::open_gguf() {
-  gguf_ = std::make_shared<const GgufFile>(path_);
+  gguf_ = std::make_shared<const GgufModel>(path_);
   const std::string origin = path_.string();
   const Architecture& architecture =
-      find_gguf_architecture(gguf_->get_string("general.architecture"), origin);
+      find_gguf_architecture(gguf_->metadata().get_string("general.architecture"), origin);
   config_ = gguf_config(*gguf_, architecture);
   spec_ = architecture.make_spec(JsonObject(config_, origin));
   spec_.architecture = architecture.name;
-  source_ = make_gguf_source(gguf_, architecture, spec_.n_heads, spec_.n_kv_heads);
+  source_ = make_gguf_source(gguf_, gguf_modules(spec_, architecture));
 }
 
 void Checkpoint::read_quantization(const JsonObject& config) {
@@ -133,16 +134,16 @@ std::optional<PackedTensors> Checkpoint::packed_weight(const LinearSpec& linear)
 }
 
 bool Checkpoint::has_tokenizer() const {
-  return is_gguf() ? gguf_->has("tokenizer.ggml.tokens") : has_tokenizer_files(path_);
+  return is_gguf() ? gguf_->metadata().has("tokenizer.ggml.tokens") : has_tokenizer_files(path_);
 }
 
 Tokenizer Checkpoint::load_tokenizer() const {
-  return is_gguf() ? Tokenizer::from_gguf(gguf_vocab(*gguf_)) : Tokenizer::load(path_);
+  return is_gguf() ? Tokenizer::from_gguf(gguf_vocab(gguf_->metadata())) : Tokenizer::load(path_);
 }
 
 Tokenizer load_tokenizer(const fs::path& path) {
   if (!fs::exists(path)) fail("{}: no such file or folder", path.string());
-  if (is_gguf_file(path)) return Tokenizer::from_gguf(gguf_vocab(GgufFile(path)));
+  if (is_gguf_file(path)) return Tokenizer::from_gguf(gguf_vocab(GgufModel(path).metadata()));
   return Tokenizer::load(path);
 }
 

@@ -18,7 +18,7 @@
 
 namespace nibble {
 
-class GgufFile;
+class GgufModel;
 
 /// Parts of a packed linear layer in a Nibble checkpoint (docs/formats.md).
 struct PackedTensors {
@@ -69,7 +69,7 @@ class Checkpoint {
   std::string config_origin_;
   Json config_;
   ModelSpec spec_;
-  std::shared_ptr<const GgufFile> gguf_;
+  std::shared_ptr<const GgufModel> gguf_;
   std::unique_ptr<TensorSource> source_;
   PackedLayouts packed_layouts_;
 };

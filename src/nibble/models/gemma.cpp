@@ -33,7 +33,7 @@ ModelSpec make_spec(const JsonObject& config) {
 extern const Architecture kGemma;
 const Architecture kGemma = {.name = "GemmaForCausalLM",
                              .model_type = "gemma",
-                             .gguf = "",  // its norms hold 1 + weight there
+                             .gguf = "gemma",
                              .gguf_permutes_qk = false,
                              .make_spec = make_spec};
 

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "nibble/core/error.h"
+#include "nibble/models/gguf_names.h"
 #include "nibble/weights/dequantize.h"
 
 namespace nibble {
@@ -12,42 +13,36 @@ namespace {
 
 constexpr std::int64_t kMaxSize = 1 << 26;
 
-/// The factors by which llama3 scaling divides the frequencies (transformers,
-/// modeling_rope_utils.py: _compute_llama3_parameters), for original context 8192, low 1 and
-/// high 4.
-std::vector<double> llama3_factors(double theta, std::size_t half, double factor) {
-  std::vector<double> factors(half);
-  for (std::size_t i = 0; i < half; ++i) {
-    const double wavelength =
-        2 * M_PI * std::pow(theta, static_cast<double>(i) / static_cast<double>(half));
-    const double smooth = std::clamp((8192 / wavelength - 1) / (4 - 1), 0.0, 1.0);
-    factors[i] = 1 / ((1 - smooth) / factor + smooth);
+/// GGUF keeps scaling by parts of the frequencies, llama3's for one, as a tensor of what they are
+/// divided by. The config that means just that is longrope's, with one list for all lengths.
+Json factor_scaling(const GgufFile& file, const TensorView& tensor, std::int64_t head_dim,
+                    std::int64_t context) {
+  if (tensor.elements() != head_dim / 2 || !can_dequantize(tensor.dtype)) {
+    fail("{}: tensor \"{}\" has {} elements of type {}, expected half the head size {} as floats",
+         file.file().path().string(), kGgufRopeFactors, tensor.elements(), dtype_name(tensor.dtype),
+         head_dim);
   }
-  return factors;
-}
-
-/// GGUF keeps llama3 scaling as a tensor of factors; finds the parameters that give them.
-Json llama3_scaling(const GgufFile& file, const TensorView& tensor, double theta) {
-  std::vector<float> found(static_cast<std::size_t>(tensor.elements()));
-  dequantize_rows(tensor, 0, tensor.rows(), found.data());
-  const double factor = found.empty() ? 1.0 : *std::max_element(found.begin(), found.end());
-  const std::vector<double> expected = llama3_factors(theta, found.size(), factor);
-  for (std::size_t i = 0; i < found.size(); ++i) {
-    if (!(std::abs(found[i] - expected[i]) <= 1e-3 * expected[i])) {
-      fail("{}: tensor \"rope_freqs.weight\": factor {} is {}, expected {} of llama3 scaling by {}",
-           file.file().path().string(), i, found[i], expected[i], factor);
+  std::vector<float> factors(static_cast<std::size_t>(tensor.elements()));
+  dequantize_rows(tensor, 0, tensor.rows(), factors.data());
+  for (std::size_t i = 0; i < factors.size(); ++i) {
+    if (!(factors[i] > 0 && std::isfinite(factors[i]))) {
+      fail("{}: tensor \"{}\": factor {} is {}, expected a positive number",
+           file.file().path().string(), kGgufRopeFactors, i, factors[i]);
     }
   }
-  return {{"rope_type", "llama3"},
-          {"factor", factor},
-          {"low_freq_factor", 1.0},
-          {"high_freq_factor", 4.0},
-          {"original_max_position_embeddings", 8192}};
+  return {{"rope_type", "longrope"},
+          {"attention_factor", 1.0},
+          {"factor", 1.0},
+          {"original_max_position_embeddings", context},
+          {"short_factor", factors},
+          {"long_factor", factors}};
 }
 
-Json rope_scaling(const GgufFile& file, const std::string& prefix, double theta) {
-  if (const TensorView* factors = file.find("rope_freqs.weight")) {
-    return llama3_scaling(file, *factors, theta);
+Json rope_scaling(const GgufModel& model, const std::string& prefix, std::int64_t head_dim) {
+  const GgufFile& file = model.metadata();
+  if (const TensorView* factors = model.find(kGgufRopeFactors)) {
+    const auto context = file.get_int(prefix + "context_length", 1, kMaxSize);
+    return factor_scaling(file, *factors, head_dim, context);
   }
   const auto type = file.find_string(prefix + "rope.scaling.type");
   if (!type || *type == "none") return nullptr;
@@ -74,7 +69,8 @@ std::optional<std::int32_t> find_token_id(const GgufFile& file, const std::strin
 
 }  // namespace
 
-Json gguf_config(const GgufFile& file, const Architecture& architecture) {
+Json gguf_config(const GgufModel& model, const Architecture& architecture) {
+  const GgufFile& file = model.metadata();
   const std::string prefix = std::string(architecture.gguf) + ".";
   const auto size = [&](const std::string& key) { return file.get_int(prefix + key, 1, kMaxSize); };
   if (file.get_int(prefix + "expert_count", 0, kMaxSize, 0) > 0) {
@@ -82,8 +78,15 @@ Json gguf_config(const GgufFile& file, const Architecture& architecture) {
   }
   const std::int64_t hidden = size("embedding_length");
   const std::int64_t n_heads = size("attention.head_count");
-  const double theta = file.find_number(prefix + "rope.freq_base").value_or(10000.0);
-  const TensorView& embedding = file.get("token_embd.weight");
+  const std::int64_t head_dim =
+      file.get_int(prefix + "attention.key_length", 1, kMaxSize, hidden / n_heads);
+  for (const char* key : {"attention.value_length", "rope.dimension_count"}) {
+    if (file.get_int(prefix + key, 1, kMaxSize, head_dim) != head_dim) {
+      fail("{}: \"{}{}\" must be the head size {}", file.file().path().string(), prefix, key,
+           head_dim);
+    }
+  }
+  const TensorView& embedding = model.get("token_embd.weight");
   Json config = {
       {"architectures", {architecture.name}},
       {"model_type", architecture.model_type},
@@ -94,22 +97,16 @@ Json gguf_config(const GgufFile& file, const Architecture& architecture) {
       {"num_attention_heads", n_heads},
       {"num_key_value_heads",
        file.get_int(prefix + "attention.head_count_kv", 1, kMaxSize, n_heads)},
-      {"head_dim", file.get_int(prefix + "attention.key_length", 1, kMaxSize, hidden / n_heads)},
+      {"head_dim", head_dim},
       {"max_position_embeddings", size("context_length")},
       {"rms_norm_eps", file.get_number(prefix + "attention.layer_norm_rms_epsilon")},
-      {"hidden_act", "silu"},
-      {"rope_theta", theta},
-      {"rope_scaling", rope_scaling(file, prefix, theta)},
-      {"tie_word_embeddings", !file.contains("output.weight")},
-      {"attention_bias", file.contains("blk.0.attn_q.bias")},
-      {"mlp_bias", file.contains("blk.0.ffn_gate.bias")},
+      {"rope_theta", file.find_number(prefix + "rope.freq_base").value_or(10000.0)},
+      {"rope_scaling", rope_scaling(model, prefix, head_dim)},
+      {"tie_word_embeddings", !model.contains("output.weight")},
+      {"attention_bias", model.contains("blk.0.attn_q.bias")},
+      {"mlp_bias", model.contains("blk.0.ffn_gate.bias")},
       {"torch_dtype", "bfloat16"},
   };
-  const std::int64_t head_dim = config["head_dim"].get<std::int64_t>();
-  if (file.get_int(prefix + "rope.dimension_count", 1, kMaxSize, head_dim) != head_dim) {
-    fail("{}: \"{}rope.dimension_count\" must be the head size {}", file.file().path().string(),
-         prefix, head_dim);
-  }
   add_special_ids(file, config);
   return config;
 }

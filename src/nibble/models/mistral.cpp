@@ -25,8 +25,8 @@ ModelSpec make_spec(const JsonObject& config) {
 extern const Architecture kMistral;
 const Architecture kMistral = {.name = "MistralForCausalLM",
                                .model_type = "mistral",
-                               .gguf = "",  // its GGUF files say "llama"
-                               .gguf_permutes_qk = false,
+                               .gguf = "llama",
+                               .gguf_permutes_qk = true,
                                .make_spec = make_spec};
 
 }  // namespace nibble

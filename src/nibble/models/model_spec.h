@@ -24,7 +24,7 @@ struct LinearSpec {
 
 /// Rotary position embedding (Su et al. 2021), halves of a head paired.
 struct RopeSpec {
-  enum class Scaling { kNone, kLinear, kLlama3 };
+  enum class Scaling { kNone, kLinear, kLlama3, kFactors };
   double theta = 10000.0;
   Scaling scaling = Scaling::kNone;
   double factor = 1.0;
@@ -32,6 +32,8 @@ struct RopeSpec {
   double low_freq_factor = 1.0;
   double high_freq_factor = 4.0;
   double original_context = 8192;
+  // Of kFactors only: what the frequency of each pair is divided by, (head_dim / 2).
+  std::vector<float> factors;
 };
 
 /// Learned position embeddings: position p is row p + offset of name.weight, (rows, hidden).

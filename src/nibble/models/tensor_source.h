@@ -14,8 +14,8 @@
 
 namespace nibble {
 
-class GgufFile;
-struct Architecture;
+class GgufModel;
+struct GgufModule;
 
 /// A tensor of a checkpoint.
 struct CheckpointTensor {
@@ -24,6 +24,8 @@ struct CheckpointTensor {
   /// If not 0, the rows of each of so many heads lie as GGUF's converter orders them for RoPE on
   /// neighbours: row 2 j + s of a head of D rows is row s D/2 + j of the Hugging Face checkpoint.
   std::int64_t interleaved_heads = 0;
+  /// What the numbers of the file have more than those of the Hugging Face checkpoint.
+  float added = 0;
 };
 
 /// Rows first .. first + count - 1 of the tensor in Hugging Face's order, as float32.
@@ -47,10 +49,9 @@ class TensorSource {
 /// The safetensors files of a folder. Throws Error as SafetensorsModel does.
 std::unique_ptr<TensorSource> open_safetensors_source(const std::filesystem::path& folder);
 
-/// The tensors of a GGUF file. `n_heads` and `n_kv_heads` undo the row order of q and k where the
-/// architecture's files have it.
-std::unique_ptr<TensorSource> make_gguf_source(std::shared_ptr<const GgufFile> file,
-                                               const Architecture& architecture,
-                                               std::int64_t n_heads, std::int64_t n_kv_heads);
+/// The tensors of a GGUF model; `modules` says what they are in a Hugging Face checkpoint, others
+/// are left out.
+std::unique_ptr<TensorSource> make_gguf_source(std::shared_ptr<const GgufModel> model,
+                                               const std::vector<GgufModule>& modules);
 
 }  // namespace nibble

@@ -1,33 +1,13 @@
 #include "nibble/quant/model_folder.h"
 
-#include <array>
 #include <nlohmann/json.hpp>
-#include <system_error>
 
-#include "nibble/core/error.h"
 #include "nibble/core/output.h"
+#include "nibble/models/companions.h"
 #include "nibble/models/quantization_config.h"
 
 namespace nibble {
 namespace fs = std::filesystem;
-namespace {
-
-constexpr std::array kCompanions = {"generation_config.json",
-                                    "tokenizer.json",
-                                    "tokenizer.model",
-                                    "tokenizer_config.json",
-                                    "vocab.json",
-                                    "merges.txt",
-                                    "added_tokens.json",
-                                    "special_tokens_map.json",
-                                    "chat_template.jinja",
-                                    "chat_template.json"};
-
-const char* torch_dtype_name(DType dtype) {
-  return dtype == DType::kF32 ? "float32" : dtype == DType::kF16 ? "float16" : "bfloat16";
-}
-
-}  // namespace
 
 std::vector<ParameterSpec> dense_tensors(const ModelSpec& spec, const QuantizePlan& plan) {
   std::vector<ParameterSpec> tensors = spec.embeddings();
@@ -83,23 +63,6 @@ void write_config(const Json& source_config, const QuantizePlan& plan, const std
   OutputFile file(folder / "config.json");
   file.write(config.dump(2) + "\n");
   file.commit();
-}
-
-void copy_companions(const fs::path& from, const fs::path& to) {
-  for (const char* name : kCompanions) {
-    if (!fs::exists(from / name)) continue;
-    std::error_code error;
-    fs::copy_file(from / name, to / name, error);
-    if (error) fail("{}: cannot be copied: {}", (from / name).string(), error.message());
-  }
-}
-
-void write_companions(const Checkpoint& checkpoint, const fs::path& folder) {
-  if (!checkpoint.is_gguf()) {
-    copy_companions(checkpoint.path(), folder);
-  } else if (checkpoint.has_tokenizer()) {
-    checkpoint.load_tokenizer().save(folder);
-  }
 }
 
 }  // namespace nibble

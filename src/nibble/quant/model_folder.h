@@ -29,11 +29,4 @@ std::int64_t parameter_count(const ModelSpec& spec);
 void write_config(const Json& source_config, const QuantizePlan& plan, const std::string& algorithm,
                   const std::filesystem::path& folder);
 
-/// Copies generation_config.json and the tokenizer's files, those that there are, from one folder
-/// to another.
-void copy_companions(const std::filesystem::path& from, const std::filesystem::path& to);
-
-/// The same for a checkpoint of any kind: a GGUF file's tokenizer is written as files.
-void write_companions(const Checkpoint& checkpoint, const std::filesystem::path& folder);
-
 }  // namespace nibble

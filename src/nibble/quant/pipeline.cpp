@@ -10,6 +10,7 @@
 #include "nibble/core/output.h"
 #include "nibble/core/progress.h"
 #include "nibble/formats/safetensors_writer.h"
+#include "nibble/models/companions.h"
 #include "nibble/models/weight_loader.h"
 #include "nibble/quant/model_folder.h"
 

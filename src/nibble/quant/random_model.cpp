@@ -13,6 +13,7 @@
 #include "nibble/core/progress.h"
 #include "nibble/formats/safetensors_writer.h"
 #include "nibble/models/architecture.h"
+#include "nibble/models/companions.h"
 #include "nibble/quant/model_folder.h"
 
 namespace nibble {

@@ -1,6 +1,9 @@
 #include "nibble/runtime/model.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
+#include <map>
 
 #include "nibble/core/error.h"
 #include "nibble/core/log.h"
@@ -13,6 +16,23 @@ namespace {
 // small.
 constexpr std::size_t kBatch = 512;
 
+/// Says which weights are not kept as the file has them: ggml's blocks, which no kernel reads.
+void note_conversions(const Checkpoint& checkpoint, DType dtype) {
+  std::map<std::string_view, int> tensors;  // by type
+  for (const LinearSpec& linear : checkpoint.spec().linears()) {
+    if (checkpoint.packed_weight(linear)) continue;
+    const DType stored = checkpoint.dense_weight(linear).view.dtype;
+    if (dtype_layout(stored).block > 1) ++tensors[dtype_name(stored)];
+  }
+  if (tensors.empty()) return;
+  std::string list;
+  for (const auto& [type, count] : tensors) {
+    list += fmt::format("{}{} {}", list.empty() ? "" : ", ", count, type);
+  }
+  warn("{}: weights of no format that runs as it lies ({}) were turned into {}",
+          checkpoint.path().string(), list, dtype_name(dtype));
+}
+
 }  // namespace
 
 Model::Model(const std::filesystem::path& path, const ComputeOptions& options)
@@ -20,6 +40,7 @@ Model::Model(const std::filesystem::path& path, const ComputeOptions& options)
       compute_(select_kernels(), options.threads, options.activations),
       decoder_(checkpoint_, compute_, options.dtype),
       kv_(options.kv) {
+  note_conversions(checkpoint_, options.dtype);
   if (options.activations == ActivationType::kInt8 && !checkpoint_.is_quantized()) {
     warn("{}: no weights are integers, so that activations stay bf16", path.string());
   }

@@ -10,12 +10,14 @@
 #include "nibble/tokenizer/utf8.h"
 
 namespace nibble::tokenizers {
+
+const char* const kGpt2Pattern =
+    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+
 namespace {
 
 using nlohmann::json;
 
-constexpr const char* kGpt2Pattern =
-    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 constexpr const char* kGpt4oPattern =
     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 constexpr const char* kTekkenPattern =
@@ -194,6 +196,22 @@ std::unique_ptr<Parts> build_llama(const GgufVocab& vocab) {
 }
 
 }  // namespace
+
+std::string find_gguf_pre(const std::vector<std::string>& patterns, bool ignore_merges, bool nfc) {
+  // Names that stand for the same, llama.cpp's own first.
+  for (const char* preferred : {"gpt-2", "llama-bpe", "qwen2", "smollm"}) {
+    const Pre& pre = pre_kinds().at(preferred);
+    if (pre.patterns == patterns && pre.ignore_merges == ignore_merges && pre.nfc == nfc) {
+      return preferred;
+    }
+  }
+  for (const auto& [name, pre] : pre_kinds()) {
+    if (pre.patterns == patterns && pre.ignore_merges == ignore_merges && pre.nfc == nfc) {
+      return name;
+    }
+  }
+  return "";
+}
 
 std::unique_ptr<Parts> load_gguf_vocab(const GgufVocab& vocab) {
   check_tables(vocab);

@@ -23,7 +23,19 @@ inline constexpr std::int64_t kMaxTokenId = 1 << 21;
 
 std::unique_ptr<Parts> load_folder(const std::filesystem::path& folder);
 std::unique_ptr<Parts> load_gguf_vocab(const GgufVocab& vocab);
+/// GGUF's tables of a tokenizer, one entry for each id (unused where an id has no token). Throws
+/// Error, opening with parts.origin, for a tokenizer that GGUF cannot describe, saying what of it.
+GgufVocab make_gguf_vocab(const Parts& parts);
+/// The name that GGUF has for this way of cutting text ("tokenizer.ggml.pre"); empty: none.
+std::string find_gguf_pre(const std::vector<std::string>& patterns, bool ignore_merges, bool nfc);
+/// The pattern by which a ByteLevel of tokenizer.json cuts text.
+extern const char* const kGpt2Pattern;
 void save_parts(const Parts& parts, const std::filesystem::path& folder);
+void save_parts_as_json(const Parts& parts, const std::filesystem::path& folder);
+
+/// tokenizer.json without "added_tokens" of a SentencePiece tokenizer. Throws Error, opening with
+/// parts.origin, for one that normalises in ways that few do.
+nlohmann::json sentencepiece_to_json(const Parts& parts);
 
 /// The tables of a BPE tokenizer of the tokenizer.json kind.
 struct BpeTables {

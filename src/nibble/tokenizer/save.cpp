@@ -27,10 +27,9 @@ std::string_view text_of(const Parts& parts, std::int32_t id) {
   return added ? std::string_view(added->content) : parts.vocab->text(id);
 }
 
-json config_json(const Parts& parts) {
-  json config{
-      {"tokenizer_class", parts.sentencepiece ? "LlamaTokenizer" : "PreTrainedTokenizerFast"},
-      {"clean_up_tokenization_spaces", false}};
+json config_json(const Parts& parts, bool as_sentencepiece) {
+  json config{{"tokenizer_class", as_sentencepiece ? "LlamaTokenizer" : "PreTrainedTokenizerFast"},
+              {"clean_up_tokenization_spaces", false}};
   const auto name = [&](const char* key, std::optional<std::int32_t> id) {
     if (id) config[key] = text_of(parts, *id);
   };
@@ -46,7 +45,7 @@ json config_json(const Parts& parts) {
   if (!parts.declared.chat_template.empty()) {
     config["chat_template"] = parts.declared.chat_template;
   }
-  if (parts.sentencepiece) {
+  if (as_sentencepiece) {
     config["add_bos_token"] = !parts.prefix.empty();
     config["add_eos_token"] = !parts.suffix.empty();
     config["legacy"] = parts.legacy;
@@ -68,7 +67,7 @@ json merges_json(const Parts& parts) {
   return merges;
 }
 
-json tokenizer_json(const Parts& parts) {
+json bpe_json(const Parts& parts) {
   json document = parts.json->description;
   json vocab = json::object();
   for (std::int32_t id = 0; id < parts.vocab->size(); ++id) {
@@ -77,6 +76,11 @@ json tokenizer_json(const Parts& parts) {
   document["model"]["type"] = "BPE";
   document["model"]["vocab"] = std::move(vocab);
   document["model"]["merges"] = merges_json(parts);
+  return document;
+}
+
+json tokenizer_json(const Parts& parts) {
+  json document = parts.sentencepiece ? sentencepiece_to_json(parts) : bpe_json(parts);
   json added = json::array();
   for (const AddedToken& token : parts.added.tokens()) {
     added.push_back(token_json(token));
@@ -89,12 +93,14 @@ json tokenizer_json(const Parts& parts) {
 }  // namespace
 
 void save_parts(const Parts& parts, const std::filesystem::path& folder) {
-  write_file(folder / "tokenizer_config.json", config_json(parts).dump(2));
-  if (parts.sentencepiece) {
-    write_file(folder / "tokenizer.model", write_sentencepiece(*parts.sentencepiece));
-  } else {
-    write_file(folder / "tokenizer.json", tokenizer_json(parts).dump());
-  }
+  if (!parts.sentencepiece) return save_parts_as_json(parts, folder);
+  write_file(folder / "tokenizer_config.json", config_json(parts, true).dump(2));
+  write_file(folder / "tokenizer.model", write_sentencepiece(*parts.sentencepiece));
+}
+
+void save_parts_as_json(const Parts& parts, const std::filesystem::path& folder) {
+  write_file(folder / "tokenizer_config.json", config_json(parts, false).dump(2));
+  write_file(folder / "tokenizer.json", tokenizer_json(parts).dump());
 }
 
 }  // namespace nibble::tokenizers

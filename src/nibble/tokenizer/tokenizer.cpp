@@ -124,6 +124,14 @@ Tokenizer Tokenizer::from_gguf(const GgufVocab& vocab) {
   return Tokenizer(load_gguf_vocab(vocab));
 }
 
+void Tokenizer::save_as_json(const std::filesystem::path& folder) const {
+  save_parts_as_json(*parts_, folder);
+}
+
+GgufVocab Tokenizer::to_gguf() const {
+  return tokenizers::make_gguf_vocab(*parts_);
+}
+
 void Tokenizer::save(const std::filesystem::path& folder) const {
   save_parts(*parts_, folder);
 }

@@ -91,6 +91,13 @@ class Tokenizer {
   /// tokenizer_config.json, and tokenizer.json or (SentencePiece) tokenizer.model.
   void save(const std::filesystem::path& folder) const;
 
+  /// The same, with tokenizer.json in any case: what all of Hugging Face's libraries read alike.
+  void save_as_json(const std::filesystem::path& folder) const;
+
+  /// The tables of a GGUF file from which from_gguf() makes the same tokenizer. Throws Error for
+  /// one that GGUF cannot describe (it knows ways of cutting text by name only), saying what of it.
+  GgufVocab to_gguf() const;
+
  private:
   friend class StreamDecoder;
   explicit Tokenizer(std::unique_ptr<const tokenizers::Parts> parts);

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "nibble/core/error.h"
+#include "nibble/weights/ggml_blocks.h"
 
 namespace nibble {
 namespace {
@@ -20,45 +21,15 @@ T load(const std::byte* data) {
   return value;
 }
 
-constexpr std::int64_t kBlock = 32;  // elements of a block of Q8_0, Q4_0 and Q4_1
-
-// Blocks as ggml lays them out: https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h.
-
-/// float16 scale, 32 signed bytes: scale * q.
-void q8_0_block(const std::byte* block, float* out) {
-  const float scale = to_float(load<Float16>(block));
-  const auto* quants = reinterpret_cast<const std::int8_t*>(block + 2);
-  for (std::int64_t i = 0; i < kBlock; ++i) out[i] = static_cast<float>(quants[i]) * scale;
-}
-
-/// float16 scale, 16 bytes holding elements 0-15 in their low and 16-31 in their high halves:
-/// scale * (q - 8).
-void q4_0_block(const std::byte* block, float* out) {
-  const float scale = to_float(load<Float16>(block));
-  const auto* quants = reinterpret_cast<const std::uint8_t*>(block + 2);
-  for (std::int64_t i = 0; i < kBlock / 2; ++i) {
-    out[i] = static_cast<float>((quants[i] & 15) - 8) * scale;
-    out[i + kBlock / 2] = static_cast<float>((quants[i] >> 4) - 8) * scale;
-  }
-}
-
-/// float16 scale, float16 minimum, 16 bytes as in Q4_0: scale * q + minimum.
-void q4_1_block(const std::byte* block, float* out) {
-  const float scale = to_float(load<Float16>(block));
-  const float minimum = to_float(load<Float16>(block + 2));
-  const auto* quants = reinterpret_cast<const std::uint8_t*>(block + 4);
-  for (std::int64_t i = 0; i < kBlock / 2; ++i) {
-    out[i] = static_cast<float>(quants[i] & 15) * scale + minimum;
-    out[i + kBlock / 2] = static_cast<float>(quants[i] >> 4) * scale + minimum;
-  }
-}
-
 /// `count` elements from `data`, the start of a block, as float32.
 void to_floats(DType dtype, const std::byte* data, std::int64_t count, float* out) {
-  const auto blocks = [&](auto convert) {
-    const std::int64_t bytes = dtype_layout(dtype).bytes;
-    for (std::int64_t i = 0; i < count / kBlock; ++i) convert(data + i * bytes, out + i * kBlock);
-  };
+  if (const BlockDecoder decode = find_block_decoder(dtype)) {
+    const DTypeLayout layout = dtype_layout(dtype);
+    for (std::int64_t i = 0; i < count / layout.block; ++i) {
+      decode(data + i * layout.bytes, out + i * layout.block);
+    }
+    return;
+  }
   const auto elements = [&]<typename T>(T) {
     for (std::int64_t i = 0; i < count; ++i) {
       out[i] = to_float(load<T>(data + i * static_cast<std::int64_t>(sizeof(T))));
@@ -72,17 +43,9 @@ void to_floats(DType dtype, const std::byte* data, std::int64_t count, float* ou
       return elements(Float16{});
     case DType::kBF16:
       return elements(BFloat16{});
-    case DType::kQ8_0:
-      return blocks(q8_0_block);
-    case DType::kQ4_0:
-      return blocks(q4_0_block);
-    case DType::kQ4_1:
-      return blocks(q4_1_block);
     default:
-      fail(
-          "tensors of type {} cannot be used as weights, expected F32, F16, BF16, Q8_0, Q4_0 or "
-          "Q4_1",
-          dtype_name(dtype));
+      fail("tensors of type {} cannot be used as weights, expected floating point numbers",
+           dtype_name(dtype));
   }
 }
 
@@ -97,7 +60,7 @@ const std::byte* row_data(const TensorView& tensor, std::int64_t first_row,
 
 bool can_dequantize(DType dtype) {
   return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16 ||
-         dtype == DType::kQ8_0 || dtype == DType::kQ4_0 || dtype == DType::kQ4_1;
+         find_block_decoder(dtype) != nullptr;
 }
 
 void dequantize_rows(const TensorView& tensor, std::int64_t first_row, std::int64_t n_rows,
@@ -113,7 +76,7 @@ void rows_to_bf16(const TensorView& tensor, std::int64_t first_row, std::int64_t
     if (count > 0) std::memcpy(out, data, static_cast<std::size_t>(count) * sizeof(BFloat16));
     return;
   }
-  // Through a piece that stays in the first-level cache; whole blocks, as 1024 is 32 of them.
+  // Through a piece that stays in the first-level cache; whole blocks, as 1024 is four of the longest.
   constexpr std::int64_t kPiece = 1024;
   std::array<float, kPiece> floats;
   const DTypeLayout layout = dtype_layout(tensor.dtype);

@@ -11,7 +11,7 @@
 
 namespace nibble {
 
-/// Whether the functions below take tensors of this type: F32, F16, BF16, Q8_0, Q4_0, Q4_1.
+/// Whether the functions below take tensors of this type: F32, F16, BF16 and those in blocks.
 bool can_dequantize(DType dtype);
 
 /// Rows first_row .. first_row + n_rows - 1 of `tensor`, a row being cols() elements, as float32.

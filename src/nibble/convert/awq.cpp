@@ -1,0 +1,279 @@
+// AutoAWQ's "gemm" checkpoints (https://github.com/casper-hansen/AutoAWQ, awq/modules/linear/gemm.py
+// and awq/utils/packing_utils.py). Of a layer of `out` x `in` features and groups of G inputs:
+//
+//   qweight int32 (in, out / 8)      a word holds eight outputs of one input, 4 bits each: output
+//   qzeros  int32 (in / G, out / 8)  8 c + kOrder[i] in bits 4 i to 4 i + 3 of word c
+//   scales  float16 (in / G, out)    weight = (q - zero) * scale
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "nibble/convert/hugging_face.h"
+#include "nibble/core/error.h"
+#include "nibble/core/interrupt.h"
+#include "nibble/core/output.h"
+#include "nibble/formats/safetensors_writer.h"
+
+namespace nibble {
+namespace fs = std::filesystem;
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::array<int, 8> kOrder = {0, 2, 4, 6, 1, 3, 5, 7};
+constexpr std::int64_t kOutputsPerWord = 8;
+
+/// Where output `i` of eight lies in a word.
+constexpr std::array<int, 8> shifts_by_output() {
+  std::array<int, 8> shifts{};
+  for (int i = 0; i < 8; ++i) shifts[static_cast<std::size_t>(kOrder[static_cast<std::size_t>(i)])] = 4 * i;
+  return shifts;
+}
+constexpr std::array<int, 8> kShifts = shifts_by_output();
+
+/// The layers that stay integers. The head, which AutoAWQ does not pack, is none of them.
+bool stays_packed(const Checkpoint& checkpoint, const Parameter& parameter) {
+  return parameter.packed && parameter.packed->name != checkpoint.spec().head.name;
+}
+
+std::string module_of(const Parameter& parameter) {
+  return parameter.packed->name;
+}
+
+/// The group size of all layers: the format has one, so that the smallest is taken, into which
+/// every other one can be cut.
+int common_group_size(const Checkpoint& checkpoint, const std::vector<Parameter>& parameters) {
+  int smallest = 0;
+  for (const Parameter& parameter : parameters) {
+    if (!stays_packed(checkpoint, parameter)) continue;
+    const PackedLayout layout = *packed_layout(checkpoint, *parameter.packed);
+    const std::string where =
+        fmt::format("{}: layer \"{}\"", checkpoint.path().string(), module_of(parameter));
+    if (packed_bits(layout) != 4) {
+      fail("{} has {} bits, AWQ's layout expects 4", where, packed_bits(layout));
+    }
+    if (parameter.packed->out % kOutputsPerWord != 0) {
+      fail("{} has {} outputs, AWQ's layout expects a multiple of {}", where,
+           parameter.packed->out, kOutputsPerWord);
+    }
+    const int size = packed_group_size(layout);
+    smallest = smallest == 0 ? size : std::min(smallest, size);
+  }
+  if (smallest == 0) {
+    fail("{}: has no layers of 4 bits (nibble quantize makes them), which --to awq expects",
+         checkpoint.path().string());
+  }
+  return smallest;
+}
+
+Json quantization_config(const Checkpoint& checkpoint, const std::vector<Parameter>& parameters,
+                         int group_size) {
+  Json dense = Json::array();
+  for (const LinearSpec& linear : checkpoint.spec().linears()) {
+    const bool packed =
+        std::any_of(parameters.begin(), parameters.end(), [&](const Parameter& parameter) {
+          return stays_packed(checkpoint, parameter) && parameter.packed->name == linear.name;
+        });
+    if (!packed) dense.push_back(linear.name);
+  }
+  return {{"quant_method", "awq"},    {"version", "gemm"}, {"bits", 4},
+          {"group_size", group_size}, {"zero_point", true}, {"modules_to_not_convert", dense}};
+}
+
+std::vector<TensorDeclaration> declare(const Checkpoint& checkpoint,
+                                       const std::vector<Parameter>& parameters, int group_size) {
+  std::vector<TensorDeclaration> all;
+  for (const Parameter& parameter : parameters) {
+    if (!stays_packed(checkpoint, parameter)) {
+      all.push_back({parameter.name, DType::kF16, parameter.shape});
+      continue;
+    }
+    const std::int64_t out = parameter.packed->out;
+    const std::int64_t in = parameter.packed->in;
+    const std::string module = module_of(parameter);
+    all.push_back({module + ".qweight", DType::kI32, {in, out / kOutputsPerWord}});
+    all.push_back({module + ".qzeros", DType::kI32, {in / group_size, out / kOutputsPerWord}});
+    all.push_back({module + ".scales", DType::kF16, {in / group_size, out}});
+  }
+  return all;
+}
+
+/// The three tensors of one layer.
+struct AwqLayer {
+  std::vector<std::uint32_t> qweight;  // (in, out / 8)
+  std::vector<std::uint32_t> qzeros;   // (in / G, out / 8)
+  std::vector<Float16> scales;         // (in / G, out)
+};
+
+/// Puts one row (output) into its place.
+void add_row(const ParameterRow& from, std::int64_t row, std::int64_t out, int group_size,
+             AwqLayer& layer) {
+  const auto words = static_cast<std::size_t>(out / kOutputsPerWord);
+  const auto word = static_cast<std::size_t>(row / kOutputsPerWord);
+  const int shift = kShifts[static_cast<std::size_t>(row % kOutputsPerWord)];
+  for (std::size_t col = 0; col < from.q.size(); ++col) {
+    layer.qweight[col * words + word] |= static_cast<std::uint32_t>(from.q[col]) << shift;
+  }
+  const std::size_t groups = from.q.size() / static_cast<std::size_t>(group_size);
+  for (std::size_t group = 0; group < groups; ++group) {
+    const std::size_t source = group * static_cast<std::size_t>(group_size) /
+                               static_cast<std::size_t>(from.group_size);
+    layer.qzeros[group * words + word] |= static_cast<std::uint32_t>(from.zeros[source]) << shift;
+    layer.scales[group * static_cast<std::size_t>(out) + static_cast<std::size_t>(row)] =
+        to_float16(from.scales[source]);
+  }
+}
+
+/// What float16 makes of the scales, which are bfloat16.
+struct ScaleCheck {
+  std::int64_t inexact = 0;   // those that lose digits: magnitudes below 2^-14
+  std::int64_t infinite = 0;  // those of 65520 and more
+};
+
+class AwqExport {
+ public:
+  AwqExport(const Checkpoint& checkpoint, Compute& compute, const fs::path& file,
+            const std::vector<Parameter>& parameters, int group_size)
+      : checkpoint_(checkpoint),
+        compute_(compute),
+        group_size_(group_size),
+        writer_(file, declare(checkpoint, parameters, group_size)),
+        progress_("exporting", static_cast<std::int64_t>(writer_.file_bytes()), "B") {}
+
+  void write(const Parameter& parameter) {
+    const ParameterReader reader(checkpoint_, compute_, parameter);
+    if (stays_packed(checkpoint_, parameter)) {
+      write_packed(parameter, reader);
+    } else {
+      write_dense(parameter, reader);
+    }
+  }
+
+  ExportReport commit() {
+    writer_.commit();
+    report_.bytes_out = static_cast<std::int64_t>(writer_.file_bytes());
+    if (inexact_ > 0) {
+      report_.notes.push_back(fmt::format(
+          "{} scales lie below float16's normal range and lost digits; the relative error says how "
+          "much",
+          inexact_));
+    }
+    return std::move(report_);
+  }
+
+ private:
+  void write_dense(const Parameter& parameter, const ParameterReader& reader) {
+    const auto encode = [](const ParameterRow& row, std::byte* to) {
+      return encode_dense(DType::kF16, row, to);
+    };
+    writer_.begin(parameter.name);
+    const EncodingCost cost =
+        reader.stream({.row_bytes = reader.cols() * 2, .encode = encode}, progress_,
+                      [&](std::span<const std::byte> bytes) { writer_.write(bytes); });
+    report_.tensors.push_back({parameter.name, "F16", parameter.shape, cost});
+  }
+
+  /// Eight rows share a word, so that a thread takes 16 at a time.
+  void write_packed(const Parameter& parameter, const ParameterReader& reader) {
+    const std::int64_t out = parameter.packed->out;
+    const std::int64_t in = parameter.packed->in;
+    AwqLayer layer;
+    layer.qweight.resize(static_cast<std::size_t>(in * out / kOutputsPerWord));
+    layer.qzeros.resize(static_cast<std::size_t>(in / group_size_ * out / kOutputsPerWord));
+    layer.scales.resize(static_cast<std::size_t>(in / group_size_ * out));
+    std::vector<EncodingCost> costs(static_cast<std::size_t>(out));
+    std::vector<ScaleCheck> checks(static_cast<std::size_t>(out));
+    compute_.pool().parallel_for((out + kRowBlock - 1) / kRowBlock, [&](std::int64_t block, int) {
+      const std::int64_t first = block * kRowBlock;
+      reader.visit(first, std::min(kRowBlock, out - first),
+                   [&](std::int64_t row, const ParameterRow& from) {
+                     const auto at = static_cast<std::size_t>(row);
+                     add_row(from, row, out, group_size_, layer);
+                     costs[at] = cost_of(from, checks[at]);
+                   });
+    });
+    reader.drop_packed();
+    EncodingCost total;
+    for (const EncodingCost& cost : costs) total += cost;
+    count_scales(parameter, checks);
+    write_tensor(module_of(parameter) + ".qweight", layer.qweight);
+    write_tensor(module_of(parameter) + ".qzeros", layer.qzeros);
+    write_tensor(module_of(parameter) + ".scales", layer.scales);
+    report_.tensors.push_back({parameter.name, fmt::format("AWQ w4 g{}", group_size_),
+                               parameter.shape, total});
+  }
+
+  static EncodingCost cost_of(const ParameterRow& row, ScaleCheck& check) {
+    EncodingCost cost;
+    for (std::size_t group = 0; group < row.scales.size(); ++group) {
+      const float stored = to_float(to_float16(row.scales[group]));
+      check.inexact += stored != row.scales[group] ? 1 : 0;
+      check.infinite += std::isfinite(stored) ? 0 : 1;
+      const double change = static_cast<double>(stored) - static_cast<double>(row.scales[group]);
+      const auto size = static_cast<std::size_t>(row.group_size);
+      for (std::size_t i = group * size; i < (group + 1) * size; ++i) {
+        const double steps = row.q[i] - row.zeros[group];
+        cost.squared_error += steps * change * steps * change;
+        cost.squared_weight +=
+            static_cast<double>(row.values[i]) * static_cast<double>(row.values[i]);
+      }
+    }
+    return cost;
+  }
+
+  void count_scales(const Parameter& parameter, const std::vector<ScaleCheck>& checks) {
+    std::int64_t infinite = 0;
+    for (const ScaleCheck& check : checks) {
+      inexact_ += check.inexact;
+      infinite += check.infinite;
+    }
+    if (infinite > 0) {
+      fail("{}: layer \"{}\" has {} scales outside the range of float16, which AWQ's layout expects",
+           checkpoint_.path().string(), module_of(parameter), infinite);
+    }
+  }
+
+  template <typename T>
+  void write_tensor(const std::string& name, const std::vector<T>& values) {
+    check_interrupt();
+    writer_.write_tensor(name, std::as_bytes(std::span(values)));
+    progress_.advance(static_cast<std::int64_t>(values.size() * sizeof(T)));
+  }
+
+  const Checkpoint& checkpoint_;
+  Compute& compute_;
+  int group_size_;
+  SafetensorsWriter writer_;
+  Progress progress_;
+  ExportReport report_;
+  std::int64_t inexact_ = 0;
+};
+
+}  // namespace
+
+ExportReport export_awq(const Checkpoint& checkpoint, Compute& compute, const fs::path& out,
+                        bool replace) {
+  const Clock::time_point start = Clock::now();
+  std::vector<Parameter> parameters = list_parameters(checkpoint);
+  const int group_size = common_group_size(checkpoint, parameters);
+  OutputFolder folder(out, replace);
+  check_not_model(checkpoint.path(), out);
+  Json config = export_config(checkpoint, DType::kF16);
+  config["quantization_config"] = quantization_config(checkpoint, parameters, group_size);
+  write_folder_files(checkpoint, config, folder.temporary());
+  AwqExport exporter(checkpoint, compute, folder.temporary() / "model.safetensors", parameters,
+                     group_size);
+  for (const Parameter& parameter : parameters) exporter.write(parameter);
+  ExportReport report = exporter.commit();
+  folder.commit();
+  if (packed_layout(checkpoint, checkpoint.spec().head)) {
+    report.notes.emplace_back(
+        "AWQ's layout leaves the head dense: it is written as float16 of its dequantized values");
+  }
+  report.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  return report;
+}
+
+}  // namespace nibble

@@ -1,0 +1,141 @@
+#include "nibble/convert/hugging_face.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "nibble/core/error.h"
+#include "nibble/core/output.h"
+#include "nibble/formats/safetensors_writer.h"
+#include "nibble/models/companions.h"
+#include "nibble/models/decoder.h"
+#include "nibble/models/weight_loader.h"
+
+namespace nibble {
+namespace fs = std::filesystem;
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+void write_json(const fs::path& file, const Json& json) {
+  OutputFile output(file);
+  output.write(json.dump(2) + "\n");
+  output.commit();
+}
+
+/// Llama 3's scaling (original context 8192, low 1, high 4) by the factor that `rope`'s factors
+/// have at most, if that gives all of them; else nothing.
+std::optional<RopeSpec> as_llama3(const RopeSpec& rope, std::int64_t head_dim) {
+  if (rope.scaling != RopeSpec::Scaling::kFactors) return std::nullopt;
+  RopeSpec llama3;
+  llama3.theta = rope.theta;
+  llama3.scaling = RopeSpec::Scaling::kLlama3;
+  llama3.factor = static_cast<double>(*std::max_element(rope.factors.begin(), rope.factors.end()));
+  const std::vector<float> found = rope_frequencies(rope, head_dim);
+  const std::vector<float> expected = rope_frequencies(llama3, head_dim);
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    if (std::abs(found[i] - expected[i]) > 1e-5f * expected[i]) return std::nullopt;
+  }
+  return llama3;
+}
+
+void copy_special_ids(const Json& from, Json& to) {
+  for (const char* key : {"bos_token_id", "eos_token_id", "pad_token_id"}) {
+    if (from.contains(key)) to[key] = from[key];
+  }
+}
+
+std::vector<TensorDeclaration> declare(const std::vector<Parameter>& parameters, DType dtype) {
+  std::vector<TensorDeclaration> declarations;
+  for (const Parameter& parameter : parameters) {
+    declarations.push_back({parameter.name, dtype, parameter.shape});
+  }
+  return declarations;
+}
+
+}  // namespace
+
+EncodingCost encode_dense(DType dtype, const ParameterRow& row, std::byte* out) {
+  store_as_dtype(dtype, row.values, out);
+  std::vector<float> stored(row.values.begin(), row.values.end());
+  round_to_dtype(dtype, stored);
+  EncodingCost cost;
+  for (std::size_t i = 0; i < stored.size(); ++i) {
+    const double difference = static_cast<double>(stored[i]) - static_cast<double>(row.values[i]);
+    cost.squared_error += difference * difference;
+    cost.squared_weight += static_cast<double>(row.values[i]) * static_cast<double>(row.values[i]);
+    cost.finite = cost.finite && std::isfinite(stored[i]);
+  }
+  return cost;
+}
+
+Json export_config(const Checkpoint& checkpoint, DType dtype) {
+  Json config = checkpoint.config();
+  config.erase("dtype");
+  config.erase("quantization_config");
+  config["torch_dtype"] = torch_dtype_name(dtype);
+  if (has_own_packed_head(checkpoint)) config["tie_word_embeddings"] = false;
+  const ModelSpec& spec = checkpoint.spec();
+  if (const auto llama3 = spec.rope ? as_llama3(*spec.rope, spec.head_dim) : std::nullopt) {
+    config["rope_scaling"] = {{"rope_type", "llama3"},
+                              {"factor", llama3->factor},
+                              {"low_freq_factor", llama3->low_freq_factor},
+                              {"high_freq_factor", llama3->high_freq_factor},
+                              {"original_max_position_embeddings", 8192}};
+  }
+  return config;
+}
+
+void write_folder_files(const Checkpoint& checkpoint, const Json& config, const fs::path& folder) {
+  write_json(folder / "config.json", config);
+  if (!checkpoint.is_gguf()) return copy_companions(checkpoint.path(), folder);
+  if (checkpoint.has_tokenizer()) checkpoint.load_tokenizer().save_as_json(folder);
+  Json generation = {{"_from_model_config", true}};
+  copy_special_ids(config, generation);
+  write_json(folder / "generation_config.json", generation);
+}
+
+void check_not_model(const fs::path& model, const fs::path& out) {
+  const fs::path from = fs::weakly_canonical(model);
+  const fs::path to = fs::weakly_canonical(out);
+  const auto [unused, rest] = std::mismatch(from.begin(), from.end(), to.begin(), to.end());
+  if (rest == to.end()) {
+    fail("{}: the output would replace the model that is read, {}", out.string(), model.string());
+  }
+}
+
+ExportReport export_hugging_face(const Checkpoint& checkpoint, Compute& compute, DType dtype,
+                                 const fs::path& out, bool replace) {
+  const Clock::time_point start = Clock::now();
+  OutputFolder folder(out, replace);
+  check_not_model(checkpoint.path(), out);
+  write_folder_files(checkpoint, export_config(checkpoint, dtype), folder.temporary());
+  const std::vector<Parameter> parameters = list_parameters(checkpoint);
+  SafetensorsWriter writer(folder.temporary() / "model.safetensors", declare(parameters, dtype));
+  Progress progress("exporting", static_cast<std::int64_t>(writer.file_bytes()), "B");
+  ExportReport report;
+  const auto encode = [dtype](const ParameterRow& row, std::byte* to) {
+    return encode_dense(dtype, row, to);
+  };
+  for (const Parameter& parameter : parameters) {
+    const ParameterReader reader(checkpoint, compute, parameter);
+    writer.begin(parameter.name);
+    const EncodingCost cost =
+        reader.stream({.row_bytes = reader.cols() * dtype_layout(dtype).bytes, .encode = encode},
+                      progress, [&](std::span<const std::byte> bytes) { writer.write(bytes); });
+    report.tensors.push_back(
+        {parameter.name, std::string(dtype_name(dtype)), parameter.shape, cost});
+  }
+  writer.commit();
+  folder.commit();
+  if (has_own_packed_head(checkpoint)) {
+    report.notes.emplace_back(
+        "the head is a quantized copy of the tied embedding: it is written as a tensor of its own");
+  }
+  report.bytes_out = static_cast<std::int64_t>(writer.file_bytes());
+  report.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  return report;
+}
+
+}  // namespace nibble

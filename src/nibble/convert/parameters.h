@@ -1,0 +1,102 @@
+// A checkpoint's parameters one by one, whatever form they are stored in, for writing them in
+// another: rows are read on all threads, encoded, and handed on in order, a few MiB at a time.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "nibble/core/function_ref.h"
+#include "nibble/core/progress.h"
+#include "nibble/layers/linear.h"
+#include "nibble/models/checkpoint.h"
+#include "nibble/ops/compute.h"
+
+namespace nibble {
+
+/// A parameter under its name in a Hugging Face checkpoint.
+struct Parameter {
+  std::string name;
+  std::vector<std::int64_t> shape;
+  std::optional<LinearSpec> packed;  // the layer that it is the weight of, if that is packed
+
+  bool is_matrix() const { return shape.size() > 1; }
+};
+
+/// How a layer's weight is packed; nothing for a dense one.
+std::optional<PackedLayout> packed_layout(const Checkpoint& checkpoint, const LinearSpec& linear);
+
+/// All of the model's. A tied head is left out unless it is a packed copy of its own.
+std::vector<Parameter> list_parameters(const Checkpoint& checkpoint);
+
+/// Whether a head that config.json calls tied is stored packed, so that an export without packed
+/// layers has to have a head of its own.
+bool has_own_packed_head(const Checkpoint& checkpoint);
+
+/// One row of a parameter (a vector is one row), and what it was unpacked from.
+struct ParameterRow {
+  std::span<const float> values;  // (cols)
+  // Of PackedGroup: values are (q - zero) * scale.
+  std::span<const std::uint8_t> q = {};      // (cols)
+  std::span<const float> scales = {};        // (groups)
+  std::span<const std::uint8_t> zeros = {};  // (groups)
+  int group_size = 0;
+  // Of Int8PerChannel: values are q8 * row_scale.
+  std::span<const std::int8_t> q8 = {};  // (cols)
+  float row_scale = 0;
+};
+
+/// What encoding some values cost.
+struct EncodingCost {
+  double squared_error = 0;   // sum of (encoded - value)^2
+  double squared_weight = 0;  // sum of value^2
+  bool finite = true;         // false: a value is infinite or not a number, or became so
+
+  void operator+=(const EncodingCost& other);
+  /// Root of the ratio of the two sums; 0 where all values are 0.
+  double relative() const;
+};
+
+/// How rows are written.
+struct RowFormat {
+  std::int64_t row_bytes = 0;
+  /// Rows are to lie as CheckpointTensor::interleaved_heads says.
+  std::int64_t interleaved_heads = 0;
+  FunctionRef<EncodingCost(const ParameterRow& row, std::byte* out)> encode;
+};
+
+/// Reads one parameter.
+class ParameterReader {
+ public:
+  /// All three must outlive this.
+  ParameterReader(const Checkpoint& checkpoint, Compute& compute, const Parameter& parameter);
+
+  std::int64_t rows() const;
+  std::int64_t cols() const { return parameter_.shape.back(); }
+
+  /// Calls visit(row number, row) for rows first .. first + count - 1.
+  void visit(std::int64_t first, std::int64_t count,
+             FunctionRef<void(std::int64_t row, const ParameterRow& values)> visit) const;
+  /// Gives back the memory of a packed weight that was read in place.
+  void drop_packed() const;
+
+  /// Encodes all rows and hands their bytes to `sink` in order. Throws Error naming the parameter
+  /// if a value is not finite or too large for the format.
+  EncodingCost stream(const RowFormat& format, Progress& progress,
+                      FunctionRef<void(std::span<const std::byte>)> sink) const;
+
+ private:
+  void visit_dense(std::int64_t first, std::int64_t count,
+                   FunctionRef<void(std::int64_t, const ParameterRow&)> visit) const;
+  void drop(std::int64_t first, std::int64_t count) const;
+
+  const Checkpoint& checkpoint_;
+  Compute& compute_;
+  const Parameter& parameter_;
+  std::optional<Linear> packed_;
+  std::optional<CheckpointTensor> dense_;
+};
+
+}  // namespace nibble

@@ -1,0 +1,46 @@
+#include "nibble/models/companions.h"
+
+#include <array>
+#include <system_error>
+
+#include "nibble/core/error.h"
+
+namespace nibble {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr std::array kCompanions = {"generation_config.json",
+                                    "tokenizer.json",
+                                    "tokenizer.model",
+                                    "tokenizer_config.json",
+                                    "vocab.json",
+                                    "merges.txt",
+                                    "added_tokens.json",
+                                    "special_tokens_map.json",
+                                    "chat_template.jinja",
+                                    "chat_template.json"};
+
+}  // namespace
+
+const char* torch_dtype_name(DType dtype) {
+  return dtype == DType::kF32 ? "float32" : dtype == DType::kF16 ? "float16" : "bfloat16";
+}
+
+void copy_companions(const fs::path& from, const fs::path& to) {
+  for (const char* name : kCompanions) {
+    if (!fs::exists(from / name)) continue;
+    std::error_code error;
+    fs::copy_file(from / name, to / name, error);
+    if (error) fail("{}: cannot be copied: {}", (from / name).string(), error.message());
+  }
+}
+
+void write_companions(const Checkpoint& checkpoint, const fs::path& folder) {
+  if (!checkpoint.is_gguf()) {
+    copy_companions(checkpoint.path(), folder);
+  } else if (checkpoint.has_tokenizer()) {
+    checkpoint.load_tokenizer().save(folder);
+  }
+}
+
+}  // namespace nibble

@@ -1,0 +1,21 @@
+// The small files beside a checkpoint's weights.
+#pragma once
+
+#include <filesystem>
+
+#include "nibble/core/dtype.h"
+#include "nibble/models/checkpoint.h"
+
+namespace nibble {
+
+/// What config.json's "torch_dtype" calls kF32, kF16 and kBF16.
+const char* torch_dtype_name(DType dtype);
+
+/// Copies generation_config.json and the tokenizer's files, those that there are, from one folder
+/// to another.
+void copy_companions(const std::filesystem::path& from, const std::filesystem::path& to);
+
+/// The same for a checkpoint of any kind: a GGUF file's tokenizer is written as files.
+void write_companions(const Checkpoint& checkpoint, const std::filesystem::path& folder);
+
+}  // namespace nibble

@@ -1,0 +1,234 @@
+// Exports read back: the same weights give the same logits, and packed layers keep their integers.
+#include "nibble/convert/export.h"
+
+#include <array>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "core/error_matchers.h"
+#include "core/temporary_folder.h"
+#include "models/logits.h"
+#include "nibble/formats/gguf.h"
+#include "nibble/formats/safetensors.h"
+#include "nibble/quant/pipeline.h"
+#include "nibble/weights/dequantize.h"
+
+namespace nibble {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using testing::TemporaryFolder;
+
+const fs::path kModels = NIBBLE_TEST_DIR "/models/fixtures";
+const fs::path kStories = NIBBLE_DATA_DIR "/stories260K";
+
+ExportReport to_hf(const fs::path& model, const fs::path& out, DType dtype = DType::kBF16) {
+  Compute compute(select_kernels(), 2);
+  return export_hugging_face(Checkpoint(model), compute, dtype, out, false);
+}
+
+ExportReport to_gguf(const fs::path& model, const fs::path& out,
+                     std::optional<DType> type = std::nullopt) {
+  Compute compute(select_kernels(), 2);
+  return export_gguf(Checkpoint(model), compute, type, out, false);
+}
+
+void quantize(const fs::path& model, const fs::path& out, const QuantizeOptions& options) {
+  const Checkpoint checkpoint(model);
+  Compute compute(select_kernels(), 2);
+  quantize_model(checkpoint, plan_quantization(checkpoint.spec(), options), compute, out, false);
+}
+
+std::vector<float> logits(const fs::path& model, DType dtype = DType::kBF16) {
+  test::Runner runner(model, {.dtype = dtype});
+  return runner.logits(test::reference_ids(20, runner.spec().vocab));
+}
+
+double difference(const std::vector<float>& found, const std::vector<float>& expected) {
+  double squares = 0;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    squares += std::pow(static_cast<double>(found[i]) - static_cast<double>(expected[i]), 2);
+  }
+  return std::sqrt(squares / static_cast<double>(found.size())) / test::standard_deviation(expected);
+}
+
+class RoundTrip : public ::testing::TestWithParam<const char*> {};
+
+// Llama 3's scaling goes through factors as float32, whose last bits differ.
+TEST_P(RoundTrip, FolderAndGgufAndFolderAgainAreTheSameModel) {
+  const TemporaryFolder folder;
+  const fs::path model = kModels / GetParam();
+  to_gguf(model, folder / "first.gguf", DType::kBF16);
+  to_hf(folder / "first.gguf", folder / "hf");
+  to_gguf(folder / "hf", folder / "second.gguf", DType::kBF16);
+  const std::vector<float> expected = logits(model);
+  const std::vector<float> first = logits(folder / "first.gguf");
+  EXPECT_LT(difference(first, expected), 1e-6);
+  EXPECT_LT(difference(logits(folder / "hf"), expected), 1e-6);
+  EXPECT_EQ(logits(folder / "second.gguf"), first);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, RoundTrip,
+                         ::testing::Values("tied_f32", "untied_gqa", "biases_f16", "rope_linear",
+                                           "rope_llama3", "head_dim_sharded",
+                                           "architecture_gemma", "architecture_qwen3",
+                                           "architecture_mistral_no_window",
+                                           "gguf_f32_biases/model.gguf",
+                                           "gguf_mixed_gpt2/model.gguf",
+                                           "gguf_rope_freqs_llama/model.gguf"));
+
+// Qwen2's fixtures have windows, which GGUF has no place for.
+TEST(ExportGguf, Qwen2WithoutItsWindows) {
+  const TemporaryFolder folder;
+  const fs::path source = kModels / "architecture_qwen2_window";
+  const ExportReport report = to_gguf(source, folder / "windows.gguf", DType::kBF16);
+  ASSERT_FALSE(report.notes.empty());
+  EXPECT_THAT(report.notes.front(), HasSubstr("attention window"));
+  fs::copy(source, folder / "hf");
+  Json config = read_json_file(folder / "hf/config.json");
+  config["use_sliding_window"] = false;
+  config.erase("layer_types");
+  testing::write_file(folder / "hf/config.json", config.dump());
+  EXPECT_EQ(logits(folder / "windows.gguf"), logits(folder / "hf"));
+}
+
+TEST(ExportHuggingFace, OfEveryArchitecture) {
+  for (const char* name :
+       {"architecture_opt", "architecture_opt_post_norm", "architecture_qwen2_window"}) {
+    const TemporaryFolder folder;
+    to_hf(kModels / name, folder / "hf");
+    EXPECT_EQ(logits(folder / "hf"), logits(kModels / name)) << name;
+  }
+  const TemporaryFolder folder;
+  EXPECT_ERROR(to_gguf(kModels / "architecture_opt", folder / "x.gguf"),
+               HasSubstr("GGUF has no architecture for OPTForCausalLM"));
+}
+
+TEST(ExportHuggingFace, NamesLlama3ScalingAndSpecialIds) {
+  const TemporaryFolder folder;
+  to_hf(kModels / "gguf_rope_freqs_llama/model.gguf", folder / "hf", DType::kF16);
+  const Json config = read_json_file(folder / "hf/config.json");
+  EXPECT_EQ(config["rope_scaling"]["rope_type"], "llama3");
+  EXPECT_NEAR(config["rope_scaling"]["factor"].get<double>(), 32.0, 1e-4);
+  EXPECT_EQ(config["torch_dtype"], "float16");
+  const Json generation = read_json_file(folder / "hf/generation_config.json");
+  EXPECT_EQ(generation["bos_token_id"], 1);
+  EXPECT_EQ(generation["eos_token_id"], 2);
+  const std::string text = "Once upon a time, Zoë had 3 cats.";
+  EXPECT_EQ(load_tokenizer(folder / "hf").encode(text),
+            load_tokenizer(kModels / "gguf_rope_freqs_llama/model.gguf").encode(text));
+}
+
+TEST(ExportHuggingFace, UntiesAHeadThatIsPackedOnItsOwn) {
+  const TemporaryFolder folder;
+  quantize(kStories, folder / "w4", {.bits = 4, .group_size = 32});
+  const ExportReport report = to_hf(folder / "w4", folder / "hf");
+  ASSERT_EQ(report.notes.size(), 1u);
+  const Checkpoint checkpoint(folder / "hf");
+  EXPECT_FALSE(checkpoint.spec().tied_head);
+  EXPECT_FALSE(checkpoint.is_quantized());
+  // Weights of 4 bits times a bfloat16 scale are rounded to bfloat16, as prefill does.
+  EXPECT_LT(difference(logits(folder / "hf"), logits(folder / "w4")), test::kBF16Limit);
+}
+
+class PackedToGguf : public ::testing::TestWithParam<int> {};
+
+TEST_P(PackedToGguf, KeepsTheIntegers) {
+  const TemporaryFolder folder;
+  quantize(kStories, folder / "packed", {.bits = GetParam(), .group_size = 64});
+  const ExportReport report = to_gguf(folder / "packed", folder / "out.gguf");
+  // What is rounded is zero * scale, to 11 bits.
+  for (const ExportedTensor& tensor : report.tensors) EXPECT_LT(tensor.cost.relative(), 5e-4);
+  const GgufFile file(folder / "out.gguf");
+  EXPECT_EQ(file.get("blk.0.attn_q.weight").dtype, DType::kQ4_1);
+  EXPECT_EQ(file.get("output.weight").dtype, DType::kQ4_1);
+  EXPECT_EQ(file.get("token_embd.weight").dtype, DType::kBF16);
+  EXPECT_EQ(file.get("output_norm.weight").dtype, DType::kF32);
+  EXPECT_LT(difference(logits(folder / "out.gguf", DType::kF32), logits(folder / "packed")), 2e-3);
+}
+
+INSTANTIATE_TEST_SUITE_P(Bits, PackedToGguf, ::testing::Values(3, 4));
+
+TEST(ExportGguf, TypesAndWhereTheyDoNotFit) {
+  const TemporaryFolder folder;
+  for (const DType type : {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ4_K, DType::kF16}) {
+    const std::string name = std::string(dtype_name(type)) + ".gguf";
+    to_gguf(kStories, folder / name, type);
+    // stories260K: 64 features, so that blocks of 256 fit nowhere; the middle of the MLP is 172.
+    const GgufFile file(folder / name);
+    EXPECT_EQ(file.get("blk.1.attn_q.weight").dtype, type == DType::kQ4_K ? DType::kQ4_1 : type);
+    EXPECT_EQ(file.get("blk.1.ffn_down.weight").dtype,
+              type == DType::kF16 ? DType::kF16 : DType::kBF16);
+    EXPECT_EQ(file.get("token_embd.weight").dtype,
+              type == DType::kF16 ? DType::kF16 : DType::kQ8_0);
+    EXPECT_LT(difference(logits(folder / name), logits(kStories)),
+              dtype_layout(type).bytes <= 20 && type != DType::kF16 ? 0.5 : 0.02);
+  }
+}
+
+TEST(ExportGguf, RefusesAndKeeps) {
+  const TemporaryFolder folder;
+  testing::write_file(folder / "there.gguf", "x");
+  EXPECT_ERROR(to_gguf(kStories, folder / "there.gguf"), HasSubstr("--force"));
+  EXPECT_EQ(testing::read_file(folder / "there.gguf"), "x");
+  fs::copy(kModels / "gguf_f32_biases/model.gguf", folder / "model.gguf");
+  Compute compute(select_kernels(), 1);
+  EXPECT_ERROR(export_gguf(Checkpoint(folder / "model.gguf"), compute, DType::kBF16,
+                           folder / "model.gguf", true),
+               HasSubstr("would replace the model"));
+}
+
+// AutoAWQ's layout, told here once more: word (input, c) of qweight holds output 8 c + kOrder[i] in
+// bits 4 i; weight = (q - zero) * scale.
+TEST(ExportAwq, HoldsTheSameIntegersAndScales) {
+  constexpr std::array<std::int64_t, 8> kOrder = {0, 2, 4, 6, 1, 3, 5, 7};
+  const TemporaryFolder folder;
+  quantize(kModels / "gguf_mixed_gpt2/model.gguf", folder / "w4", {.bits = 4, .group_size = 64});
+  Compute compute(select_kernels(), 2);
+  const Checkpoint source(folder / "w4");
+  export_awq(source, compute, folder / "awq", false);
+  const SafetensorsModel tensors(folder / "awq");
+  const std::string name = "model.layers.0.mlp.down_proj";
+  const LinearSpec linear = source.spec().block_linears(0).back();
+  ASSERT_EQ(linear.name, name);
+  const auto* qweight =
+      reinterpret_cast<const std::uint32_t*>(tensors.get(name + ".qweight").data);
+  const auto* qzeros = reinterpret_cast<const std::uint32_t*>(tensors.get(name + ".qzeros").data);
+  const auto* scales = reinterpret_cast<const Float16*>(tensors.get(name + ".scales").data);
+  EXPECT_EQ(tensors.get(name + ".qweight").shape,
+            (std::vector<std::int64_t>{linear.in, linear.out / 8}));
+  const Parameter parameter{name + ".weight", {linear.out, linear.in}, linear};
+  const ParameterReader reader(source, compute, parameter);
+  const std::int64_t group_size = 32;  // the hidden size is 32, so that all layers have that
+  reader.visit(0, linear.out, [&](std::int64_t out, const ParameterRow& row) {
+    const auto bits = std::find(kOrder.begin(), kOrder.end(), out % 8) - kOrder.begin();
+    for (std::int64_t in = 0; in < linear.in; ++in) {
+      const std::int64_t group = in / group_size;
+      const auto q = (qweight[in * linear.out / 8 + out / 8] >> (4 * bits)) & 15u;
+      const auto zero = (qzeros[group * linear.out / 8 + out / 8] >> (4 * bits)) & 15u;
+      const float scale = to_float(scales[group * linear.out + out]);
+      const float weight = (static_cast<float>(q) - static_cast<float>(zero)) * scale;
+      ASSERT_EQ(weight, row.values[static_cast<std::size_t>(in)]) << out << " " << in;
+    }
+  });
+  const Json config = read_json_file(folder / "awq/config.json");
+  EXPECT_EQ(config["quantization_config"]["group_size"], 32);
+  EXPECT_EQ(config["quantization_config"]["modules_to_not_convert"], Json::array({"lm_head"}));
+  EXPECT_EQ(tensors.get("lm_head.weight").dtype, DType::kF16);
+}
+
+TEST(ExportAwq, RefusesOtherBits) {
+  const TemporaryFolder folder;
+  Compute compute(select_kernels(), 1);
+  quantize(kStories, folder / "w3", {.bits = 3, .group_size = 32});
+  EXPECT_ERROR(export_awq(Checkpoint(folder / "w3"), compute, folder / "awq", false),
+               AllOf(HasSubstr("model.layers.0.self_attn.q_proj"), HasSubstr("has 3 bits")));
+  EXPECT_ERROR(export_awq(Checkpoint(kStories), compute, folder / "awq", false),
+               HasSubstr("has no layers of 4 bits"));
+  EXPECT_FALSE(fs::exists(folder / "awq"));
+}
+
+}  // namespace
+}  // namespace nibble

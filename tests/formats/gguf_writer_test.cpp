@@ -1,0 +1,82 @@
+#include "nibble/formats/gguf_writer.h"
+
+#include <vector>
+
+#include "core/error_matchers.h"
+#include "core/temporary_folder.h"
+#include "formats/file_bytes.h"
+
+namespace nibble {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using testing::read_file;
+using testing::TemporaryFolder;
+
+TEST(GgufWriter, WritesTheBytesThatTheOfficialPackageWrites) {
+  GgufMetadata metadata;
+  metadata.set("general.architecture", "llama");
+  metadata.set("tokenizer.ggml.model", "llama");
+  metadata.set_strings("tokenizer.ggml.tokens",
+                       std::vector<std::string>{"<unk>", "<s>", "</s>", "a"});
+  metadata.set_floats("tokenizer.ggml.scores", std::vector<float>{0, 0, 0, -1});
+  metadata.set_ints("tokenizer.ggml.token_type", std::vector<std::int32_t>{2, 3, 3, 1});
+  const TemporaryFolder folder;
+  GgufWriter writer(folder / "x.gguf", metadata, {});
+  writer.commit();
+  const std::string written = read_file(folder / "x.gguf");
+  const std::string official = read_file(NIBBLE_TEST_DIR "/formats/fixtures/vocabulary.gguf");
+  EXPECT_EQ(written.substr(0, official.size()), official);
+  EXPECT_EQ(written.size(), (official.size() + 31) / 32 * 32);
+}
+
+TEST(GgufWriter, TensorsAndTheirShapesComeBack) {
+  const TemporaryFolder folder;
+  GgufMetadata metadata;
+  metadata.set_uint("u", 7);
+  metadata.set_float("f", 0.5f);
+  metadata.set_bool("b", true);
+  GgufWriter writer(folder / "x.gguf", metadata,
+                    {{"matrix", DType::kQ4_1, {3, 64}}, {"vector", DType::kF32, {3}}});
+  const std::string matrix(3 * 2 * 20, 'm');
+  const std::vector<float> vector = {1, 2, 3};
+  writer.begin("matrix");
+  writer.write(std::as_bytes(std::span(matrix)).first(7));
+  writer.write(std::as_bytes(std::span(matrix)).subspan(7));
+  writer.begin("vector");
+  writer.write(std::as_bytes(std::span(vector)));
+  writer.commit();
+  const GgufFile file(folder / "x.gguf");
+  EXPECT_EQ(file.get_int("u", 0, 9), 7);
+  EXPECT_EQ(file.get_number("f"), 0.5);
+  EXPECT_TRUE(file.get_bool("b", false));
+  EXPECT_EQ(file.get("matrix").dtype, DType::kQ4_1);
+  EXPECT_THAT(file.get("matrix").shape, ElementsAre(3, 64));
+  EXPECT_EQ(std::memcmp(file.get("matrix").data, matrix.data(), matrix.size()), 0);
+  EXPECT_EQ(std::memcmp(file.get("vector").data, vector.data(), 12), 0);
+  EXPECT_EQ(file.file().size(), writer.file_bytes());
+}
+
+TEST(GgufWriter, MistakesLeaveNoFile) {
+  const TemporaryFolder folder;
+  const auto path = folder / "x.gguf";
+  {
+    GgufWriter writer(path, {}, {{"a", DType::kF32, {2}}, {"b", DType::kF32, {2}}});
+    EXPECT_ERROR(writer.begin("b"), HasSubstr("\"b\" is not the next one declared"));
+    writer.begin("a");
+    EXPECT_ERROR(writer.begin("b"), HasSubstr("\"a\" lacks 8 bytes"));
+    const std::vector<float> values(3);
+    EXPECT_ERROR(writer.write(std::as_bytes(std::span(values))), HasSubstr("4 bytes more"));
+    writer.write(std::as_bytes(std::span(values)).first(8));
+    EXPECT_ERROR(writer.commit(), HasSubstr("\"b\" was not written"));
+  }
+  EXPECT_FALSE(std::filesystem::exists(path));
+  EXPECT_ERROR(GgufWriter(path, {}, {{"a", DType::kQ8_0, {2, 33}}}), HasSubstr("cannot be stored"));
+  EXPECT_ERROR(GgufWriter(path, {}, {{"a", DType::kU8, {2}}}), HasSubstr("cannot be stored"));
+  EXPECT_ERROR(GgufWriter(path, {}, {{"a", DType::kF32, {2}}, {"a", DType::kF32, {2}}}),
+               HasSubstr("two tensors are named \"a\""));
+}
+
+}  // namespace
+}  // namespace nibble
