@@ -59,10 +59,6 @@ nlohmann::json byte_level_split(const std::vector<std::string>& patterns);
 /// That of GPT-2.
 nlohmann::json gpt2_pre_tokenizer(bool add_prefix_space);
 
-/// The patterns by which Qwen2 and Llama 3 cut text.
-extern const char* const kQwen2Pattern;
-extern const char* const kLlama3Pattern;
-
 /// Joins what `config` declares to `tokens`: added tokens that are missing there, and tokens named
 /// as special ones.
 void declare_tokens(std::vector<AddedToken>& tokens, const StringTable& vocab,
