@@ -3,10 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <random>
 #include <span>
 #include <string_view>
 
@@ -14,16 +12,10 @@
 #include "nibble/bench/machine.h"
 #include "nibble/bench/speed.h"
 #include "nibble/core/error.h"
-#include "nibble/core/log.h"
+#include "nibble/core/stopwatch.h"
 
 namespace nibble {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double microseconds_since(Clock::time_point start) {
-  return std::chrono::duration<double, std::micro>(Clock::now() - start).count();
-}
 
 /// Sets a profiler for as long as it is in scope: a pass may end by an exception.
 class ProfilerInUse {
@@ -54,13 +46,8 @@ class ProfileTest {
         prompt_(options.prompt),
         steps_(options.generate),
         cache_(model.make_cache(options.prompt + options.generate)),
-        logits_(static_cast<std::size_t>(model.spec().vocab)) {
-    std::mt19937_64 random(options.seed);
-    const auto last = static_cast<std::int32_t>(model.spec().vocab - 1);
-    std::uniform_int_distribution<std::int32_t> id(0, last);
-    ids_.resize(static_cast<std::size_t>(cache_.capacity()));
-    for (std::int32_t& value : ids_) value = id(random);
-  }
+        logits_(static_cast<std::size_t>(model.spec().vocab)),
+        ids_(random_ids(cache_.capacity(), model.spec().vocab, options.seed)) {}
 
   ProfiledPhase prefill() {
     return profile_passes(prompt_, 1, [&] { run_prompt(); });
@@ -86,13 +73,13 @@ class ProfileTest {
 
   ProfiledPhase profile_passes(std::int64_t tokens, std::int64_t count, FunctionRef<void()> pass) {
     ProfiledPhase phase{.tokens = tokens};
-    const Clock::time_point origin = Clock::now();
+    const Stopwatch stopwatch;
     Profiler profiler;
     const ProfilerInUse in_use(model_.compute(), profiler);
     for (std::int64_t i = 0; i < count; ++i) {
-      const double start = microseconds_since(origin);
+      const double start = stopwatch.microseconds();
       pass();
-      phase.passes.push_back({start, microseconds_since(origin) - start});
+      phase.passes.push_back({start, stopwatch.microseconds() - start});
     }
     phase.runs = profiler.runs();
     return phase;
@@ -244,9 +231,7 @@ double ProfiledPhase::total_ms() const {
 
 ProfileReport profile(Model& model, const ComputeOptions& compute, const ProfileOptions& options) {
   check_lengths(options, model.spec());
-  if (!pin_threads(model.compute().pool())) {
-    warn("more threads than cores: not pinned, so that figures will scatter");
-  }
+  pin_threads(model.compute().pool());
   ProfileReport report;
   ProfileTest test(model, options);
   measure_peak_of_products(model, compute, options.prompt, report);
