@@ -15,6 +15,14 @@ TEST(HumanBytes, PicksTheUnit) {
   EXPECT_EQ(human_bytes(5e18), "4547473.5 TiB");
 }
 
+TEST(HumanCount, PicksThePrefix) {
+  EXPECT_EQ(human_count(0), "0.0 ");
+  EXPECT_EQ(human_count(999), "999.0 ");
+  EXPECT_EQ(human_count(1500), "1.5 k");
+  EXPECT_EQ(human_count(1.25e9), "1.2 G");
+  EXPECT_EQ(human_count(5e18), "5000000.0 T");
+}
+
 TEST(Progress, WritesNothingWhereThereIsNoTerminal) {
   ::testing::internal::CaptureStderr();
   {
