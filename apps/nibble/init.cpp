@@ -45,7 +45,7 @@ void init(const InitFlags& flags, const CommonFlags& common) {
   options.seed = common.seed;
   ThreadPool pool(common.threads);
   const RandomModelReport report =
-      write_random_model(flags.config, options, pool, flags.output, flags.force);
+      write_random_model(locate_model(flags.config), options, pool, flags.output, flags.force);
   const double seconds = stopwatch.seconds();
   const Inspection made = inspect(Checkpoint(flags.output), DType::kBF16);
   for (const std::string& note : report.notes) warn("{}", note);
@@ -69,7 +69,10 @@ void init(const InitFlags& flags, const CommonFlags& common) {
 void add_init(CLI::App& app, CommonFlags& common, Action& action) {
   CLI::App* command = app.add_subcommand("init", "Write a model with random weights");
   auto flags = std::make_shared<InitFlags>();
-  command->add_option("CONFIG_DIR", flags->config, "A folder with a config.json, or that file")
+  command
+      ->add_option(
+          "CONFIG_DIR", flags->config,
+          "A folder with a config.json, that file, or a model's name as other commands take it")
       ->required();
   command->add_option("-o,--output", flags->output, "The folder to write")->required();
   command->add_option("--precision", flags->precision, "Of the linear layers")

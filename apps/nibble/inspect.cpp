@@ -95,12 +95,13 @@ void print_totals(const InspectFlags& flags, const Inspection& inspection) {
              human_bytes(static_cast<double>(inspection.bytes)),
              file_bits_per_parameter(inspection));
   fmt::print(
-      "a token       reads {} of weights ({:.3f} bits a weight, dense ones as {}), {:.3f} "
-      "G operations\n",
-      human_bytes(token.bytes), token.bits_per_weight(), flags.dtype, token.operations / 1e9);
-  fmt::print("a position    {} of bf16 KV cache, {:.3f} M operations a token\n",
+      "a token       reads {} of weights ({:.3f} bits a weight, dense ones as {}), "
+      "{}operations\n",
+      human_bytes(token.bytes), token.bits_per_weight(), flags.dtype,
+      human_count(token.operations));
+  fmt::print("a position    {} of bf16 KV cache, {}operations a token\n",
              human_bytes(static_cast<double>(token.kv_bytes_per_position)),
-             token.attention_operations / 1e6);
+             human_count(token.attention_operations));
   if (!inspection.unused.empty()) {
     fmt::print("not used      {} tensors: {}{}\n", inspection.unused.size(),
                inspection.unused.front(), inspection.unused.size() > 1 ? " ..." : "");
