@@ -41,5 +41,14 @@ TEST(ReadVector, PutsInterleavedHeadsBackWhateverTheDtype) {
   for (std::size_t i = 0; i < 64; ++i) EXPECT_EQ(values[i], 0.5f * static_cast<float>(i));
 }
 
+TEST(ReadVector, UndoesTheRowOrder) {
+  const std::vector<float> stored = {0, 1, 2, 3, 4, 5, 6, 7};  // two heads of four
+  const CheckpointTensor tensor{
+      "bias", {DType::kF32, {8}, reinterpret_cast<const std::byte*>(stored.data()), 32}, 2};
+  std::vector<float> out(8);
+  read_vector(tensor, out);
+  EXPECT_EQ(out, (std::vector<float>{0, 2, 1, 3, 4, 6, 5, 7}));
+}
+
 }  // namespace
 }  // namespace nibble
