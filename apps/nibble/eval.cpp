@@ -130,6 +130,7 @@ Column measure(const Setup& setup, const std::string& name) {
                       segment_count(static_cast<std::int64_t>(tokens.size()), options), "segments");
     const auto on_segment = [&](const PerplexityResult& running) {
       if (setup.show_running) {
+        hide_progress();
         fmt::print("[{}] {:.4f}\n", running.segments, running.perplexity());
         std::fflush(stdout);
       }

@@ -14,6 +14,7 @@ namespace nibble {
 namespace {
 
 bool progress_enabled = true;
+bool bar_on_screen = false;
 
 int terminal_columns() {
   winsize size{};
@@ -30,6 +31,11 @@ std::string duration(double seconds) {
 
 void set_progress_enabled(bool enabled) {
   progress_enabled = enabled;
+}
+
+void hide_progress() {
+  if (bar_on_screen) std::fputs("\r\x1b[K", stderr);
+  bar_on_screen = false;
 }
 
 std::string human_bytes(double bytes) {
@@ -59,7 +65,7 @@ Progress::Progress(std::string label, std::int64_t total, std::string unit)
       enabled_(progress_enabled && ::isatty(STDERR_FILENO) == 1) {}
 
 Progress::~Progress() {
-  if (shown_) std::fputs("\r\x1b[K", stderr);
+  hide_progress();
 }
 
 void Progress::advance(std::int64_t amount) {
@@ -91,6 +97,7 @@ void Progress::draw() {
   fmt::print(stderr, "\r{}\x1b[K", line);
   std::fflush(stderr);
   shown_ = true;
+  bar_on_screen = true;
 }
 
 }  // namespace nibble

@@ -11,12 +11,16 @@ namespace nibble {
 /// Whether progress bars may be shown at all (set once by the command: -q switches them off).
 void set_progress_enabled(bool enabled);
 
+/// Takes the bar off the screen, if there is one, before something else is written to the terminal;
+/// it comes back as work advances.
+void hide_progress();
+
 class Progress {
  public:
   /// `label` is what is being done ("quantizing"), `total` how many `unit`s it has ("B" prints as
   /// KiB, MiB ..., others as k, M ...).
   Progress(std::string label, std::int64_t total, std::string unit);
-  ~Progress();  // clears the line
+  ~Progress();  // hides the bar
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
