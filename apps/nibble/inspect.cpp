@@ -96,10 +96,10 @@ void print_totals(const InspectFlags& flags, const Inspection& inspection) {
              file_bits_per_parameter(inspection));
   fmt::print(
       "a token       reads {} of weights ({:.3f} bits a weight, dense ones as {}), "
-      "{}operations\n",
+      "{} operations\n",
       human_bytes(token.bytes), token.bits_per_weight(), flags.dtype,
       human_count(token.operations));
-  fmt::print("a position    {} of bf16 KV cache, {}operations a token\n",
+  fmt::print("a position    {} of bf16 KV cache, {} operations a token\n",
              human_bytes(static_cast<double>(token.kv_bytes_per_position)),
              human_count(token.attention_operations));
   if (!inspection.unused.empty()) {

@@ -23,8 +23,8 @@ TEST(HumanBytes, PicksTheUnit) {
 }
 
 TEST(HumanCount, PicksThePrefix) {
-  EXPECT_EQ(human_count(0), "0.0 ");
-  EXPECT_EQ(human_count(999), "999.0 ");
+  EXPECT_EQ(human_count(0), "0.0");
+  EXPECT_EQ(human_count(999), "999.0");
   EXPECT_EQ(human_count(1500), "1.5 k");
   EXPECT_EQ(human_count(1.25e9), "1.2 G");
   EXPECT_EQ(human_count(5e18), "5000000.0 T");

@@ -49,13 +49,13 @@ std::string human_bytes(double bytes) {
 }
 
 std::string human_count(double count) {
-  static constexpr std::array kPrefixes = {"", "k", "M", "G", "T"};
+  static constexpr std::array kPrefixes = {"", " k", " M", " G", " T"};
   std::size_t prefix = 0;
   while (count >= 1000.0 && prefix + 1 < kPrefixes.size()) {
     count /= 1000.0;
     ++prefix;
   }
-  return fmt::format("{:.1f} {}", count, kPrefixes[prefix]);
+  return fmt::format("{:.1f}{}", count, kPrefixes[prefix]);
 }
 
 Progress::Progress(std::string label, std::int64_t total, std::string unit)
@@ -86,7 +86,7 @@ void Progress::draw() {
   const double share = std::min(1.0, static_cast<double>(done_) / static_cast<double>(total_));
   const double left = static_cast<double>(total_ - done_) / std::max(rate, 1e-9);
   const std::string speed =
-      unit_ == "B" ? human_bytes(rate) + "/s" : human_count(rate) + unit_ + "/s";
+      unit_ == "B" ? human_bytes(rate) + "/s" : human_count(rate) + " " + unit_ + "/s";
   constexpr int kBar = 24;
   const int filled = static_cast<int>(share * kBar);
   std::string line =

@@ -46,7 +46,7 @@ class Progress {
 
 /// "1.2 GiB", "340.0 MiB", "12 B".
 std::string human_bytes(double bytes);
-/// "1.2 G", "340.0 M", "12.0 ", to be followed by what is counted.
+/// "1.2 G", "340.0 M", "12.0".
 std::string human_count(double count);
 
 }  // namespace nibble
