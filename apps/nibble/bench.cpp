@@ -15,14 +15,15 @@ namespace nibble::cli {
 namespace {
 
 constexpr const char kNotes[] =
-    "Prefill is a prompt of random tokens in one go. Its limit: the operations of the matrix\n"
-    "products (2 x weights of all linear layers x tokens, and of the head for the one row whose\n"
-    "logits are computed) at the measured peak of the instruction used.\n\n"
-    "Decode is tokens one by one, from a context of {} tokens. Each run stands between two\n"
-    "readings of 1 GiB of memory with the same threads and is kept if they agree within 10 %; up\n"
-    "to 5 r runs are made until r are kept. Its limit: the mean of the two readings / the bytes "
-    "of\n"
-    "weights read for a token (a model that fits in the cache can be above it).\n\n"
+    "Prefill is a prompt of random tokens in one go. Its limit: the operations of\n"
+    "the matrix products (2 x weights of all linear layers x tokens, and of the head\n"
+    "for the one row whose logits are computed) at the measured peak of the\n"
+    "instruction used.\n\n"
+    "Decode is tokens one by one, from a context of {} tokens. Each run stands\n"
+    "between two readings of 1 GiB of memory with the same threads and is kept if\n"
+    "they agree within 10 %; up to 5 r runs are made until r are kept. Its limit: the\n"
+    "mean of the two readings / the bytes of weights read for a token (a model that\n"
+    "fits in the cache can be above it).\n\n"
     "Peak memory leaves out the memory of the readings.";
 
 struct BenchFlags {
@@ -117,13 +118,13 @@ void add_bench(CLI::App& app, CommonFlags& common, Action& action) {
   add_model_argument(*command, flags->model);
   constexpr std::int64_t kMaxTokens = std::int64_t{1} << 30;
   command->add_option("-p,--prompt", options.prompt, "Tokens of the prompt (0: leave prefill out)")
-      ->check(CLI::Range(std::int64_t{0}, kMaxTokens))
+      ->check(in_range(0, kMaxTokens))
       ->capture_default_str();
   command->add_option("-n,--generate", options.generate, "New tokens (0: leave decode out)")
-      ->check(CLI::Range(std::int64_t{0}, kMaxTokens))
+      ->check(in_range(0, kMaxTokens))
       ->capture_default_str();
   command->add_option("-r,--repetitions", options.repetitions, "Runs of each test")
-      ->check(CLI::Range(1, 10000))
+      ->check(in_range(1, 10000))
       ->capture_default_str();
   add_compute_flags(*command, flags->compute);
   add_common_flags(*command, common);

@@ -67,12 +67,31 @@ ComputeOptions ComputeFlags::options(const CommonFlags& common) const {
           .threads = common.threads};
 }
 
+CLI::Validator in_range(std::int64_t lo, std::int64_t hi) {
+  return CLI::Range(lo, hi).description("");
+}
+
+std::string HelpFormatter::make_option_desc(const CLI::Option* option) const {
+  constexpr std::size_t kLine = 80;
+  const std::size_t width = kLine - column_width_;
+  const std::string text = option->get_description();
+  std::string out;
+  std::size_t begin = 0;
+  while (text.size() - begin > width) {
+    const std::size_t blank = text.rfind(' ', begin + width);
+    if (blank == std::string::npos || blank <= begin) break;  // one long word
+    out += text.substr(begin, blank - begin) + "\n";
+    begin = blank + 1;
+  }
+  return out + text.substr(begin);
+}
+
 void add_common_flags(CLI::App& command, CommonFlags& flags) {
   command.add_flag("--json", flags.json, "Print one JSON document and nothing else");
   command
       .add_option("--threads", flags.threads,
                   "Threads to compute with (default: the physical cores this process may use)")
-      ->check(CLI::Range(1, 1024));
+      ->check(in_range(1, 1024));
   command.add_option("--seed", flags.seed, "Seed of everything random")
       ->check(check_seed)
       ->capture_default_str();
@@ -80,8 +99,8 @@ void add_common_flags(CLI::App& command, CommonFlags& flags) {
   command.add_flag("-v,--verbose", flags.verbose, "More remarks on standard error");
 }
 
-void add_dtype_flag(CLI::App& command, std::string& dtype) {
-  command.add_option("--dtype", dtype, "What weights that are not quantized are rounded to")
+void add_dtype_flag(CLI::App& command, std::string& dtype, const std::string& description) {
+  command.add_option("--dtype", dtype, description)
       ->check(CLI::IsMember({"bf16", "f16", "f32"}))
       ->capture_default_str();
 }
@@ -102,7 +121,7 @@ void add_compute_flags(CLI::App& command, ComputeFlags& flags) {
   command
       .add_option("-c,--context", flags.context,
                   "Positions the KV cache has room for (default: the model's context)")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 30));
+      ->check(in_range(1, std::int64_t{1} << 30));
 }
 
 void add_model_argument(CLI::App& command, std::string& model) {
@@ -114,7 +133,7 @@ void add_model_argument(CLI::App& command, std::string& model) {
 }
 
 void set_example(CLI::App& command, const std::string& example, const std::string& notes) {
-  command.footer((notes.empty() ? "" : "\n" + notes + "\n") + "\nExample:\n  " + example);
+  command.footer((notes.empty() ? "" : notes + "\n\n") + "Example:\n  " + example);
 }
 
 void add_text_argument(CLI::App& command, TextFlags& flags, const std::string& name,

@@ -34,10 +34,16 @@ struct ComputeFlags {
   ComputeOptions options(const CommonFlags& common) const;
 };
 
+/// Refuses numbers outside lo..hi. Help does not show the bounds: they only catch slips.
+CLI::Validator in_range(std::int64_t lo, std::int64_t hi);
+
 /// Adds -q, -v, --threads, --seed and --json to a sub-command.
 void add_common_flags(CLI::App& command, CommonFlags& flags);
-/// Adds --dtype.
-void add_dtype_flag(CLI::App& command, std::string& dtype);
+/// Adds --dtype. `description` says what it means to the command, if it is not what dense weights
+/// are rounded to.
+void add_dtype_flag(
+    CLI::App& command, std::string& dtype,
+    const std::string& description = "What weights that are not quantized are rounded to");
 /// Adds --dtype, --activations, --kv and -c/--context.
 void add_compute_flags(CLI::App& command, ComputeFlags& flags);
 /// Adds the MODEL argument.
@@ -65,6 +71,12 @@ void add_text_argument(CLI::App& command, TextFlags& flags, const std::string& n
 /// `option` for anything that is not an integer of lo..hi.
 std::vector<std::int64_t> parse_integers(const std::string& option, const std::string& text,
                                          std::int64_t lo, std::int64_t hi);
+
+/// CLI11's help with long descriptions broken into lines of 80 characters.
+class HelpFormatter : public CLI::Formatter {
+ public:
+  std::string make_option_desc(const CLI::Option* option) const override;
+};
 
 /// Prints a JSON document on standard output.
 void print_json(const Json& json);

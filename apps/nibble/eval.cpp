@@ -55,37 +55,85 @@ std::string read_text(const EvalFlags& flags) {
   return read_evaluation_text(path, protocol, flags.rows);
 }
 
-std::vector<std::int64_t> segment_lengths(const EvalFlags& flags, const ModelSpec& spec) {
-  const std::int64_t context = flags.compute.context > 0 ? flags.compute.context : spec.context;
-  std::vector<std::int64_t> lengths = flags.seqlens;
-  if (lengths.empty()) {
-    lengths = {flags.seqlen > 0 ? flags.seqlen : std::min<std::int64_t>(2048, context)};
+/// The longest segment that all models take, the reference too, and what bounds it.
+struct LengthLimit {
+  std::int64_t tokens;
+  std::string what;
+};
+
+LengthLimit length_limit(const EvalFlags& flags) {
+  LengthLimit limit{INT64_MAX, ""};
+  if (flags.compute.context > 0) limit = {flags.compute.context, "--context"};
+  std::vector<std::string> names = flags.models;
+  if (!flags.reference.empty()) names.push_back(flags.reference);
+  for (const std::string& name : names) {
+    const std::int64_t context = Checkpoint(locate_model(name)).spec().context;
+    if (context < limit.tokens) limit = {context, "the context of " + name};
   }
+  return limit;
+}
+
+/// The same for all models, so that a row of the table compares like with like.
+std::vector<std::int64_t> segment_lengths(const EvalFlags& flags) {
+  const LengthLimit limit = length_limit(flags);
+  if (flags.seqlens.empty() && flags.seqlen == 0) {
+    return {std::min<std::int64_t>(2048, limit.tokens)};
+  }
+  std::vector<std::int64_t> lengths = flags.seqlens;
+  if (lengths.empty()) lengths = {flags.seqlen};
   for (const std::int64_t length : lengths) {
-    if (length > context) {
-      fail("segments of {} tokens are longer than the context of {}", length, context);
+    if (length > limit.tokens) {
+      fail("segments of {} tokens are longer than {}, which is {}", length, limit.what,
+           limit.tokens);
     }
   }
   return lengths;
 }
 
-/// Measures one model; `show_running` prints a line a segment.
-Column measure(const EvalFlags& flags, const std::string& name, const std::string& text,
-               Model* reference, const CommonFlags& common, bool show_running) {
-  Model model(locate_model(name), flags.compute.options(common));
+/// What the models of one command have in common.
+struct Setup {
+  std::string text;
+  std::vector<std::int64_t> lengths;  // of segments, in tokens
+  ComputeOptions compute;
+  std::unique_ptr<Model> reference;  // may be null
+  std::int64_t max_segments;
+  bool show_running;  // print a line a segment
+};
+
+Setup make_setup(const EvalFlags& flags, const CommonFlags& common) {
+  Setup setup{
+      .text = read_text(flags),
+      .lengths = segment_lengths(flags),
+      .compute = flags.compute.options(common),
+      .reference = nullptr,
+      .max_segments = flags.n_segments,
+      .show_running = !common.json && flags.models.size() == 1 && flags.seqlens.size() <= 1};
+  if (!flags.reference.empty()) {
+    ComputeOptions options = setup.compute;
+    if (options.activations == ActivationType::kInt8) options.activations = ActivationType::kBF16;
+    setup.reference = std::make_unique<Model>(locate_model(flags.reference), options);
+  }
+  return setup;
+}
+
+Column measure(const Setup& setup, const std::string& name) {
+  Model model(locate_model(name), setup.compute);
   const Tokenizer tokenizer = model.checkpoint().load_tokenizer();
-  const std::vector<std::int32_t> tokens = tokenizer.encode(text);
+  const std::vector<std::int32_t> tokens = tokenizer.encode(setup.text);
   Column column{.name = name, .tokens = tokens.size()};
   column.bytes = model.decoder().bytes_per_token();
   column.bits_per_weight = 8 * column.bytes / model.decoder().weights_per_token();
-  for (const std::int64_t seqlen : segment_lengths(flags, model.spec())) {
+  for (const std::int64_t seqlen : setup.lengths) {
     const PerplexityOptions options{
-        .seqlen = seqlen, .max_segments = flags.n_segments, .reference = reference};
+        .seqlen = seqlen, .max_segments = setup.max_segments, .reference = setup.reference.get()};
     Progress progress(fmt::format("{} x {}", fs::path(name).filename().string(), seqlen),
                       segment_count(static_cast<std::int64_t>(tokens.size()), options), "segments");
     const auto on_segment = [&](const PerplexityResult& running) {
-      if (show_running) fmt::print("[{}] {:.4f}\n", running.segments, running.perplexity());
-      if (show_running) std::fflush(stdout);
+      if (setup.show_running) {
+        hide_progress();
+        fmt::print("[{}] {:.4f}\n", running.segments, running.perplexity());
+        std::fflush(stdout);
+      }
       progress.set_note(fmt::format("perplexity {:.4f}", running.perplexity()));
       progress.advance(1);
     };
@@ -130,14 +178,24 @@ Json report_json(const EvalFlags& flags, const std::string& text,
   return json;
 }
 
+/// What the columns are called: the last part of the model's path, where that tells them apart.
+std::vector<std::string> column_names(const std::vector<Column>& columns) {
+  std::vector<std::string> names;
+  for (const Column& column : columns) {
+    names.push_back(fs::path(column.name).filename().string());
+    const bool is_new = std::find(names.begin(), names.end() - 1, names.back()) == names.end() - 1;
+    if (names.back().empty() || !is_new) names.back() = column.name;
+  }
+  return names;
+}
+
 /// A table with a row for each length and a column for each model.
 class Table {
  public:
-  explicit Table(const std::vector<Column>& columns) : columns_(columns) {
-    for (const Column& column : columns) {
-      const std::string name = fs::path(column.name).filename().string();
-      names_.push_back(name.empty() ? column.name : name);
-      widths_.push_back(std::max<std::size_t>(12, names_.back().size()));
+  explicit Table(const std::vector<Column>& columns)
+      : columns_(columns), names_(column_names(columns)) {
+    for (const std::string& name : names_) {
+      widths_.push_back(std::max<std::size_t>(12, name.size()));
     }
   }
 
@@ -173,22 +231,13 @@ class Table {
 };
 
 void eval(const EvalFlags& flags, const CommonFlags& common) {
-  const std::string text = read_text(flags);
-  std::unique_ptr<Model> reference;
-  if (!flags.reference.empty()) {
-    ComputeOptions options = flags.compute.options(common);
-    if (options.activations == ActivationType::kInt8) options.activations = ActivationType::kBF16;
-    reference = std::make_unique<Model>(locate_model(flags.reference), options);
-  }
-  const bool show_running = !common.json && flags.models.size() == 1 && flags.seqlens.size() <= 1;
+  const Setup setup = make_setup(flags, common);
   std::vector<Column> columns;
-  for (const std::string& name : flags.models) {
-    columns.push_back(measure(flags, name, text, reference.get(), common, show_running));
-  }
+  for (const std::string& name : flags.models) columns.push_back(measure(setup, name));
   if (common.json) {
-    print_json(report_json(flags, text, columns));
+    print_json(report_json(flags, setup.text, columns));
   } else {
-    Table(columns).print(flags.compute.activations, reference != nullptr);
+    Table(columns).print(flags.compute.activations, setup.reference != nullptr);
   }
 }
 
@@ -212,12 +261,11 @@ void add_eval(CLI::App& app, CommonFlags& common, Action& action) {
       "The text (default: wiki.test.raw under $NIBBLE_DATA; - reads standard input)");
   command->add_flag("--rows", flags->rows,
                     "Join the text's lines as WikiText's rows (always done for wiki.test.raw)");
-  const CLI::Range lengths(std::int64_t{2}, std::int64_t{1} << 30);
+  const CLI::Validator lengths = in_range(2, std::int64_t{1} << 30);
   CLI::Option* seqlen =
       command
-          ->add_option(
-              "--seqlen", flags->seqlen,
-              "Tokens of a segment (default: 2048, or the model's context if that is less)")
+          ->add_option("--seqlen", flags->seqlen,
+                       "Tokens of a segment (default: 2048, or the models' shortest context)")
           ->check(lengths);
   command
       ->add_option_function<std::string>(
@@ -228,7 +276,7 @@ void add_eval(CLI::App& app, CommonFlags& common, Action& action) {
           "Several lengths, with commas: a row each")
       ->excludes(seqlen);
   command->add_option("--n-segments", flags->n_segments, "Segments to measure (default: all)")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40));
+      ->check(in_range(1, std::int64_t{1} << 40));
   command->add_option("--reference", flags->reference,
                       "A model to compare with: adds KL divergence and top-1 agreement; its "
                       "activations are bf16 where those of the others are int8");

@@ -19,9 +19,10 @@ namespace nibble::cli {
 namespace {
 
 constexpr const char kNotes[] =
-    "--measure uses all threads, pinned where there is a core for each: 25 readings of 1 GiB over\n"
-    "some seconds (of less memory, several times over, where there is little), and the most\n"
-    "operations a second that the multiply instructions of the kernels reach.";
+    "--measure uses all threads, pinned where there is a core for each: 25 readings\n"
+    "of 1 GiB over some seconds (of less memory, several times over, where there is\n"
+    "little), and the most operations a second that the multiply instructions of the\n"
+    "kernels reach.";
 
 struct InfoFlags {
   bool measure = false;
@@ -76,7 +77,9 @@ struct Mode {
 std::vector<Mode> modes_of(const std::vector<double>& readings) {
   std::vector<Mode> modes;
   for (const std::vector<std::size_t>& members : find_modes(readings)) {
-    modes.push_back({readings[members[members.size() / 2]], members.size()});
+    std::vector<double> gbps;
+    for (const std::size_t place : members) gbps.push_back(readings[place]);
+    modes.push_back({median_of(gbps), members.size()});
   }
   return modes;
 }
@@ -88,8 +91,9 @@ Json measured_json(const Measured& measured) {
     modes.push_back({{"gbps", mode.gbps}, {"n", mode.n}});
   }
   Json peaks = Json::array();
-  for (const Peak& peak : measured.peaks)
+  for (const Peak& peak : measured.peaks) {
     peaks.push_back({{"name", peak.name}, {"tops", peak.tops}});
+  }
   return {{"read_gbps", {{"min", spread.min}, {"median", spread.median}, {"max", spread.max}}},
           {"read_modes", std::move(modes)},
           {"peaks", std::move(peaks)}};

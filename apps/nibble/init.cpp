@@ -1,7 +1,6 @@
 // nibble init: a model with random weights, for measuring speed and size without a download.
 #include <fmt/core.h>
 
-#include <chrono>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -9,18 +8,19 @@
 #include "nibble/bench/inspection.h"
 #include "nibble/core/log.h"
 #include "nibble/core/progress.h"
+#include "nibble/core/stopwatch.h"
 #include "nibble/quant/random_model.h"
 
 namespace nibble::cli {
 namespace {
 
 constexpr const char kNotes[] =
-    "For measuring speed and size without a download: the config's shapes, random weights with a\n"
-    "standard deviation of 0.02 packed at once, norms of 1, biases of 0. Files of a tokenizer\n"
-    "beside the config are copied. Where the group size does not divide a layer, the largest of\n"
-    "128, 64, 32 that does is taken for it. w8a16 and w8a8 are the same weights, with one scale "
-    "for\n"
-    "each output channel: --activations int8 makes the difference when the model runs.";
+    "For measuring speed and size without a download: the config's shapes, random\n"
+    "weights with a standard deviation of 0.02 packed at once, norms of 1, biases of\n"
+    "0. Files of a tokenizer beside the config are copied. Where the group size does\n"
+    "not divide a layer, the largest of 128, 64, 32 that does is taken for it. w8a16\n"
+    "and w8a8 are the same weights, with one scale for each output channel:\n"
+    "--activations int8 makes the difference when the model runs.";
 
 struct InitFlags {
   std::string config;
@@ -38,16 +38,15 @@ int bits_of(const std::string& precision) {
 }
 
 void init(const InitFlags& flags, const CommonFlags& common) {
-  using Clock = std::chrono::steady_clock;
-  const Clock::time_point start = Clock::now();
+  const Stopwatch stopwatch;
   RandomModelOptions options = flags.options;
   options.bits = bits_of(flags.precision);
   options.quantize_head = flags.head == "quantized";
   options.seed = common.seed;
   ThreadPool pool(common.threads);
   const RandomModelReport report =
-      write_random_model(flags.config, options, pool, flags.output, flags.force);
-  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+      write_random_model(locate_model(flags.config), options, pool, flags.output, flags.force);
+  const double seconds = stopwatch.seconds();
   const Inspection made = inspect(Checkpoint(flags.output), DType::kBF16);
   for (const std::string& note : report.notes) warn("{}", note);
   if (common.json) {
@@ -70,7 +69,10 @@ void init(const InitFlags& flags, const CommonFlags& common) {
 void add_init(CLI::App& app, CommonFlags& common, Action& action) {
   CLI::App* command = app.add_subcommand("init", "Write a model with random weights");
   auto flags = std::make_shared<InitFlags>();
-  command->add_option("CONFIG_DIR", flags->config, "A folder with a config.json, or that file")
+  command
+      ->add_option(
+          "CONFIG_DIR", flags->config,
+          "A folder with a config.json, that file, or a model's name as other commands take it")
       ->required();
   command->add_option("-o,--output", flags->output, "The folder to write")->required();
   command->add_option("--precision", flags->precision, "Of the linear layers")

@@ -14,10 +14,10 @@ namespace nibble::cli {
 namespace {
 
 constexpr const char kNotes[] =
-    "The module tree, each tensor's shape, format and size, and what one token of decode reads\n"
-    "and computes. Reads headers only. Operations are those of the matrix products, 2 for a\n"
-    "multiply-add. A tied head that is not packed is the embedding's tensor and is listed and\n"
-    "counted once.";
+    "The module tree, each tensor's shape, format and size, and what one token of\n"
+    "decode reads and computes. Reads headers only. Operations are those of the\n"
+    "matrix products, 2 for a multiply-add. A tied head that is not packed is the\n"
+    "embedding's tensor and is listed and counted once.";
 
 struct InspectFlags {
   std::string model;
@@ -95,12 +95,13 @@ void print_totals(const InspectFlags& flags, const Inspection& inspection) {
              human_bytes(static_cast<double>(inspection.bytes)),
              file_bits_per_parameter(inspection));
   fmt::print(
-      "a token       reads {} of weights ({:.3f} bits a weight, dense ones as {}), {:.3f} "
-      "G operations\n",
-      human_bytes(token.bytes), token.bits_per_weight(), flags.dtype, token.operations / 1e9);
-  fmt::print("a position    {} of bf16 KV cache, {:.3f} M operations a token\n",
+      "a token       reads {} of weights ({:.3f} bits a weight, dense ones as {}), "
+      "{} operations\n",
+      human_bytes(token.bytes), token.bits_per_weight(), flags.dtype,
+      human_count(token.operations));
+  fmt::print("a position    {} of bf16 KV cache, {} operations a token\n",
              human_bytes(static_cast<double>(token.kv_bytes_per_position)),
-             token.attention_operations / 1e6);
+             human_count(token.attention_operations));
   if (!inspection.unused.empty()) {
     fmt::print("not used      {} tensors: {}{}\n", inspection.unused.size(),
                inspection.unused.front(), inspection.unused.size() > 1 ? " ..." : "");
@@ -126,11 +127,8 @@ void add_inspect(CLI::App& app, CommonFlags& common, Action& action) {
   CLI::App* command = app.add_subcommand("inspect", "Show a model's modules, sizes and costs");
   auto flags = std::make_shared<InspectFlags>();
   add_model_argument(*command, flags->model);
-  command
-      ->add_option("--dtype", flags->dtype,
-                   "What weights that are not quantized are computed in, for what a token reads")
-      ->check(CLI::IsMember({"bf16", "f16", "f32"}))
-      ->capture_default_str();
+  add_dtype_flag(*command, flags->dtype,
+                 "What weights that are not quantized are computed in, for what a token reads");
   add_common_flags(*command, common);
   set_example(*command, "nibble inspect Llama-3.2-1B-w4", kNotes);
   command->final_callback(

@@ -1,4 +1,6 @@
 // nibble logits: the logits of every position, for comparing with other engines.
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -46,6 +48,9 @@ void logits(const LogitsFlags& flags, const CommonFlags& common) {
     print_json({{"output", flags.output},
                 {"shape", {count, vocab}},
                 {"activations", flags.compute.activations}});
+  } else {
+    fmt::print("{}: {} x {} float32; {} activations\n", flags.output, count, vocab,
+               flags.compute.activations);
   }
 }
 

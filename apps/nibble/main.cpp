@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <exception>
 #include <iostream>
+#include <memory>
 #include <new>
 #include <system_error>
 
@@ -78,13 +79,13 @@ int run(const cli::Action& action) {
 
 int main(int argc, char** argv) {
   install_signal_handlers();
-  CLI::App app(
-      "Takes a language model down to 3 or 4 bits a weight, says what that cost, and runs it.",
-      "nibble");
+  CLI::App app("Quantizes a language model to 3 or 4 bits, says what that cost, and runs it.",
+               "nibble");
   app.set_version_flag("--version", "nibble " NIBBLE_VERSION);
   app.require_subcommand(0, 1);  // none is refused below: CLI11 would not name an unknown one
   app.failure_message(usage_message);
-  app.footer("\nnibble COMMAND --help says more, with an example.");
+  app.footer("nibble COMMAND --help says more, with an example.");
+  app.formatter(std::make_shared<cli::HelpFormatter>());  // of the sub-commands too
   cli::CommonFlags common;
   cli::Action action;
   for (const auto add : {cli::add_run, cli::add_quantize, cli::add_eval, cli::add_logits,

@@ -16,13 +16,12 @@ namespace nibble::cli {
 namespace {
 
 constexpr const char kNotes[] =
-    "One prompt of random tokens, then steps of decode after it. Times and sizes are those of one\n"
-    "pass: the whole prompt, or one step. GB/s count the weights, keys and values that an "
-    "operator\n"
-    "reads, beside the read bandwidth measured before and after decode; TOPS count its products, "
-    "2\n"
-    "for a multiply-add, beside the measured peak of the instruction that most of them use. What\n"
-    "lies in the cache can be read faster than memory.\n\n"
+    "One prompt of random tokens, then steps of decode after it. Times and sizes are\n"
+    "those of one pass: the whole prompt, or one step. GB/s count the weights, keys\n"
+    "and values that an operator reads, beside the read bandwidth measured before and\n"
+    "after decode; TOPS count its products, 2 for a multiply-add, beside the measured\n"
+    "peak of the instruction that most of them use. What lies in the cache can be\n"
+    "read faster than memory.\n\n"
     "--trace writes every pass, layer and operator for chrome://tracing or Perfetto.";
 
 struct ProfileFlags {
@@ -145,12 +144,12 @@ void add_profile(CLI::App& app, CommonFlags& common, Action& action) {
   add_model_argument(*command, flags->model);
   constexpr std::int64_t kMaxTokens = std::int64_t{1} << 30;
   command->add_option("-p,--prompt", flags->options.prompt, "Tokens of the prompt")
-      ->check(CLI::Range(std::int64_t{1}, kMaxTokens))
+      ->check(in_range(1, kMaxTokens))
       ->capture_default_str();
   command
       ->add_option("-n,--generate", flags->options.generate,
                    "Steps of decode (0: leave decode out)")
-      ->check(CLI::Range(std::int64_t{0}, kMaxTokens))
+      ->check(in_range(0, kMaxTokens))
       ->capture_default_str();
   command->add_option("--trace", flags->trace,
                       "Write a trace in Chrome's JSON format to this file");

@@ -1,12 +1,14 @@
 // nibble quantize: writes a quantized checkpoint.
 #include <fmt/core.h>
-#include <sys/resource.h>
 
 #include <algorithm>
+#include <functional>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "command.h"
+#include "nibble/bench/process.h"
 #include "nibble/core/error.h"
 #include "nibble/core/log.h"
 #include "nibble/core/progress.h"
@@ -26,12 +28,6 @@ struct QuantizeFlags {
   bool force = false;
   bool dry_run = false;
 };
-
-std::int64_t peak_rss_bytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
-}
 
 Json report_json(const QuantizeFlags& flags, const QuantizeReport& report,
                  const QuantizePlan& plan) {
@@ -57,11 +53,22 @@ Json report_json(const QuantizeFlags& flags, const QuantizeReport& report,
           {"tensors", std::move(tensors)}};
 }
 
+/// "30 layers at w4 g128, 6 at w4 g64": a group size may have given way to a smaller one.
+std::string formats_text(const std::vector<QuantizedTensor>& tensors) {
+  std::map<std::pair<int, int>, std::int64_t, std::greater<>> counts;
+  for (const QuantizedTensor& tensor : tensors) ++counts[{tensor.bits, tensor.group_size}];
+  std::string text;
+  for (const auto& [format, count] : counts) {
+    text += fmt::format("{}{}{} at w{} g{}", text.empty() ? "" : ", ", count,
+                        text.empty() ? " layers" : "", format.first, format.second);
+  }
+  return text.empty() ? "no layers" : text;
+}
+
 void print_report(const QuantizeFlags& flags, const QuantizeReport& report) {
   RoundingError total;
   for (const QuantizedTensor& tensor : report.tensors) total += tensor.error;
-  fmt::print("{}: {} layers at w{} g{}\n", flags.output, report.tensors.size(), flags.options.bits,
-             flags.options.group_size);
+  fmt::print("{}: {}\n", flags.output, formats_text(report.tensors));
   fmt::print("  size            {} from {}\n", human_bytes(static_cast<double>(report.bytes_out)),
              human_bytes(static_cast<double>(report.bytes_in)));
   fmt::print("  bits a weight   {:.3f} read for a token, {:.3f} in the file\n",

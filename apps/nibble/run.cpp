@@ -2,6 +2,7 @@
 #include <fmt/core.h>
 
 #include <cstdio>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -55,7 +56,7 @@ void run(const RunFlags& flags, const CommonFlags& common) {
   const std::vector<std::int32_t> prompt = encode_prompt(model, tokenizer, text);
   KvCache cache = model.make_cache(flags.compute.context);
   GenerateOptions options = flags.generate;
-  if (options.max_tokens < 0) options.max_tokens = cache.capacity();
+  if (options.max_tokens < 0) options.max_tokens = std::numeric_limits<std::int64_t>::max();
   options.sampler.seed = common.seed;
 
   std::vector<std::int32_t> context;
@@ -81,18 +82,21 @@ void run(const RunFlags& flags, const CommonFlags& common) {
 void add_sampling_flags(CLI::App& command, GenerateOptions& options) {
   SamplerOptions& sampler = options.sampler;
   command
-      .add_option("-n,--max-tokens", options.max_tokens, "New tokens at the most (-1: no limit)")
-      ->check(CLI::Range(std::int64_t{-1}, std::int64_t{1} << 30))
+      .add_option("-n,--max-tokens", options.max_tokens,
+                  "New tokens at the most (-1: until the context is full)")
+      ->check(in_range(-1, std::int64_t{1} << 30))
       ->capture_default_str();
   command.add_option("--temperature", sampler.temperature, "0: always the most likely token")
       ->capture_default_str();
   command.add_option("--top-k", sampler.top_k, "Draw from the k most likely tokens (0: all)")
       ->capture_default_str();
-  command.add_option("--top-p", sampler.top_p, "Draw from the most likely tokens of this share")
+  command
+      .add_option("--top-p", sampler.top_p,
+                  "Draw from the fewest tokens that have this probability together (1: all)")
       ->capture_default_str();
   command
       .add_option("--min-p", sampler.min_p,
-                  "Draw from tokens at least this share as likely as the first")
+                  "Draw from tokens at least this share as likely as the first (0: all)")
       ->capture_default_str();
   command
       .add_option("--repeat-penalty", sampler.repeat_penalty,

@@ -7,6 +7,7 @@
 
 #include "command.h"
 #include "nibble/core/interrupt.h"
+#include "nibble/core/log.h"
 #include "nibble/models/checkpoint.h"
 
 namespace nibble::cli {
@@ -38,7 +39,13 @@ struct DetokenizeFlags {
 };
 
 void detokenize(const DetokenizeFlags& flags, const CommonFlags& common) {
-  const std::string text = load_tokenizer(locate_model(flags.model)).decode(flags.ids);
+  const Tokenizer tokenizer = load_tokenizer(locate_model(flags.model));
+  for (const std::int32_t id : flags.ids) {
+    if (id >= tokenizer.vocab_size()) {
+      warn("id {} is none of the tokenizer's {}: it gives nothing", id, tokenizer.vocab_size());
+    }
+  }
+  const std::string text = tokenizer.decode(flags.ids);
   if (common.json) {
     print_json({{"text", text}});
   } else {

@@ -77,11 +77,11 @@ TEST_P(Interrupt, WhileComputing) {
   std::string tokens = "1";
   for (int i = 0; i < 8000; ++i) tokens += ",5";
   const std::vector<std::vector<std::string>> commands = {
-      {"run", model(), "Once", "-n", "100000000", "--ignore-eos", "-c", "100000000"},
-      {"run", model(), "-f", text(), "-c", "100000000"},
+      {"run", model(), "Once", "-n", "100000000", "--ignore-eos", "-c", "100000000", "-q"},
+      {"run", model(), "-f", text(), "-c", "100000000", "-q"},
       {"logits", model(), "--tokens", tokens, "-o", "l.npy"},
       {"eval", model(), "--text", text()},
-      {"bench", model(), "-n", "100000", "-c", "1000000"},
+      {"bench", model(), "-n", "100000", "-c", "1000000", "-q"},
       {"info", "--measure"}};
   for (const std::vector<std::string>& args : commands) expect_interrupted(args, after(0.3));
 }

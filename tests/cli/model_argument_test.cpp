@@ -32,6 +32,7 @@ TEST_F(ModelArgument, NamesAreFoundInBothPlaces) {
     SCOPED_TRACE(name);
     EXPECT_EQ(in_environment({"tokenize", name, "Once upon"}).out, "1 403 407\n");
   }
+  expect_success(in_environment({"init", "org/tiny", "-o", "random", "-q"}));
   expect_failure(in_environment({"tokenize", "nobody/other", "x"}), 1,
                  {"nobody/other", (folder_ / "models").string(), (folder_ / "hub").string()});
   expect_failure(in_environment({"tokenize", "../tiny", "x"}), 1, {"../tiny"});

@@ -7,6 +7,7 @@ namespace nibble::testing {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -93,6 +94,12 @@ TEST_F(Text, LengthsAndTheContext) {
   EXPECT_EQ(full["prompt_tokens"], 2);
   EXPECT_EQ(full["generated_tokens"], 9);  // the last one needs no position
   EXPECT_EQ(generate({"Once", "-n", "100000", "--ignore-eos"})["stop_reason"], "context");
+  // Without a limit the context ends it, also where it gives just as many tokens as it has places.
+  const auto from_bos = generate({"", "-n", "-1", "-c", "10", "--ignore-eos"});
+  EXPECT_EQ(from_bos["generated_tokens"], 10);
+  EXPECT_EQ(from_bos["stop_reason"], "context");
+  EXPECT_THAT(nibble({"run", model_, "Once", "-n", "1", "-c", "513"}).err,
+              AllOf(HasSubstr("513"), HasSubstr("512")));
   const auto exact = generate({"Once upon", "-n", "1", "-c", "3"});
   EXPECT_EQ(exact["stop_reason"], "length");
 }
@@ -150,6 +157,17 @@ TEST_F(Text, EvalLengths) {
   const auto short_context =
       nibble({"eval", model_, "--text", text, "-c", "16", "--n-segments", "1", "--json"});
   EXPECT_EQ(short_context.json()["results"][0]["seqlen"], 16);
+  // One table compares like with like: the shorter context decides.
+  const fs::path small = copy_stories(folder_ / "small");
+  nlohmann::json config = nlohmann::json::parse(read_file(small / "config.json"));
+  config["max_position_embeddings"] = 64;
+  write_file(small / "config.json", config.dump());
+  const auto both = nibble({"eval", model_, small.string(), "--text", text, "--json"}).json();
+  EXPECT_EQ(both["models"][0]["results"][0]["seqlen"], 64);
+  EXPECT_EQ(both["models"][0]["results"], both["models"][1]["results"]);
+  expect_failure(
+      nibble({"eval", model_, "--reference", small.string(), "--text", text, "--seqlen", "65"}), 1,
+      {"65", small.string(), "64"});
   const std::string word = (folder_ / "word").string();
   write_file(word, "hello");
   expect_failure(nibble({"eval", model_, "--text", word}), 1, {"tokens", "512"});

@@ -10,8 +10,9 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-const std::vector<std::string> kCommands = {"run",        "quantize", "eval", "logits", "tokenize",
-                                            "detokenize", "inspect",  "init", "info",   "bench"};
+const std::vector<std::string> kCommands = {"run",      "quantize",   "eval",    "logits",
+                                            "tokenize", "detokenize", "inspect", "init",
+                                            "info",     "bench",      "profile"};
 
 class Usage : public ::testing::Test {
  protected:
@@ -36,7 +37,9 @@ TEST_F(Usage, EverySubCommandHelpsWithAnExample) {
     const Outcome help = nibble({command, "--help"});
     expect_success(help);
     EXPECT_EQ(help.err, "");
-    EXPECT_THAT(help.out, HasSubstr("Example:\n  nibble " + command + " "));
+    EXPECT_THAT(help.out, HasSubstr("\n\nExample:\n  nibble " + command + " "));
+    EXPECT_EQ(help.out.find("\n\n\n"), std::string::npos);
+    for (const std::string& line : lines(help.out)) EXPECT_LE(line.size(), 80u) << line;
   }
 }
 
@@ -173,6 +176,7 @@ TEST_F(Usage, JsonIsOneDocumentWithTheFieldsPromised) {
       {{"bench", model_, "-p", "8", "-n", "0", "-r", "1"},
        {"model", "kernels", "threads", "bits_per_weight", "bytes_per_token", "results", "load_ms",
         "peak_rss_bytes"}},
+      {{"profile", model_, "-p", "8", "-n", "0"}, {"model", "kernels", "threads", "prefill"}},
   };
   for (Case example : cases) {
     SCOPED_TRACE(::testing::PrintToString(example.args));
@@ -198,6 +202,21 @@ TEST_F(Usage, JsonOfQuantizedTensorsAndResults) {
        {"seqlen", "segments", "perplexity", "nll", "kl_divergence", "top1_agreement"}) {
     EXPECT_TRUE(eval["results"][1].contains(field)) << field;
   }
+}
+
+TEST_F(Usage, QuantizeSaysTheGroupSizesThatItTook) {
+  // 128 divides neither 64 nor 192 channels.
+  EXPECT_THAT(nibble({"quantize", model_, "-o", out_, "--group-size", "128"}).out,
+              StartsWith(out_ + ": 36 layers at w4 g64\n"));
+  EXPECT_THAT(nibble({"quantize", model_, "-o", out_, "--exclude", "*", "--force"}).out,
+              StartsWith(out_ + ": no layers\n"));
+}
+
+TEST_F(Usage, IdsWithoutTokenAreRemarkedUpon) {
+  const Outcome outcome = nibble({"detokenize", model_, "403", "512"});
+  EXPECT_EQ(outcome.out, "Once\n");
+  EXPECT_THAT(outcome.err, HasSubstr("512"));
+  EXPECT_EQ(nibble({"detokenize", model_, "403", "511"}).err, "");
 }
 
 TEST_F(Usage, ResultsThatDoNotGetThroughAreNoSuccess) {

@@ -33,6 +33,8 @@ TEST_F(SelectTest, ScalarIsAlwaysThereAndLast) {
 
 TEST_F(SelectTest, TakesTheBestSetByDefault) {
   EXPECT_EQ(&select_kernels(), supported_kernels().front());
+  setenv("NIBBLE_ISA", "", 1);
+  EXPECT_EQ(&select_kernels(), supported_kernels().front());
 }
 
 TEST_F(SelectTest, TakesTheNamedSet) {

@@ -379,31 +379,6 @@ TEST(SpoiledGguf, UnknownArchitecture) {
                AllOf(HasSubstr("model.gguf"), HasSubstr("mamba"), HasSubstr("llama")));
 }
 
-/// A Q8_0 vector is read in blocks as a matrix is; one whose elements are to be reordered cannot
-/// be.
-TEST(ReadVector, TakesBlocksWhereTheOrderIsKept) {
-  // One block: scale 1 (float16 0x3c00), then 32 integers.
-  std::string block("\x00\x3c", 2);
-  for (int i = 0; i < 32; ++i) block += static_cast<char>(i - 16);
-  CheckpointTensor tensor{
-      "norm", {DType::kQ8_0, {32}, reinterpret_cast<const std::byte*>(block.data()), 34}};
-  std::vector<float> out(32);
-  read_vector(tensor, out);
-  EXPECT_EQ(out.front(), -16.0f);
-  EXPECT_EQ(out.back(), 15.0f);
-  tensor.interleaved_heads = 2;
-  EXPECT_ERROR(read_vector(tensor, out), AllOf(HasSubstr("norm"), HasSubstr("Q8_0")));
-}
-
-TEST(ReadVector, UndoesTheRowOrder) {
-  const std::vector<float> stored = {0, 1, 2, 3, 4, 5, 6, 7};  // two heads of four
-  const CheckpointTensor tensor{
-      "bias", {DType::kF32, {8}, reinterpret_cast<const std::byte*>(stored.data()), 32}, 2};
-  std::vector<float> out(8);
-  read_vector(tensor, out);
-  EXPECT_EQ(out, (std::vector<float>{0, 2, 1, 3, 4, 6, 5, 7}));
-}
-
 // Random bytes of the metadata changed: the file loads or is refused in one line, and what loads
 // can be run.
 TEST(SpoiledGgufSlow, DamagedMetadataIsRefusedOrHarmless) {

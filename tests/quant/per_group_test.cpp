@@ -61,11 +61,18 @@ TEST(RoundingErrors, AreThoseOfTheRoundedWeights) {
     squared_error += (rounded - weights[i]) * (rounded - weights[i]);
     squared_weight += static_cast<double>(weights[i]) * weights[i];
   }
-  // 32 float32 additions of positive terms: at most 32 units of rounding.
-  EXPECT_NEAR(error.squared_error, squared_error, 32 * 0x1p-23 * squared_error);
-  EXPECT_NEAR(error.squared_weight, squared_weight, 32 * 0x1p-23 * squared_weight);
-  EXPECT_NEAR(error.relative(), std::sqrt(squared_error / squared_weight), 1e-5);
+  EXPECT_DOUBLE_EQ(error.squared_error, squared_error);
+  EXPECT_DOUBLE_EQ(error.squared_weight, squared_weight);
+  EXPECT_DOUBLE_EQ(error.relative(), std::sqrt(squared_error / squared_weight));
   EXPECT_EQ(error.clipped_groups, 0);
+}
+
+TEST(RoundingErrors, AreFiniteForWeightsWhoseSquaresAreNotInFloat32) {
+  std::vector<float> weights(128);
+  for (std::size_t i = 0; i < weights.size(); ++i) weights[i] = static_cast<float>(i) - 61.0f;
+  const double expected = round(weights).relative();
+  for (float& w : weights) w *= 0x1p100f;
+  EXPECT_DOUBLE_EQ(round(weights).relative(), expected);
 }
 
 TEST(RoundingErrors, CountGroupsThatLeaveOutZero) {

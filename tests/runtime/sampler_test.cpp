@@ -1,8 +1,11 @@
 #include "nibble/runtime/sampler.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <map>
+#include <numeric>
+#include <random>
 
 #include "core/error_matchers.h"
 
@@ -122,6 +125,63 @@ TEST(Sampler, ASeedDeterminesTheDraws) {
   };
   EXPECT_EQ(sequence(1), sequence(1));
   EXPECT_NE(sequence(1), sequence(2));
+}
+
+/// The definition: all tokens sorted, everything cut off behind, one draw along the order.
+std::int32_t draw_from_all(const SamplerOptions& options, const std::vector<float>& logits,
+                           std::mt19937_64& random) {
+  Ids ids(logits.size());
+  std::iota(ids.begin(), ids.end(), 0);
+  const auto logit = [&](std::int32_t id) { return logits[static_cast<std::size_t>(id)]; };
+  std::stable_sort(ids.begin(), ids.end(), [&](auto a, auto b) { return logit(a) > logit(b); });
+  if (options.top_k > 0) ids.resize(std::min(ids.size(), static_cast<std::size_t>(options.top_k)));
+  std::vector<double> p;
+  for (const std::int32_t id : ids) {
+    p.push_back(std::exp((double{logit(id)} - logit(ids[0])) / options.temperature));
+  }
+  const double all = std::accumulate(p.begin(), p.end(), 0.0);
+  double sum = 0;
+  std::size_t kept = 0;
+  while (kept < p.size() && (sum < options.top_p * all || options.top_p == 1)) sum += p[kept++];
+  while (p[kept - 1] < options.min_p * p[0]) sum -= p[--kept];
+  double left = std::ldexp(static_cast<double>(random() >> 11), -53) * sum;
+  for (std::size_t i = 0; i < kept; ++i) {
+    left -= p[i];
+    if (left < 0) return ids[i];
+  }
+  return ids[kept - 1];
+}
+
+TEST(Sampler, DrawsAsIfAllTokensWereSorted) {
+  std::mt19937_64 random(11);
+  std::vector<float> logits(5000);
+  for (float& value : logits) {  // steps of 1/4: many are equal
+    value = static_cast<float>(static_cast<int>(random() % 40)) / 4 - 5;
+  }
+  for (const SamplerOptions& options :
+       {SamplerOptions{.temperature = 1}, SamplerOptions{.temperature = 3},
+        SamplerOptions{.temperature = 0.2}, SamplerOptions{.temperature = 1, .top_k = 40},
+        SamplerOptions{.temperature = 2, .top_k = 700},
+        SamplerOptions{.temperature = 1, .top_p = 0.9},
+        SamplerOptions{.temperature = 1, .min_p = 0.05},
+        SamplerOptions{.temperature = 2, .top_k = 900, .top_p = 0.8, .min_p = 0.3}}) {
+    Sampler sampler(options);
+    std::mt19937_64 draws(options.seed);
+    for (int i = 0; i < 300; ++i) {
+      std::vector<float> copy = logits;
+      ASSERT_EQ(sampler.sample(copy, {}), draw_from_all(options, logits, draws))
+          << "draw " << i << " at temperature " << options.temperature << ", top-k "
+          << options.top_k << ", top-p " << options.top_p << ", min-p " << options.min_p;
+    }
+  }
+}
+
+TEST(Sampler, WhatIsNotANumberIsNeverTheMostLikely) {
+  const float nan = std::nanf("");
+  EXPECT_EQ(tokens_of(draw({}, {nan, -3, nan, 2, 1}, 1)), Ids{3});
+  EXPECT_EQ(tokens_of(draw({}, {nan, nan}, 1)), Ids{0});
+  // Nor is an infinite one nothing: it takes all.
+  EXPECT_EQ(tokens_of(draw({.temperature = 1}, {nan, 1, INFINITY, 2}, 50)), Ids{2});
 }
 
 TEST(Sampler, BrokenLogitsGiveSomeToken) {

@@ -57,6 +57,15 @@ TEST(StopFilter, TheFirstOfSeveral) {
   expect_filtered({"long stop", "stop"}, "a long sto", {"a long sto", false});
 }
 
+TEST(StopFilter, OfOverlappingStopsTheFirstToBeComplete) {
+  expect_filtered({"abcd", "bc"}, "zabcd", {"za", true});
+  expect_filtered({"bc", "abcd"}, "zabcd", {"za", true});
+  expect_filtered({"abcd", "c"}, "zabxabcd", {"zabxab", true});
+  expect_filtered({"bc", "abc"}, "zabc", {"z", true});  // together: the longest
+  expect_filtered({"c", "abc", "bc"}, "zzabc", {"zz", true});
+  expect_filtered({"abcabd", "abd!"}, "abcabcabd!", {"abc", true});
+}
+
 TEST(StopFilter, HoldsBackNoMoreThanItMust) {
   StopFilter stop_filter({"END", "##"});
   EXPECT_EQ(stop_filter.push("one E"), "one ");

@@ -158,6 +158,18 @@ TEST(Tokenizer, ConfigDeclaresSpecialTokensAndTemplates) {
   EXPECT_ERROR(Tokenizer::load(folder.path()), HasSubstr("has id 3, which is"));
 }
 
+// As transformers 5.23 gives them for this folder.
+TEST(Tokenizer, APostProcessorAloneSaysWhatIsAdded) {
+  const testing::TemporaryFolder folder;
+  std::filesystem::copy(testing::fixture_folder() / "llama2" / "tokenizer.json",
+                        folder / "tokenizer.json");
+  const Ids expected = Tokenizer::load(folder.path()).encode("a");
+  ASSERT_EQ(expected.front(), 1);
+  testing::write_file(folder / "tokenizer_config.json", R"({"tokenizer_class": "LlamaTokenizer",
+    "bos_token": "<s>", "eos_token": "</s>", "add_bos_token": false, "add_eos_token": true})");
+  EXPECT_EQ(Tokenizer::load(folder.path()).encode("a"), expected);
+}
+
 // OPT's class is known by config.json, or by its first four tokens where no other file is there.
 TEST(Tokenizer, BareOptFolderAddsItsBos) {
   const testing::TemporaryFolder folder;

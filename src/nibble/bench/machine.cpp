@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstring>
 #include <fstream>
 #include <set>
@@ -15,12 +14,12 @@
 #include "nibble/bench/process.h"
 #include "nibble/core/error.h"
 #include "nibble/core/interrupt.h"
+#include "nibble/core/log.h"
+#include "nibble/core/stopwatch.h"
 #include "nibble/ops/prepared_input.h"
 
 namespace nibble {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 constexpr std::size_t kReadBytes = std::size_t{1} << 30;
@@ -28,10 +27,6 @@ constexpr std::size_t kReadBytes = std::size_t{1} << 30;
 constexpr std::size_t kMinBuffer = std::size_t{64} << 20;
 // What a thread claims at a time: tens of microseconds, so that none waits long for the last.
 constexpr std::size_t kReadChunk = std::size_t{1} << 20;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 /// One hardware thread of each physical core that this process may use.
 std::vector<int> one_cpu_a_core() {
@@ -67,7 +62,10 @@ std::size_t reading_buffer_bytes() {
 
 bool pin_threads(ThreadPool& pool) {
   const std::vector<int> cpus = one_cpu_a_core();
-  if (pool.size() > std::ssize(cpus)) return false;
+  if (pool.size() > std::ssize(cpus)) {
+    warn("more threads than cores: not pinned, so that figures will scatter");
+    return false;
+  }
   // Each thread holds its item until every other has one, so that none gets two.
   std::atomic<int> arrived{0};
   pool.parallel_for(pool.size(), [&](std::int64_t, int thread) {
@@ -100,9 +98,9 @@ void MemoryReader::read_all() {
 
 double MemoryReader::measure() {
   const std::size_t passes = (kReadBytes + buffer_.size() - 1) / buffer_.size();
-  const Clock::time_point start = Clock::now();
+  const Stopwatch stopwatch;
   for (std::size_t pass = 0; pass < passes; ++pass) read_all();
-  return static_cast<double>(passes * buffer_.size()) / seconds_since(start);
+  return static_cast<double>(passes * buffer_.size()) / stopwatch.seconds();
 }
 
 double measure_peak(Compute& compute, const PeakKernel& peak) {
@@ -112,18 +110,18 @@ double measure_peak(Compute& compute, const PeakKernel& peak) {
   // How many iterations an item takes: doubled until one is long enough.
   std::int64_t iterations = 1000;
   for (;; iterations *= 2) {
-    const Clock::time_point start = Clock::now();
+    const Stopwatch stopwatch;
     peak.run(iterations);
-    if (seconds_since(start) >= kItemSeconds) break;
+    if (stopwatch.seconds() >= kItemSeconds) break;
   }
   double best = 0;
   for (int run = 0; run < kRuns; ++run) {
     std::atomic<double> operations{0};
-    const Clock::time_point start = Clock::now();
+    const Stopwatch stopwatch;
     compute.pool().parallel_for(compute.pool().size() * kItemsPerThread, [&](std::int64_t, int) {
       operations.fetch_add(peak.run(iterations), std::memory_order_relaxed);
     });
-    best = std::max(best, operations / seconds_since(start));
+    best = std::max(best, operations / stopwatch.seconds());
   }
   return best;
 }

@@ -11,8 +11,8 @@
 namespace nibble {
 
 /// Ties each thread of the pool, the calling one too, to a physical core of its own for the rest of
-/// its life. Gives false, and changes nothing, where there are more threads than cores that the
-/// process may use.
+/// its life. Where there are more threads than cores that the process may use it changes nothing,
+/// warns that figures will scatter, and gives false.
 bool pin_threads(ThreadPool& pool);
 
 /// Reads memory that lies in no cache. Takes 1 GiB, on machines with little memory a quarter of

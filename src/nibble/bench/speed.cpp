@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <span>
@@ -13,15 +12,10 @@
 #include "nibble/core/error.h"
 #include "nibble/core/log.h"
 #include "nibble/core/progress.h"
+#include "nibble/core/stopwatch.h"
 
 namespace nibble {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 WeightFormat format_of(const Checkpoint& checkpoint, const LinearSpec& linear, DType dtype) {
   if (const auto packed = checkpoint.packed_weight(linear)) {
@@ -54,16 +48,11 @@ class SpeedTest {
         options_(options),
         cache_(model.make_cache(needed_positions(options, model.spec()))),
         logits_(static_cast<std::size_t>(model.spec().vocab)),
+        ids_(random_ids(cache_.capacity(), model.spec().vocab, options.seed)),
         progress_(
             "measuring",
             options.repetitions * ((options.prompt > 0 ? 1 : 0) + (options.generate > 0 ? 1 : 0)),
-            "runs") {
-    std::mt19937_64 random(options.seed);
-    std::uniform_int_distribution<std::int32_t> id(0,
-                                                   static_cast<std::int32_t>(logits_.size()) - 1);
-    ids_.resize(static_cast<std::size_t>(cache_.capacity()));
-    for (std::int32_t& value : ids_) value = id(random);
-  }
+            "runs") {}
 
   PrefillSpeed prefill() {
     PrefillSpeed speed{.tokens = options_.prompt};
@@ -71,9 +60,9 @@ class SpeedTest {
     const auto prompt = ids(0, options_.prompt);
     run_prompt(prompt);  // brings in the weights
     for (int i = 0; i < options_.repetitions; ++i) {
-      const Clock::time_point start = Clock::now();
+      const Stopwatch stopwatch;
       run_prompt(prompt);
-      const double rate = static_cast<double>(options_.prompt) / seconds_since(start);
+      const double rate = static_cast<double>(options_.prompt) / stopwatch.seconds();
       verbose("prefill: {:.2f} tokens a second", rate);
       speed.tokens_per_second.push_back(rate);
       progress_.advance(1);
@@ -91,9 +80,9 @@ class SpeedTest {
     speed.runs = run_bracketed(
         options_.repetitions, [&] { return reader.measure(); },
         [&] {
-          const Clock::time_point start = Clock::now();
+          const Stopwatch stopwatch;
           generate(options_.generate);
-          const double seconds = seconds_since(start);
+          const double seconds = stopwatch.seconds();
           progress_.advance(1);
           return static_cast<double>(options_.generate) / seconds;
         });
@@ -188,6 +177,14 @@ Json modes_json(const DecodeSpeed& speed, const std::vector<double>& readings) {
 
 }  // namespace
 
+std::vector<std::int32_t> random_ids(std::int64_t count, std::int64_t vocab, std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::uniform_int_distribution<std::int32_t> id(0, static_cast<std::int32_t>(vocab - 1));
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(count));
+  for (std::int32_t& value : ids) value = id(random);
+  return ids;
+}
+
 std::vector<ProductWork> prefill_work(const Checkpoint& checkpoint, const KernelSet& kernels,
                                       const ComputeOptions& compute, std::int64_t tokens) {
   std::vector<ProductWork> all;
@@ -212,9 +209,7 @@ std::vector<ProductWork> prefill_work(const Checkpoint& checkpoint, const Kernel
 SpeedReport measure_speed(Model& model, const ComputeOptions& compute,
                           const SpeedOptions& options) {
   SpeedTest test(model, compute, options);
-  if (!pin_threads(model.compute().pool())) {
-    warn("more threads than cores: not pinned, so that figures will scatter");
-  }
+  pin_threads(model.compute().pool());
   SpeedReport report;
   if (options.prompt > 0) report.prefill.push_back(test.prefill());
   if (options.generate > 0) report.decode.push_back(test.decode());

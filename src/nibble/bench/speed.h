@@ -54,6 +54,9 @@ struct SpeedReport {
 /// Throws Error if the tests are longer than the context.
 SpeedReport measure_speed(Model& model, const ComputeOptions& compute, const SpeedOptions& options);
 
+/// `count` token ids below `vocab` for a prompt that means nothing.
+std::vector<std::int32_t> random_ids(std::int64_t count, std::int64_t vocab, std::uint64_t seed);
+
 /// Operations (2 a multiply-add) of one pass over `tokens` tokens: of all linear layers, and of the
 /// head for the one row whose logits are wanted. Weights multiplied by one instruction together.
 struct ProductWork {

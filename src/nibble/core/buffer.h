@@ -27,7 +27,7 @@ class Buffer {
   std::size_t size() const { return size_; }
 
   /// The memory as an array of T, at least `count` long: grown first if it is shorter, its content
-  /// then lost.
+  /// then lost. Throws Error if there is no memory.
   template <typename T>
   T* as(std::size_t count) {
     if (count * sizeof(T) > size_) grow(count * sizeof(T));

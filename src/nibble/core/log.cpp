@@ -5,6 +5,8 @@
 
 #include <memory>
 
+#include "nibble/core/progress.h"
+
 namespace nibble {
 namespace {
 
@@ -27,7 +29,10 @@ void set_log_level(LogLevel level) {
 }
 
 void log_message(LogLevel level, std::string_view text) {
-  logger().log(level == LogLevel::kVerbose ? spdlog::level::debug : spdlog::level::warn, text);
+  const auto wanted = level == LogLevel::kVerbose ? spdlog::level::debug : spdlog::level::warn;
+  if (!logger().should_log(wanted)) return;
+  hide_progress();
+  logger().log(wanted, text);
 }
 
 }  // namespace nibble

@@ -14,6 +14,7 @@ namespace nibble {
 namespace {
 
 bool progress_enabled = true;
+bool bar_on_screen = false;
 
 int terminal_columns() {
   winsize size{};
@@ -32,6 +33,11 @@ void set_progress_enabled(bool enabled) {
   progress_enabled = enabled;
 }
 
+void hide_progress() {
+  if (bar_on_screen) std::fputs("\r\x1b[K", stderr);
+  bar_on_screen = false;
+}
+
 std::string human_bytes(double bytes) {
   static constexpr std::array kUnits = {"B", "KiB", "MiB", "GiB", "TiB"};
   std::size_t unit = 0;
@@ -42,6 +48,16 @@ std::string human_bytes(double bytes) {
   return fmt::format("{:.{}f} {}", bytes, unit == 0 ? 0 : 1, kUnits[unit]);
 }
 
+std::string human_count(double count) {
+  static constexpr std::array kPrefixes = {"", " k", " M", " G", " T"};
+  std::size_t prefix = 0;
+  while (count >= 1000.0 && prefix + 1 < kPrefixes.size()) {
+    count /= 1000.0;
+    ++prefix;
+  }
+  return fmt::format("{:.1f}{}", count, kPrefixes[prefix]);
+}
+
 Progress::Progress(std::string label, std::int64_t total, std::string unit)
     : label_(std::move(label)),
       unit_(std::move(unit)),
@@ -49,7 +65,7 @@ Progress::Progress(std::string label, std::int64_t total, std::string unit)
       enabled_(progress_enabled && ::isatty(STDERR_FILENO) == 1) {}
 
 Progress::~Progress() {
-  if (shown_) std::fputs("\r\x1b[K", stderr);
+  hide_progress();
 }
 
 void Progress::advance(std::int64_t amount) {
@@ -70,7 +86,7 @@ void Progress::draw() {
   const double share = std::min(1.0, static_cast<double>(done_) / static_cast<double>(total_));
   const double left = static_cast<double>(total_ - done_) / std::max(rate, 1e-9);
   const std::string speed =
-      unit_ == "B" ? human_bytes(rate) + "/s" : fmt::format("{:.1f} {}/s", rate, unit_);
+      unit_ == "B" ? human_bytes(rate) + "/s" : human_count(rate) + " " + unit_ + "/s";
   constexpr int kBar = 24;
   const int filled = static_cast<int>(share * kBar);
   std::string line =
@@ -81,6 +97,7 @@ void Progress::draw() {
   fmt::print(stderr, "\r{}\x1b[K", line);
   std::fflush(stderr);
   shown_ = true;
+  bar_on_screen = true;
 }
 
 }  // namespace nibble

@@ -129,7 +129,7 @@ void check(const Model& model, std::int64_t tokens, const PerplexityOptions& opt
          options.reference->spec().context);
   }
   if (tokens < options.seqlen) {
-    fail("the text has {} tokens, fewer than one segment of {}", tokens, options.seqlen);
+    fail("the text has {} tokens, fewer than one segment of {} (--seqlen)", tokens, options.seqlen);
   }
   if (options.reference != nullptr && options.reference->spec().vocab != model.spec().vocab) {
     fail("the reference has a vocabulary of {}, the model one of {}: they cannot be compared",

@@ -12,10 +12,6 @@
 namespace nibble {
 namespace fs = std::filesystem;
 
-const char* protocol_name(PerplexityProtocol protocol) {
-  return protocol == PerplexityProtocol::kSegments ? "segments" : "paper";
-}
-
 std::string join_rows(std::string_view raw, PerplexityProtocol protocol) {
   const std::string_view separator = protocol == PerplexityProtocol::kSegments ? "\n" : "\n\n";
   std::string text;

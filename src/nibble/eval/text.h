@@ -8,8 +8,6 @@
 namespace nibble {
 
 enum class PerplexityProtocol { kSegments, kPaper };
-/// "segments", "paper".
-const char* protocol_name(PerplexityProtocol protocol);
 
 /// WikiText as its Hugging Face data set has it, one row a line, joined: by one newline (segments)
 /// or two (paper: GPTQ's and AWQ's). A line of white space only is an empty row; every other keeps

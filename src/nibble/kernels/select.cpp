@@ -103,7 +103,8 @@ std::span<const KernelSet* const> supported_kernels() {
 
 const KernelSet& select_kernels() {
   const char* name = std::getenv("NIBBLE_ISA");
-  return name == nullptr ? *supported_kernels().front() : named_kernels(name);
+  const bool named = name != nullptr && *name != '\0';  // "NIBBLE_ISA=" clears it, as in a shell
+  return named ? named_kernels(name) : *supported_kernels().front();
 }
 
 CpuInfo cpu_info() {

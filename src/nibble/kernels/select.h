@@ -12,7 +12,8 @@ namespace nibble {
 std::span<const KernelSet* const> supported_kernels();
 
 /// The set to compute with: the best supported one, or the one that the environment variable
-/// NIBBLE_ISA names. Throws Error if that name is unknown or this machine cannot run it.
+/// NIBBLE_ISA names (empty is as unset). Throws Error if that name is unknown or this machine
+/// cannot run it.
 const KernelSet& select_kernels();
 
 /// The CPU's name and the instruction sets that matter here, as `nibble info` shows them.

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <map>
+#include <span>
 #include <unordered_map>
 #include <utility>
 
-#include "nibble/core/error.h"
 #include "nibble/formats/gguf_split.h"
 #include "nibble/formats/safetensors.h"
 #include "nibble/models/gguf_names.h"
@@ -67,6 +67,13 @@ class GgufSource : public TensorSource {
   std::map<std::string, Place> places_;  // by Hugging Face's name
 };
 
+/// Where row `row` of interleaved heads of `head_rows` rows lies in the file.
+std::int64_t stored_row(std::int64_t row, std::int64_t head_rows) {
+  const std::int64_t half = head_rows / 2;
+  const std::int64_t in_head = row % head_rows;
+  return row - in_head + 2 * (in_head % half) + in_head / half;
+}
+
 /// Rows in Hugging Face's order, as the file has their numbers.
 void read_stored_rows(const CheckpointTensor& tensor, std::int64_t first, std::int64_t count,
                       float* out) {
@@ -77,21 +84,13 @@ void read_stored_rows(const CheckpointTensor& tensor, std::int64_t first, std::i
   }
   const std::int64_t head_rows = view.rows() / tensor.interleaved_heads;
   for (std::int64_t i = 0; i < count; ++i) {
-    const std::int64_t head = (first + i) / head_rows;
-    const std::int64_t row = (first + i) % head_rows;
-    const std::int64_t half = head_rows / 2;
-    const std::int64_t stored = head * head_rows + 2 * (row % half) + row / half;
-    dequantize_rows(view, stored, 1, out + i * view.cols());
+    dequantize_rows(view, stored_row(first + i, head_rows), 1, out + i * view.cols());
   }
 }
 
 }  // namespace
 
 void read_rows(const CheckpointTensor& tensor, std::int64_t first, std::int64_t count, float* out) {
-  if (!can_dequantize(tensor.view.dtype)) {
-    fail("tensor \"{}\" has dtype {}, expected floating point numbers", tensor.name,
-         dtype_name(tensor.view.dtype));
-  }
   read_stored_rows(tensor, first, count, out);
   if (tensor.added == 0) return;
   for (float& value : std::span(out, static_cast<std::size_t>(count * tensor.view.cols()))) {
@@ -100,17 +99,15 @@ void read_rows(const CheckpointTensor& tensor, std::int64_t first, std::int64_t 
 }
 
 void read_vector(const CheckpointTensor& tensor, std::span<float> out) {
-  const bool blocks = dtype_layout(tensor.view.dtype).block > 1;
   if (tensor.interleaved_heads == 0) {
-    read_rows(tensor, 0, 1, out.data());
-  } else if (blocks) {
-    fail(
-        "tensor \"{}\" has dtype {}, expected one without blocks: its elements are to be reordered",
-        tensor.name, dtype_name(tensor.view.dtype));
-  } else {
-    CheckpointTensor column = tensor;  // rows of one element, to which a row order applies
-    column.view.shape.push_back(1);
-    read_rows(column, 0, static_cast<std::int64_t>(out.size()), out.data());
+    dequantize_rows(tensor.view, 0, 1, out.data());
+    return;
+  }
+  std::vector<float> stored(out.size());
+  dequantize_rows(tensor.view, 0, 1, stored.data());
+  const std::int64_t head_rows = tensor.view.elements() / tensor.interleaved_heads;
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    out[i] = stored[static_cast<std::size_t>(stored_row(static_cast<std::int64_t>(i), head_rows))];
   }
 }
 

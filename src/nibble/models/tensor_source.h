@@ -28,8 +28,9 @@ struct CheckpointTensor {
   float added = 0;
 };
 
-/// Rows first .. first + count - 1 of the tensor in Hugging Face's order, as float32.
-/// out: (count, cols). Throws Error if the dtype cannot be read as numbers.
+/// Rows first .. first + count - 1 of the tensor in Hugging Face's order, as float32. `tensor` is
+/// one of Checkpoint::float_tensor(), which refuses what is not a number and names the file.
+/// out: (count, cols).
 void read_rows(const CheckpointTensor& tensor, std::int64_t first, std::int64_t count, float* out);
 
 /// The whole of a tensor of one dimension, likewise. out: (elements).

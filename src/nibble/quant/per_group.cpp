@@ -50,19 +50,18 @@ GroupParameters round_group(std::span<const float> weights, int bits, std::span<
   if (!error.finite) return {scale_bits, 0};
   if (lo > 0 || hi < 0) ++error.clipped_groups;
 
-  float squared_error =
-      0;  // a group is short: float32 suffices here, the sum of groups is a double
-  float squared_weight = 0;
+  double squared_error = 0;
+  double squared_weight = 0;
   for (std::size_t i = 0; i < weights.size(); ++i) {
     const float w = weights[i];
     const float integer = std::clamp(round_near(w / scale) + zero, 0.0f, qmax);
     q[i] = static_cast<std::uint8_t>(static_cast<int>(integer));
-    const float difference = (integer - zero) * scale - w;
+    const double difference = static_cast<double>((integer - zero) * scale) - w;
     squared_error += difference * difference;
-    squared_weight += w * w;
+    squared_weight += static_cast<double>(w) * w;
   }
-  error.squared_error += static_cast<double>(squared_error);
-  error.squared_weight += static_cast<double>(squared_weight);
+  error.squared_error += squared_error;
+  error.squared_weight += squared_weight;
   return {scale_bits, static_cast<std::uint8_t>(zero)};
 }
 

@@ -1,20 +1,14 @@
 #include "nibble/runtime/generate.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "nibble/core/error.h"
 #include "nibble/core/interrupt.h"
+#include "nibble/core/stopwatch.h"
 #include "nibble/runtime/stop_filter.h"
 
 namespace nibble {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double milliseconds_since(Clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
 
 /// The text of a generation under way: ids in, final text out.
 class TextStream {
@@ -87,9 +81,9 @@ Generation generate(Model& model, const Tokenizer& tokenizer, KvCache& cache,
   std::vector<float> logits(static_cast<std::size_t>(model.spec().vocab));
   Generation result;
 
-  const Clock::time_point start = Clock::now();
+  const Stopwatch prefill;
   model.forward_last(prompt, cache, logits.data());
-  result.prefill_ms = milliseconds_since(start);
+  result.prefill_ms = prefill.milliseconds();
   context.insert(context.end(), prompt.begin(), prompt.end());
   while (static_cast<std::int64_t>(result.ids.size()) < options.max_tokens) {
     check_interrupt();
@@ -110,9 +104,9 @@ Generation generate(Model& model, const Tokenizer& tokenizer, KvCache& cache,
       result.reason = StopReason::kContext;
       break;
     }
-    const Clock::time_point pass = Clock::now();
+    const Stopwatch pass;
     model.forward_last({&id, 1}, cache, logits.data());
-    result.decode_ms += milliseconds_since(pass);
+    result.decode_ms += pass.milliseconds();
   }
   if (!stream.stopped()) stream.finish();
   result.text = stream.text();

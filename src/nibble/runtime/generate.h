@@ -14,7 +14,7 @@
 namespace nibble {
 
 struct GenerateOptions {
-  std::int64_t max_tokens = 60;
+  std::int64_t max_tokens = 60;  // new ones at the most
   SamplerOptions sampler;
   std::vector<std::string> stop;  // texts that end generation and are not part of it
   bool ignore_eos = false;
@@ -34,9 +34,11 @@ struct Generation {
   double ms_per_token() const;
 };
 
-/// Continues `prompt` after what is in `cache` (of which `context` lists the tokens, for the
-/// repetition penalty; both grow by prompt and completion). Calls `on_text` with each piece of text
-/// as it is final. Throws Error if the prompt is empty or leaves no room in the cache.
+/// Continues `prompt` after what is in `cache`. `context` lists the tokens so far, for the
+/// repetition penalty; it grows by prompt and completion. So does the cache, but for the last token
+/// of the completion, which needs no place there unless something follows it: a cache of C
+/// positions gives C - p + 1 tokens after a prompt of p. Calls `on_text` with each piece of text as
+/// it is final. Throws Error if the prompt is empty or does not fit in the cache.
 Generation generate(Model& model, const Tokenizer& tokenizer, KvCache& cache,
                     std::vector<std::int32_t>& context, const std::vector<std::int32_t>& prompt,
                     const GenerateOptions& options,

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cassert>
 #include <map>
 
 #include "nibble/core/error.h"
@@ -52,6 +53,10 @@ KvCache Model::make_cache(std::int64_t context) const {
     fail("a context of {} positions is longer than the {} that this model has embeddings for",
          context, spec.context);
   }
+  if (context > spec.context) {
+    warn("a context of {} is longer than the {} positions that the model was made for", context,
+         spec.context);
+  }
   return KvCache({.n_layers = spec.n_layers,
                   .n_kv_heads = spec.n_kv_heads,
                   .head_dim = spec.head_dim,
@@ -59,7 +64,7 @@ KvCache Model::make_cache(std::int64_t context) const {
                  kv_);
 }
 
-void Model::forward(std::span<const std::int32_t> tokens, KvCache& cache, float* hidden) {
+void Model::check(std::span<const std::int32_t> tokens, const KvCache& cache) const {
   for (const std::int32_t token : tokens) {
     if (token < 0 || token >= spec().vocab) {
       fail("token id {} is not one of this model's vocabulary of {}", token, spec().vocab);
@@ -70,6 +75,10 @@ void Model::forward(std::span<const std::int32_t> tokens, KvCache& cache, float*
     fail("{} tokens do not fit in the context: {} of its {} positions are free", tokens.size(),
          room, cache.capacity());
   }
+}
+
+void Model::forward(std::span<const std::int32_t> tokens, KvCache& cache, float* hidden) {
+  check(tokens, cache);
   for (std::size_t at = 0; at < tokens.size(); at += kBatch) {
     const auto batch = tokens.subspan(at, std::min(kBatch, tokens.size() - at));
     decoder_.forward(compute_, batch, cache, hidden);
@@ -78,13 +87,15 @@ void Model::forward(std::span<const std::int32_t> tokens, KvCache& cache, float*
 }
 
 void Model::forward_last(std::span<const std::int32_t> tokens, KvCache& cache, float* logits_out) {
+  assert(!tokens.empty());
+  check(tokens, cache);
   const auto width = static_cast<std::size_t>(spec().hidden);
   hidden_.resize(std::min(kBatch, tokens.size()) * width);
-  std::size_t last = 0;
+  std::size_t last = 0;  // row of hidden_
   for (std::size_t at = 0; at < tokens.size(); at += kBatch) {
-    const std::size_t count = std::min(kBatch, tokens.size() - at);
-    forward(tokens.subspan(at, count), cache, hidden_.data());
-    last = count - 1;
+    const auto batch = tokens.subspan(at, std::min(kBatch, tokens.size() - at));
+    decoder_.forward(compute_, batch, cache, hidden_.data());
+    last = batch.size() - 1;
   }
   logits(hidden_.data() + last * width, 1, logits_out);
 }

@@ -32,20 +32,22 @@ class Model {
   const Decoder& decoder() const { return decoder_; }
   Compute& compute() { return compute_; }
 
-  /// An empty cache for `context` positions; 0: as many as the model was made for. Throws Error for
-  /// more than those if the model has learned positions.
+  /// An empty cache for `context` positions; 0: as many as the model was made for. Warns of more;
+  /// throws Error for more if the model has learned positions.
   KvCache make_cache(std::int64_t context = 0) const;
 
   /// Runs tokens at the positions after those in `cache`; writes their hidden states, (tokens,
-  /// hidden). Long runs are cut into batches. Throws Error if an id is not below vocab or the
-  /// cache has no room for them.
+  /// hidden). Long runs are cut into batches. Throws Error, before anything is computed, if an id
+  /// is not below vocab or the cache has no room for them.
   void forward(std::span<const std::int32_t> tokens, KvCache& cache, float* hidden);
-  /// Runs tokens (at least one) and writes the logits of the last one, (vocab).
+  /// Runs tokens (at least one) likewise and writes the logits of the last one, (vocab).
   void forward_last(std::span<const std::int32_t> tokens, KvCache& cache, float* logits);
   /// Logits of `rows` hidden states, (rows, vocab).
   void logits(const float* hidden, std::int64_t rows, float* out);
 
  private:
+  void check(std::span<const std::int32_t> tokens, const KvCache& cache) const;
+
   Checkpoint checkpoint_;
   Compute compute_;
   Decoder decoder_;

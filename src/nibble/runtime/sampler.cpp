@@ -8,6 +8,20 @@
 namespace nibble {
 namespace {
 
+// As a rule more candidates than a draw or top-p looks at.
+constexpr std::size_t kFirstInOrder = 256;
+
+/// What is not a number (a broken model's) has no place in an order: it comes last.
+float without_nan(float logit) {
+  return std::isnan(logit) ? -INFINITY : logit;
+}
+
+std::int32_t most_likely(std::span<const float> logits) {
+  const auto less = [](float a, float b) { return without_nan(a) < without_nan(b); };
+  return static_cast<std::int32_t>(std::max_element(logits.begin(), logits.end(), less) -
+                                   logits.begin());
+}
+
 void require(bool good, const char* option, double value, const char* expected) {
   if (!good) fail("{} must be {}, found {}", option, expected, value);
 }
@@ -26,11 +40,9 @@ Sampler::Sampler(const SamplerOptions& options) : options_(options), random_(opt
 
 std::int32_t Sampler::sample(std::span<float> logits, std::span<const std::int32_t> context) {
   if (options_.repeat_penalty != 1.0) penalize(logits, context);
-  if (options_.temperature == 0.0) {
-    return static_cast<std::int32_t>(std::max_element(logits.begin(), logits.end()) -
-                                     logits.begin());
-  }
+  if (options_.temperature == 0.0) return most_likely(logits);
   take_top_k(logits);
+  weigh();
   take_top_p();
   take_min_p();
   return draw();
@@ -50,51 +62,80 @@ void Sampler::penalize(std::span<float> logits, std::span<const std::int32_t> co
 void Sampler::take_top_k(std::span<const float> logits) {
   candidates_.resize(logits.size());
   for (std::size_t i = 0; i < logits.size(); ++i) {
-    // What is not a number (a broken model's) has no place in an order: it comes last.
-    const float logit = std::isnan(logits[i]) ? -INFINITY : logits[i];
-    candidates_[i] = {static_cast<std::int32_t>(i), logit, 0};
+    candidates_[i] = {static_cast<std::int32_t>(i), without_nan(logits[i]), 0};
   }
+  in_order_ = 0;
+  const auto k = static_cast<std::size_t>(options_.top_k);
+  if (k == 0 || k >= candidates_.size()) return;
+  put_in_order(k);
+  candidates_.resize(k);
+  in_order_ = k;
+}
+
+void Sampler::put_in_order(std::size_t count) {
   const auto likelier = [](const Candidate& a, const Candidate& b) {
     return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
   };
-  const auto k = static_cast<std::size_t>(options_.top_k);
-  if (k > 0 && k < candidates_.size()) {
-    std::nth_element(candidates_.begin(), candidates_.begin() + options_.top_k, candidates_.end(),
-                     likelier);
-    candidates_.resize(k);
+  const auto at = [&](std::size_t i) {
+    return candidates_.begin() + static_cast<std::ptrdiff_t>(i);
+  };
+  while (in_order_ < std::min(count, candidates_.size())) {
+    const std::size_t end = std::min(candidates_.size(), std::max(kFirstInOrder, 4 * in_order_));
+    std::nth_element(at(in_order_), at(end), candidates_.end(), likelier);
+    std::sort(at(in_order_), at(end), likelier);
+    in_order_ = end;
   }
-  std::sort(candidates_.begin(), candidates_.end(), likelier);
+}
+
+void Sampler::weigh() {
+  put_in_order(1);
   const float max = candidates_.front().logit;
-  double sum = 0;
+  mass_ = 0;
   for (Candidate& candidate : candidates_) {
-    candidate.probability =
-        std::exp((static_cast<double>(candidate.logit) - max) / options_.temperature);
-    sum += candidate.probability;
+    const double below = static_cast<double>(candidate.logit) - max;
+    // An infinite largest logit has no difference from itself.
+    candidate.weight = candidate.logit == max ? 1.0 : std::exp(below / options_.temperature);
+    mass_ += candidate.weight;
   }
-  for (Candidate& candidate : candidates_) candidate.probability /= sum;
+}
+
+void Sampler::keep(std::size_t count, double mass) {
+  candidates_.resize(count);
+  in_order_ = count;
+  mass_ = mass;
 }
 
 void Sampler::take_top_p() {
   if (options_.top_p >= 1.0) return;
-  double sum = 0;
+  const double wanted = options_.top_p * mass_;
+  double mass = 0;
   std::size_t kept = 0;
-  while (kept < candidates_.size() && sum < options_.top_p) sum += candidates_[kept++].probability;
-  candidates_.resize(kept);
+  while (kept < candidates_.size() && mass < wanted) {
+    put_in_order(kept + 1);
+    mass += candidates_[kept++].weight;
+  }
+  keep(kept, mass);
 }
 
 void Sampler::take_min_p() {
-  const double least = options_.min_p * candidates_.front().probability;
-  while (candidates_.back().probability < least) candidates_.pop_back();
+  if (options_.min_p <= 0.0) return;
+  double mass = 0;
+  std::size_t kept = 0;
+  for (; kept < candidates_.size(); ++kept) {
+    put_in_order(kept + 1);
+    if (candidates_[kept].weight < options_.min_p) break;  // the first has a weight of 1
+    mass += candidates_[kept].weight;
+  }
+  keep(kept, mass);
 }
 
 std::int32_t Sampler::draw() {
-  double sum = 0;
-  for (const Candidate& candidate : candidates_) sum += candidate.probability;
   // 53 random bits in [0, 1): the same on every standard library, unlike its distributions.
-  double left = static_cast<double>(random_() >> 11) * 0x1p-53 * sum;
-  for (const Candidate& candidate : candidates_) {
-    left -= candidate.probability;
-    if (left < 0) return candidate.id;
+  double left = static_cast<double>(random_() >> 11) * 0x1p-53 * mass_;
+  for (std::size_t i = 0; i < candidates_.size(); ++i) {
+    put_in_order(i + 1);
+    left -= candidates_[i].weight;
+    if (left < 0) return candidates_[i].id;
   }
   return candidates_.back().id;
 }

@@ -24,11 +24,9 @@ StopFilter::StopFilter(const std::vector<std::string>& stops) {
 std::string StopFilter::push(std::string_view text) {
   if (stopped_) return "";
   held_ += text;
-  std::size_t end = std::string::npos;
-  for (const std::string& stop : stops_) end = std::min(end, held_.find(stop));
-  if (end != std::string::npos) {
+  if (const std::size_t begin = find_stop(); begin != std::string::npos) {
     stopped_ = true;
-    held_.resize(end);
+    held_.resize(begin);
     return std::exchange(held_, "");
   }
   std::size_t keep = 0;
@@ -36,6 +34,21 @@ std::string StopFilter::push(std::string_view text) {
   std::string out = held_.substr(0, held_.size() - keep);
   held_.erase(0, out.size());
   return out;
+}
+
+std::size_t StopFilter::find_stop() const {
+  std::size_t begin = std::string::npos;
+  std::size_t end = std::string::npos;
+  for (const std::string& stop : stops_) {
+    const std::size_t found = held_.find(stop);
+    if (found == std::string::npos) continue;
+    const std::size_t found_end = found + stop.size();
+    if (found_end < end || (found_end == end && found < begin)) {
+      begin = found;
+      end = found_end;
+    }
+  }
+  return begin;
 }
 
 std::string StopFilter::finish() {

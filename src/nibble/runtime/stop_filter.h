@@ -1,6 +1,8 @@
-// Holds back text that may be the beginning of a stop text, so that no part of one is ever printed.
+// Holds back text that may be the beginning of a stop text, so that no part of the one that ends
+// a generation is ever printed.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,7 +14,9 @@ class StopFilter {
   /// Empty stop texts are ignored.
   explicit StopFilter(const std::vector<std::string>& stops);
 
-  /// More text arrived. Gives the part that is now certain to be before any stop text.
+  /// More text arrived. Gives the part that is now certain to be before any stop text. Of several
+  /// stop texts the one that is complete first counts, of those that end together the longest: so
+  /// the result does not depend on the pieces in which text arrives.
   std::string push(std::string_view text);
   /// Whether a stop text was found; from then on push() gives nothing.
   bool stopped() const { return stopped_; }
@@ -20,6 +24,9 @@ class StopFilter {
   std::string finish();
 
  private:
+  /// Where the stop text that counts begins in held_; npos if there is none.
+  std::size_t find_stop() const;
+
   std::vector<std::string> stops_;
   std::string held_;
   bool stopped_ = false;

@@ -97,7 +97,7 @@ void refuse_options(const JsonObject& model) {
 
 /// Whether no merge makes a token that has a "▁" behind another character.
 bool separable(const MergeTable& merges, const StringTable& vocab) {
-  if (vocab.find("\xE2\x96\x81") < 0) return false;  // a run of unknowns could cross a cut
+  if (vocab.find(kBlankMark) < 0) return false;  // a run of unknowns could cross a cut
   const auto sorted = merges.sorted();
   return std::none_of(sorted.begin(), sorted.end(),
                       [&](auto& merge) { return has_inner_boundary(vocab.text(merge.result)); });

@@ -60,7 +60,7 @@ void Decoder::parse(const nlohmann::json& json, const std::string& origin) {
   } else if (type == "Strip") {
     parse_strip(json, origin);
   } else if (type == "Metaspace") {
-    const std::string blank = object.find_string("replacement").value_or("\xE2\x96\x81");
+    const std::string blank = object.find_string("replacement").value_or(std::string(kBlankMark));
     const bool never = object.find_string("prepend_scheme").value_or("") == "never" ||
                        !object.get_bool("add_prefix_space", true);
     if (blank.empty()) refuse("{}: decoder Metaspace: the replacement is empty", origin);

@@ -7,6 +7,7 @@
 #include "nibble/tokenizer/byte_level.h"
 #include "nibble/tokenizer/loaders.h"
 #include "nibble/tokenizer/refuse.h"
+#include "nibble/tokenizer/word_patterns.h"
 
 namespace nibble::tokenizers {
 namespace {

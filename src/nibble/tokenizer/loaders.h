@@ -28,8 +28,6 @@ std::unique_ptr<Parts> load_gguf_vocab(const GgufVocab& vocab);
 GgufVocab make_gguf_vocab(const Parts& parts);
 /// The name that GGUF has for this way of cutting text ("tokenizer.ggml.pre"); empty: none.
 std::string find_gguf_pre(const std::vector<std::string>& patterns, bool ignore_merges, bool nfc);
-/// The pattern by which a ByteLevel of tokenizer.json cuts text.
-extern const char* const kGpt2Pattern;
 void save_parts(const Parts& parts, const std::filesystem::path& folder);
 void save_parts_as_json(const Parts& parts, const std::filesystem::path& folder);
 
@@ -70,10 +68,6 @@ nlohmann::json make_template(const std::optional<std::pair<std::string, std::int
 nlohmann::json byte_level_split(const std::vector<std::string>& patterns);
 /// That of GPT-2.
 nlohmann::json gpt2_pre_tokenizer(bool add_prefix_space);
-
-/// The patterns by which Qwen2 and Llama 3 cut text.
-extern const char* const kQwen2Pattern;
-extern const char* const kLlama3Pattern;
 
 /// Joins what `config` declares to `tokens`: added tokens that are missing there, and tokens named
 /// as special ones.

@@ -13,13 +13,10 @@
 #include "nibble/tokenizer/refuse.h"
 #include "nibble/tokenizer/unicode.h"
 #include "nibble/tokenizer/utf8.h"
+#include "nibble/tokenizer/word_patterns.h"
 
 namespace nibble::tokenizers {
 namespace {
-
-constexpr std::string_view kGpt2Pattern =
-    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kBlank = "\xE2\x96\x81";
 
 /// What becomes of the matches, the delimiters.
 enum class Behavior { kRemoved, kIsolated, kMergedWithPrevious, kMergedWithNext, kContiguous };
@@ -200,8 +197,8 @@ class BoundaryCuts : public PreTokenizerStep {
     std::size_t begin = 0;
     std::size_t end = 0;
     while (begin < text.size()) {
-      while (text.substr(end, kBlank.size()) == kBlank) end += kBlank.size();
-      end = std::min(text.find(kBlank, end), text.size());
+      while (text.substr(end, kBlankMark.size()) == kBlankMark) end += kBlankMark.size();
+      end = std::min(text.find(kBlankMark, end), text.size());
       sink({text.substr(begin, end - begin), piece.at_start && begin == 0});
       begin = end;
     }
@@ -245,7 +242,8 @@ Step make_metaspace(const JsonObject& object) {
   const std::string name = object.find_string("prepend_scheme").value_or(old);
   const auto scheme = schemes.find(name);
   if (scheme == schemes.end()) refuse("{}: prepend_scheme '{}' is unknown", object.origin(), name);
-  const std::string replacement = object.find_string("replacement").value_or(std::string(kBlank));
+  const std::string replacement =
+      object.find_string("replacement").value_or(std::string(kBlankMark));
   if (replacement.empty()) refuse("{}: Metaspace: the replacement is empty", object.origin());
   return std::make_unique<Metaspace>(replacement, scheme->second, object.get_bool("split", true));
 }

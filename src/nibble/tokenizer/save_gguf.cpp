@@ -5,6 +5,7 @@
 
 #include "nibble/tokenizer/loaders.h"
 #include "nibble/tokenizer/refuse.h"
+#include "nibble/tokenizer/word_patterns.h"
 
 namespace nibble::tokenizers {
 namespace {

@@ -14,7 +14,6 @@ namespace {
 
 // Every split of every piece is looked up at load: the bound keeps that linear in the file's size.
 constexpr std::size_t kMaxPieceBytes = 1024;
-constexpr std::string_view kBlank = "\xE2\x96\x81";
 
 /// Ranks by descending score; equal scores have equal ranks.
 std::vector<std::uint32_t> score_ranks(const std::vector<float>& scores) {
@@ -49,7 +48,7 @@ SentencePieceBpe::SentencePieceBpe(std::shared_ptr<const StringTable> pieces,
     const bool in_text = mergeable(id) || type == PieceType::kUserDefined;
     if (in_text && has_inner_boundary(text)) separable_ = false;
   }
-  const std::int32_t blank = pieces_->find(kBlank);
+  const std::int32_t blank = pieces_->find(kBlankMark);
   if (blank < 0 || !mergeable(blank)) separable_ = false;  // a run of unknowns could cross a cut
   add_merges(scores);
   if (unused_reachable_) separable_ = false;  // how one is taken apart depends on the whole text

@@ -70,7 +70,7 @@ SentencePieceNormalizer::SentencePieceNormalizer(const SentencePieceFile& file,
       prefix_everywhere_(prefix_everywhere),
       blank_as_suffix_(file.treat_whitespace_as_suffix),
       remove_extra_(file.remove_extra_whitespaces),
-      blank_(file.escape_whitespaces ? "\xE2\x96\x81" : " ") {}
+      blank_(file.escape_whitespaces ? kBlankMark : " ") {}
 
 SentencePieceNormalizer::Prefix SentencePieceNormalizer::normalize_prefix(
     std::string_view text) const {

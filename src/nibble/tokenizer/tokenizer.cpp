@@ -201,10 +201,6 @@ std::vector<std::int32_t> Tokenizer::end_ids() const {
   return ids;
 }
 
-std::span<const std::int32_t> Tokenizer::prefix_ids() const {
-  return parts_->prefix;
-}
-
 std::optional<std::string> Tokenizer::chat_template() const {
   if (parts_->declared.chat_template.empty()) return std::nullopt;
   return parts_->declared.chat_template;

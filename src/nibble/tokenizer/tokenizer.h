@@ -81,8 +81,6 @@ class Tokenizer {
   /// special tokens with the customary names of such ("<|eot_id|>", "<|im_end|>" ...). EOS is
   /// first.
   std::vector<std::int32_t> end_ids() const;
-  /// The ids that encode() puts in front of every text (BOS, as a rule).
-  std::span<const std::int32_t> prefix_ids() const;
 
   /// The chat template's text (Jinja), if the files hold one; of several, the one named "default".
   std::optional<std::string> chat_template() const;

@@ -15,6 +15,8 @@ namespace nibble::tokenizers {
 struct TokenizerConfig {
   std::string tokenizer_class;  // without "Fast"; empty: not said
   std::string model_type;       // of config.json; empty: not said
+  // Not heeded beside a tokenizer.json, whose post_processor alone says what is put around a text:
+  // so does transformers 5, which drops both keys there (4 rewrote the post-processor of Llama's).
   std::optional<bool> add_bos;
   std::optional<bool> add_eos;
   std::optional<bool> add_prefix_space;

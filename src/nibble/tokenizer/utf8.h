@@ -8,7 +8,8 @@
 
 namespace nibble::tokenizers {
 
-inline constexpr char32_t kReplacementCharacter = 0xFFFD;
+/// U+2581, which SentencePiece and its likes write for a blank.
+inline constexpr std::string_view kBlankMark = "\xE2\x96\x81";
 
 enum class Utf8Kind { kValid, kInvalid, kIncomplete };
 

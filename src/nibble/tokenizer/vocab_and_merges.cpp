@@ -8,13 +8,9 @@
 #include "nibble/core/mapped_file.h"
 #include "nibble/tokenizer/loaders.h"
 #include "nibble/tokenizer/refuse.h"
+#include "nibble/tokenizer/word_patterns.h"
 
 namespace nibble::tokenizers {
-
-const char* const kQwen2Pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-const char* const kLlama3Pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
 Json gpt2_pre_tokenizer(bool add_prefix_space) {
   return {{"type", "ByteLevel"},

@@ -16,10 +16,9 @@ void append_ids(const std::vector<Symbol>& symbols, std::vector<std::int32_t>& i
 }  // namespace
 
 bool has_inner_boundary(std::string_view piece) {
-  constexpr std::string_view kBlank = "\xE2\x96\x81";  // U+2581
   bool in_text = false;
   while (!piece.empty()) {
-    const bool blank = piece.substr(0, kBlank.size()) == kBlank;
+    const bool blank = piece.substr(0, kBlankMark.size()) == kBlankMark;
     if (blank && in_text) return true;
     in_text = in_text || !blank;
     piece.remove_prefix(utf8_length(piece[0]));
