@@ -6,14 +6,21 @@
 
 namespace nibble {
 
+inline constexpr std::size_t kHugePageBytes = std::size_t{2} << 20;
+
+/// Whether the system gives huge pages to memory that asks for them.
+bool has_huge_pages();
+
 /// Zeroed memory straight from the operating system, aligned to a page. Pages cost nothing until
 /// they are first written, so that a cache may be as long as a model's whole context; the thread
 /// that writes a page first owns it on a machine with several memory nodes.
 class Buffer {
  public:
   Buffer() = default;
+  /// kHuge: pages of 2 MiB where the system allows them.
+  enum class Pages { kSmall, kHuge };
   /// Throws Error if the address space or memory is not to be had.
-  explicit Buffer(std::size_t bytes);
+  explicit Buffer(std::size_t bytes, Pages pages = Pages::kHuge);
   ~Buffer();
   Buffer(Buffer&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}

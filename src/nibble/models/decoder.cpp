@@ -2,6 +2,7 @@
 
 #include <cassert>
 #include <cmath>
+#include <initializer_list>
 
 #include "nibble/core/error.h"
 #include "nibble/models/weight_loader.h"
@@ -21,20 +22,27 @@ Norm load_norm(const WeightLoader& loader, const ModelSpec& spec, const NormModu
   return norm;
 }
 
+void place(WeightLoader& loader, std::initializer_list<Linear*> together) {
+  loader.place({together.begin(), together.size()});
+}
+
 /// Loads what belongs to one decoder block.
 class BlockLoader {
  public:
-  BlockLoader(const WeightLoader& loader, const ModelSpec& spec, std::int64_t layer)
+  BlockLoader(WeightLoader& loader, const ModelSpec& spec, std::int64_t layer)
       : loader_(loader), spec_(spec), layer_(layer) {}
 
   DecoderBlock load() const {
-    return {.input_norm = *norm(spec_.input_norm, spec_.hidden),
-            .attention = attention(),
-            .post_norm = *norm(spec_.post_norm, spec_.hidden),
-            .mlp = {.gate = spec_.gate ? std::optional(linear(*spec_.gate)) : std::nullopt,
-                    .up = linear(spec_.up),
-                    .down = linear(spec_.down),
-                    .activation = spec_.activation}};
+    DecoderBlock block{.input_norm = *norm(spec_.input_norm, spec_.hidden),
+                       .attention = attention(),
+                       .post_norm = *norm(spec_.post_norm, spec_.hidden),
+                       .mlp = mlp()};
+    place(loader_, {&block.attention.q, &block.attention.k, &block.attention.v});
+    place(loader_, {&block.attention.o});
+    if (block.mlp.gate) place(loader_, {&*block.mlp.gate});
+    place(loader_, {&block.mlp.up});
+    place(loader_, {&block.mlp.down});
+    return block;
   }
 
  private:
@@ -47,6 +55,12 @@ class BlockLoader {
             .k_norm = norm(spec_.k_norm, spec_.head_dim),
             .shape = {spec_.n_heads, spec_.n_kv_heads, spec_.head_dim, spec_.window(layer_)}};
   }
+  Mlp mlp() const {
+    return {.gate = spec_.gate ? std::optional(linear(*spec_.gate)) : std::nullopt,
+            .up = linear(spec_.up),
+            .down = linear(spec_.down),
+            .activation = spec_.activation};
+  }
   Linear linear(LinearSpec linear_spec) const {
     linear_spec.name = block_name(linear_spec.name, layer_);
     return loader_.linear(linear_spec);
@@ -56,7 +70,7 @@ class BlockLoader {
     return load_norm(loader_, spec_, {block_name(name, layer_), size});
   }
 
-  const WeightLoader& loader_;
+  WeightLoader& loader_;
   const ModelSpec& spec_;
   std::int64_t layer_;
 };
@@ -98,7 +112,7 @@ std::vector<float> rope_frequencies(const RopeSpec& rope, std::int64_t head_dim)
 
 Decoder::Decoder(const Checkpoint& checkpoint, Compute& compute, DType dtype)
     : spec_(checkpoint.spec()), dtype_(dtype) {
-  const WeightLoader loader(checkpoint, compute, dtype);
+  WeightLoader loader(checkpoint, compute, dtype);
   const std::vector<ParameterSpec> tables = spec_.embeddings();
   embedding_ = checkpoint.float_tensor(tables[0].name, tables[0].shape);
   if (spec_.positions) positions_ = checkpoint.float_tensor(tables[1].name, tables[1].shape);
@@ -113,6 +127,7 @@ Decoder::Decoder(const Checkpoint& checkpoint, Compute& compute, DType dtype)
   }
   if (spec_.project_out) project_out_ = loader.linear(*spec_.project_out);
   head_ = loader.linear(spec_.head);
+  place(loader, {&head_});
   if (spec_.rope) rope_ = Rope(rope_frequencies(*spec_.rope, spec_.head_dim));
 }
 

@@ -1,0 +1,16 @@
+// Weights in memory that is quick to read: of the node whose threads read them, in huge pages.
+#pragma once
+
+#include <span>
+
+#include "nibble/ops/compute.h"
+#include "nibble/weights/weight.h"
+
+namespace nibble {
+
+/// Copies weights that are multiplied with the same input (8 at the most) into memory of their own,
+/// in huge pages where that can be, each row written first, and with it put on its node, by the
+/// thread that matmul() deals it to. Throws Error if there is no memory.
+void place_weights(Compute& compute, std::span<Weight* const> together);
+
+}  // namespace nibble
