@@ -271,12 +271,12 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"rows8_row", Codes::kRows, Zeros::kMiddle, 8, 17, 50, 50, DType::kF32},
         Case{"bytes8_row", Codes::kBytes, Zeros::kMiddle, 8, 17, 50, 50},
         Case{"bytes8_asymmetric", Codes::kBytes, Zeros::kBytes, 8, 17, 70, 35},
-        Case{"bytes4", Codes::kBytes, Zeros::kMiddle, 4, 16, 64, 64}),
+        Case{"bytes8_g64", Codes::kBytes, Zeros::kMiddle, 8, 16, 128, 64}),
     [](const auto& made) { return std::string(made.param.name); });
 
 TEST(RepackPlan, TakesTheFewestColumnsAndTheLargestGroups) {
   const auto plan = [](std::int64_t cols, std::int64_t group_size, int bits = 4) {
-    const Made made({"", Codes::kBytes, Zeros::kBytes, bits, 16, cols, group_size});
+    const Made made({"", Codes::kRows, Zeros::kBytes, bits, 16, cols, group_size});
     return plan_repack(made.matrix()).value();
   };
   const auto group = [](const RepackPlan& made) { return std::get<PackedGroup>(made.layout); };

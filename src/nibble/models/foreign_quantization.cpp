@@ -166,7 +166,10 @@ void ForeignQuantization::read_awq(const JsonObject& config) {
   method_ = Method::kAwq;
   check_value(config, "version", {"gemm"});
   check_value(config, "format", {"gemm"});
-  check_value(config, "backend", {"autoawq"});
+  if (config.find_string("backend") == "llm-awq") {
+    fail("{}: \"backend\" \"llm-awq\" is not supported; supported: AutoAWQ's \"gemm\" layout",
+         origin_);
+  }
   const char* bits = config.has("w_bit") ? "w_bit" : "bits";
   const char* group_size = config.has("q_group_size") ? "q_group_size" : "group_size";
   schemes_ = {{.bits = static_cast<int>(config.get_int(bits, 4, 4)),
@@ -347,22 +350,37 @@ ForeignLayer ForeignQuantization::find_compressed(Parts& parts) const {
     if (parts.find(".weight_shape")) parts.part(".weight_shape", {DType::kI64, DType::kI32});
   } else {
     matrix.codes = IntegerMatrix::Codes::kBytes;
+    matrix.bits = 8;  // whatever their range, they are bytes
     matrix.code_tensor = parts.shaped(".weight", {DType::kI8}, {linear.out, linear.in});
   }
   matrix.scale_tensor =
       parts.shaped(".weight_scale", {DType::kF16, DType::kBF16, DType::kF32}, {linear.out, groups});
-  if (!scheme.symmetric) {
-    matrix.zero_tensor = parts.matrix(".weight_zero_point", {DType::kI32, DType::kI8});
-    const bool packed = matrix.zero_tensor.dtype == DType::kI32;
-    matrix.zeros = packed ? IntegerMatrix::Zeros::kRows : IntegerMatrix::Zeros::kBytes;
-    const std::vector<std::int64_t> shape = {
-        packed ? ceil_divide(linear.out * scheme.bits, 32) : linear.out, groups};
-    if (matrix.zero_tensor.shape != shape) {
-      parts.refuse_shape(".weight_zero_point", matrix.zero_tensor, shape);
-    }
-  }
+  if (!scheme.symmetric) find_compressed_zeros(parts, scheme.bits, matrix);
   matrix.group_of = parts.group_of(".weight_g_idx", scheme.group_size, groups);
   return layer;
+}
+
+/// Packed down the rows as integers from 0 up, or as signed bytes.
+void ForeignQuantization::find_compressed_zeros(Parts& parts, int bits, IntegerMatrix& matrix) {
+  constexpr const char* kSuffix = ".weight_zero_point";
+  const LinearSpec& linear = parts.linear();
+  const bool are_bytes = matrix.codes == IntegerMatrix::Codes::kBytes;
+  TensorView zeros = are_bytes ? parts.part(kSuffix, {DType::kI8})
+                               : parts.part(kSuffix, {DType::kI32, DType::kI8});
+  const bool packed = zeros.dtype == DType::kI32;
+  const std::vector<std::int64_t> shape = {packed ? ceil_divide(linear.out * bits, 32) : linear.out,
+                                           matrix.groups};
+  if (zeros.shape != shape) parts.refuse_shape(kSuffix, zeros, shape);
+  matrix.zeros = packed ? IntegerMatrix::Zeros::kRows : IntegerMatrix::Zeros::kBytes;
+  matrix.zero_tensor = zeros;
+  if (packed) return;
+  const int limit = 1 << (matrix.bits - 1);
+  for (std::size_t i = 0; i < zeros.bytes; ++i) {
+    const int zero = static_cast<std::int8_t>(zeros.data[i]);
+    if (zero < -limit || zero >= limit) {
+      parts.refuse("a zero point of {}, expected {} to {}", zero, -limit, limit - 1);
+    }
+  }
 }
 
 }  // namespace nibble

@@ -56,6 +56,7 @@ class ForeignQuantization {
   ForeignLayer find_awq(Parts& parts) const;
   ForeignLayer find_gptq(Parts& parts) const;
   ForeignLayer find_compressed(Parts& parts) const;
+  static void find_compressed_zeros(Parts& parts, int bits, IntegerMatrix& matrix);
 
   std::string origin_;  // of the config
   Method method_ = Method::kAwq;

@@ -66,24 +66,25 @@ void read_whole_values(const IntegerMatrix& matrix, const Words& words, std::uin
   }
 }
 
-/// int8 to the same numbers with an offset, from 0 up.
+/// int8 in the range of `bits` bits to the same numbers with an offset, from 0 up.
 std::uint8_t offset_byte(std::byte value, int bits) {
-  const int number = static_cast<std::int8_t>(value) + (1 << (bits - 1));
-  return static_cast<std::uint8_t>(std::clamp(number, 0, (1 << bits) - 1));
+  return static_cast<std::uint8_t>(static_cast<std::int8_t>(value) + (1 << (bits - 1)));
 }
 
 /// Rows first .. first + 15 (a multiple of eight exist) of words that hold eight rows each.
-/// out: (cols or groups, 16) by `row_stride` and `item_stride`.
+/// out: (16, items) by `row_stride` and `item_stride`.
 void read_awq(const TensorView& tensor, std::int64_t rows, std::int64_t first, std::int64_t items,
               std::int64_t row_stride, std::int64_t item_stride, std::uint8_t* out) {
-  for (std::int64_t half = 0; half < 2 && first + 8 * half < rows; ++half) {
-    const Words words(tensor, first / 8 + half, rows / 8);
-    std::uint8_t* place[8];
-    for (int i = 0; i < 8; ++i) place[i] = out + (8 * half + kAwqOrder[i]) * row_stride;
-    for (std::int64_t item = 0; item < items; ++item) {
-      const std::uint32_t word = words[item];
+  const std::int64_t count = std::min<std::int64_t>(2, (rows - first) / 8);  // words of an item
+  std::uint8_t* place[8];
+  for (int i = 0; i < 8; ++i) place[i] = out + kAwqOrder[i] * row_stride;
+  for (std::int64_t item = 0; item < items; ++item) {
+    const Words words(tensor, item * (rows / 8) + first / 8, 1);
+    for (std::int64_t w = 0; w < count; ++w) {
+      const std::int64_t at = 8 * w * row_stride + item * item_stride;
+      const std::uint32_t word = words[w];
       for (int i = 0; i < 8; ++i) {
-        place[i][item * item_stride] = static_cast<std::uint8_t>((word >> (4 * i)) & 15u);
+        place[i][at] = static_cast<std::uint8_t>((word >> (4 * i)) & 15u);
       }
     }
   }

@@ -20,7 +20,7 @@ struct IntegerMatrix {
     kGptq,  // qweight, (cols * bits / 32, rows) int32: a stream down each column of words
     kAwq,   // qweight, (cols, rows / 8) int32: 4 bits, rows 0 2 4 6 1 3 5 7 of eight in a word
     kRows,  // weight_packed, (rows, words) int32: a stream along each row, of q + 2^(bits - 1)
-    kBytes  // weight, (rows, cols) int8
+    kBytes  // weight, (rows, cols) int8: of 8 bits
   };
   enum class Zeros : std::uint8_t {
     kMiddle,  // 2^(bits - 1) everywhere: symmetric, in what is stored with that offset
@@ -28,7 +28,7 @@ struct IntegerMatrix {
     kGptqV1,  // the same, of zero - 1
     kAwq,     // qzeros, (groups, rows / 8) int32, ordered as the codes
     kRows,  // weight_zero_point, (words, groups) int32: a stream down each column, with the offset
-    kBytes  // weight_zero_point, (rows, groups) int8
+    kBytes  // weight_zero_point, (rows, groups) int8, in the range of the bits
   };
 
   Codes codes = Codes::kGptq;
