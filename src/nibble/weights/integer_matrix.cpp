@@ -46,6 +46,14 @@ std::uint8_t stream_value(const Words& words, int bits, std::int64_t i) {
   return static_cast<std::uint8_t>(value & ((1u << bits) - 1u));
 }
 
+/// 32 values of 3 bits.
+void read_three_words(const Words& words, std::int64_t first, std::uint8_t* out) {
+  const std::uint64_t low = words[first] | static_cast<std::uint64_t>(words[first + 1]) << 32;
+  const std::uint64_t high = low >> 63 | static_cast<std::uint64_t>(words[first + 2]) << 1;
+  for (int i = 0; i < 21; ++i) out[i] = static_cast<std::uint8_t>(low >> (3 * i) & 7u);
+  for (int i = 0; i < 11; ++i) out[21 + i] = static_cast<std::uint8_t>(high >> (3 * i) & 7u);
+}
+
 /// Values 0 .. count - 1 of a stream, one after the other.
 void read_stream(const Words& words, int bits, std::int64_t count, std::uint8_t* out) {
   std::int64_t i = 0;
@@ -54,6 +62,13 @@ void read_stream(const Words& words, int bits, std::int64_t count, std::uint8_t*
       const std::uint64_t bytes = spread_nibbles(words[i / 8]);
       std::memcpy(out + i, &bytes, sizeof bytes);
     }
+  } else if (bits == 8) {
+    for (; i + 4 <= count; i += 4) {
+      const std::uint32_t bytes = words[i / 4];
+      std::memcpy(out + i, &bytes, sizeof bytes);
+    }
+  } else if (bits == 3) {
+    for (; i + 32 <= count; i += 32) read_three_words(words, i / 32 * 3, out + i);
   }
   for (; i < count; ++i) out[i] = stream_value(words, bits, i);
 }
