@@ -103,6 +103,17 @@ TEST_F(SpoiledModel, PlacesThatAreNoModels) {
   EXPECT_ERROR(Checkpoint(folder_.path()), HasSubstr(config_file()));
 }
 
+TEST_F(SpoiledModel, SafetensorsComeBeforePytorchFiles) {
+  write();
+  write_file(folder_ / "pytorch_model.bin", "x");
+  EXPECT_NO_THROW(Checkpoint(folder_.path()));
+  fs::remove(folder_ / "model.safetensors");
+  EXPECT_ERROR(Checkpoint(folder_.path()),
+               HasSubstr("pytorch_model.bin: neither a zip archive nor a pickle"));
+  fs::remove(folder_ / "pytorch_model.bin");
+  EXPECT_ERROR(Checkpoint(folder_.path()), HasSubstr("looked for model.safetensors, "));
+}
+
 TEST_F(SpoiledModel, ConfigKeysThatAreMissing) {
   for (const char* key : {"num_hidden_layers", "hidden_size", "intermediate_size",
                           "num_attention_heads", "vocab_size"}) {

@@ -6,17 +6,21 @@
 #include <unordered_map>
 #include <utility>
 
+#include "nibble/core/error.h"
 #include "nibble/formats/gguf_split.h"
 #include "nibble/formats/safetensors.h"
+#include "nibble/formats/torch_bin.h"
 #include "nibble/models/gguf_names.h"
 #include "nibble/weights/dequantize.h"
 
 namespace nibble {
 namespace {
 
-class SafetensorsSource : public TensorSource {
+/// The files of a folder: SafetensorsModel or TorchBinModel.
+template <typename Model>
+class FolderSource : public TensorSource {
  public:
-  explicit SafetensorsSource(const std::filesystem::path& folder) : model_(folder) {}
+  explicit FolderSource(const std::filesystem::path& folder) : model_(folder) {}
 
   std::vector<std::string> names() const override { return model_.names(); }
   std::optional<CheckpointTensor> find(const std::string& name) const override {
@@ -27,7 +31,7 @@ class SafetensorsSource : public TensorSource {
   void drop(std::span<const std::byte> bytes) const override { model_.drop(bytes); }
 
  private:
-  SafetensorsModel model_;
+  Model model_;
 };
 
 class GgufSource : public TensorSource {
@@ -111,8 +115,16 @@ void read_vector(const CheckpointTensor& tensor, std::span<float> out) {
   }
 }
 
-std::unique_ptr<TensorSource> open_safetensors_source(const std::filesystem::path& folder) {
-  return std::make_unique<SafetensorsSource>(folder);
+std::unique_ptr<TensorSource> open_folder_source(const std::filesystem::path& folder) {
+  if (has_model_files<SafetensorsFile>(folder)) {
+    return std::make_unique<FolderSource<SafetensorsModel>>(folder);
+  }
+  if (has_model_files<TorchBinFile>(folder)) {
+    return std::make_unique<FolderSource<TorchBinModel>>(folder);
+  }
+  fail("{}: no weights found; looked for {}, {}, {} and {}", folder.string(),
+       SafetensorsFile::kSingle, SafetensorsFile::kIndex, TorchBinFile::kSingle,
+       TorchBinFile::kIndex);
 }
 
 std::unique_ptr<TensorSource> make_gguf_source(std::shared_ptr<const GgufModel> model,

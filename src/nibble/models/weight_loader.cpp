@@ -90,12 +90,101 @@ WeightView packed_view(const LinearSpec& spec, const PackedTensors& packed) {
   return view;
 }
 
+std::size_t aligned_to_line(std::int64_t bytes) {
+  return static_cast<std::size_t>((bytes + 63) / 64 * 64);
+}
+
+/// One part of `total` bytes in pieces of so many bytes a block.
+template <typename T>
+std::span<T> piece(std::byte* part, std::int64_t block, std::int64_t bytes) {
+  return {reinterpret_cast<T*>(part + block * bytes), static_cast<std::size_t>(bytes) / sizeof(T)};
+}
+
 }  // namespace
+
+/// Scales that are neither bfloat16 nor float16 numbers: no packed format would be exact.
+Weight WeightLoader::dequantized(const ForeignLayer& foreign) const {
+  const IntegerMatrix& matrix = foreign.matrix;
+  const std::int64_t row_bytes = matrix.cols * dtype_layout(dtype_).bytes;
+  Weight weight{.view = {.format = format_of(dtype_), .rows = matrix.rows, .cols = matrix.cols},
+                .storage = Buffer(static_cast<std::size_t>(matrix.rows * row_bytes))};
+  weight.view.data = weight.storage.data();
+  const std::int64_t blocks = (matrix.rows + kRowBlock - 1) / kRowBlock;
+  compute_.pool().parallel_for(blocks, [&](std::int64_t block, int) {
+    const std::int64_t first = block * kRowBlock;
+    const std::int64_t count = std::min(kRowBlock, matrix.rows - first);
+    std::vector<float> values(static_cast<std::size_t>(count * matrix.cols));
+    dequantize_integers(matrix, first, count, values.data());
+    store_as_dtype(dtype_, values, weight.storage.data() + first * row_bytes);
+  });
+  return weight;
+}
+
+Weight WeightLoader::repacked(const ForeignLayer& foreign, const RepackPlan& plan) const {
+  Weight weight{.view = {.format = packed_format(plan.layout)}};
+  WeightView& view = weight.view;
+  std::int64_t codes = 0;
+  std::int64_t scales = 0;
+  std::int64_t zeros = 0;
+  std::visit(
+      [&](const auto& layout) {
+        view.rows = layout.rows;
+        view.cols = layout.cols;
+        codes = layout.block_code_bytes();
+        scales = layout.block_scale_bytes();
+      },
+      plan.layout);
+  const auto* group = std::get_if<PackedGroup>(&plan.layout);
+  if (group != nullptr) zeros = group->block_zero_bytes();
+  const std::int64_t blocks = (view.rows + kRowBlock - 1) / kRowBlock;
+  const std::size_t scales_at = aligned_to_line(blocks * codes);
+  const std::size_t zeros_at = scales_at + aligned_to_line(blocks * scales);
+  weight.storage = Buffer(zeros_at + aligned_to_line(blocks * zeros));
+  std::byte* data = weight.storage.data();
+  compute_.pool().parallel_for(blocks, [&](std::int64_t block, int) {
+    RepackedBlock out{.codes = piece<std::uint8_t>(data, block, codes),
+                      .scales = {},
+                      .zeros = piece<std::uint8_t>(data + zeros_at, block, zeros),
+                      .row_scales = {}};
+    if (group != nullptr) {
+      out.scales = piece<std::uint16_t>(data + scales_at, block, scales);
+    } else {
+      out.row_scales = piece<float>(data + scales_at, block, scales);
+    }
+    repack_block(foreign.matrix, plan, block * kRowBlock, out);
+  });
+  view.data = data;
+  if (group == nullptr) {
+    view.row_scales = reinterpret_cast<const float*>(data + scales_at);
+    return weight;
+  }
+  view.group_size = group->group_size;
+  view.zeros = reinterpret_cast<const std::uint8_t*>(data + zeros_at);
+  if (plan.f16_scales) {
+    view.f16_scales = reinterpret_cast<const Float16*>(data + scales_at);
+  } else {
+    view.scales = reinterpret_cast<const BFloat16*>(data + scales_at);
+  }
+  return weight;
+}
+
+void WeightLoader::load_foreign(const ForeignLayer& foreign, Linear& layer) const {
+  if (const auto plan = plan_repack(foreign.matrix)) {
+    layer.weight = repacked(foreign, *plan);
+    if (!plan->input_order.empty()) layer.order = {foreign.matrix.cols, plan->input_order};
+  } else {
+    layer.weight = dequantized(foreign);
+  }
+  const TensorView& codes = foreign.matrix.code_tensor;
+  checkpoint_.tensors().drop({codes.data, codes.bytes});
+}
 
 Linear WeightLoader::linear(const LinearSpec& spec) const {
   Linear layer;
   if (const auto packed = checkpoint_.packed_weight(spec)) {
     layer.weight.view = packed_view(spec, *packed);
+  } else if (const auto foreign = checkpoint_.foreign_weight(spec)) {
+    load_foreign(*foreign, layer);
   } else {
     layer.weight = dense(checkpoint_.dense_weight(spec));
   }

@@ -24,8 +24,10 @@ WeightParts weight_parts(const WeightView& view) {
   if (view.format == WeightFormat::kW4 || view.format == WeightFormat::kW3) {
     const PackedGroup layout = packed_group_of(view);
     const std::int64_t blocks = layout.row_blocks();
+    const std::byte* scales =
+        view.scales != nullptr ? bytes_at(view.scales) : bytes_at(view.f16_scales);
     return {WeightPart{bytes_at(view.data), kRowBlock, layout.block_code_bytes(), blocks},
-            WeightPart{bytes_at(view.scales), kRowBlock, layout.block_scale_bytes(), blocks},
+            WeightPart{scales, kRowBlock, layout.block_scale_bytes(), blocks},
             WeightPart{bytes_at(view.zeros), kRowBlock, layout.block_zero_bytes(), blocks}};
   }
   const std::int64_t element_bytes = view.format == WeightFormat::kF32 ? 4 : 2;
@@ -43,7 +45,8 @@ WeightView with_parts_at(WeightView view, const std::array<const std::byte*, kWe
   if (view.format == WeightFormat::kW8) {
     view.row_scales = reinterpret_cast<const float*>(data[1]);
   } else if (view.group_size > 0) {
-    view.scales = reinterpret_cast<const BFloat16*>(data[1]);
+    if (view.scales != nullptr) view.scales = reinterpret_cast<const BFloat16*>(data[1]);
+    if (view.f16_scales != nullptr) view.f16_scales = reinterpret_cast<const Float16*>(data[1]);
     view.zeros = reinterpret_cast<const std::uint8_t*>(data[2]);
   }
   return view;
