@@ -9,8 +9,8 @@ help:    ## this list
 setup:   ## install the Debian packages that are missing (scripts/packages.txt)
 	@scripts/setup.sh
 
-build: setup   ## build/nibble, the library and the tests
-	@scripts/build.sh release
+build: setup   ## build/nibble and the library
+	@scripts/build.sh release nibble_cli
 
 demo: build   ## quantize the small model in data/, let it write, compare perplexities
 	@scripts/demo.sh

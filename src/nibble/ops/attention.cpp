@@ -124,7 +124,7 @@ class Job {
       state.reset(work.rows(), shape_.head_dim);
       attend(work, first + item % chunks, state, thread_scratch(thread, 0));
     });
-    for (std::int64_t index = 0; index < tiles(); ++index) {
+    compute_.pool().parallel_for(tiles(), [&](std::int64_t index, int) {
       const Tile work = tile(index);
       const State total = State::at(partials + index * chunks * per_state, work.rows());
       for (std::int64_t chunk = 1; chunk < chunks; ++chunk) {
@@ -132,7 +132,7 @@ class Job {
                 work.rows(), total);
       }
       finish(work, total);
-    }
+    });
   }
 
   /// Takes what the tile sees of a chunk of the cache into `state`.
