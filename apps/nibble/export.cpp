@@ -76,8 +76,7 @@ void print_report(const ExportFlags& flags, const ExportReport& report) {
   fmt::print("{}: {} tensors, {}, in {:.1f} s\n", flags.output, report.tensors.size(),
              human_bytes(static_cast<double>(report.bytes_out)), report.seconds);
   for (const auto& [type, total] : totals) {
-    fmt::print("  {:<12} {:>5}  relative error {:.3g}\n", type, total.count,
-               total.cost.relative());
+    fmt::print("  {:<12} {:>5}  relative error {:.3g}\n", type, total.count, total.cost.relative());
   }
 }
 
@@ -89,8 +88,8 @@ Json report_json(const ExportFlags& flags, const ExportReport& report) {
                        {"shape", tensor.shape},
                        {"rel_error", tensor.cost.relative()}});
   }
-  return {{"output", flags.output},       {"to", flags.to},
-          {"seconds", report.seconds},    {"peak_rss_bytes", peak_rss_bytes()},
+  return {{"output", flags.output},        {"to", flags.to},
+          {"seconds", report.seconds},     {"peak_rss_bytes", peak_rss_bytes()},
           {"bytes_out", report.bytes_out}, {"notes", report.notes},
           {"tensors", std::move(tensors)}};
 }

@@ -51,7 +51,8 @@ double difference(const std::vector<float>& found, const std::vector<float>& exp
   for (std::size_t i = 0; i < found.size(); ++i) {
     squares += std::pow(static_cast<double>(found[i]) - static_cast<double>(expected[i]), 2);
   }
-  return std::sqrt(squares / static_cast<double>(found.size())) / test::standard_deviation(expected);
+  return std::sqrt(squares / static_cast<double>(found.size())) /
+         test::standard_deviation(expected);
 }
 
 class RoundTrip : public ::testing::TestWithParam<const char*> {};
@@ -72,9 +73,8 @@ TEST_P(RoundTrip, FolderAndGgufAndFolderAgainAreTheSameModel) {
 
 INSTANTIATE_TEST_SUITE_P(Models, RoundTrip,
                          ::testing::Values("tied_f32", "untied_gqa", "biases_f16", "rope_linear",
-                                           "rope_llama3", "head_dim_sharded",
-                                           "architecture_gemma", "architecture_qwen3",
-                                           "architecture_mistral_no_window",
+                                           "rope_llama3", "head_dim_sharded", "architecture_gemma",
+                                           "architecture_qwen3", "architecture_mistral_no_window",
                                            "gguf_f32_biases/model.gguf",
                                            "gguf_mixed_gpt2/model.gguf",
                                            "gguf_rope_freqs_llama/model.gguf"));
@@ -193,8 +193,7 @@ TEST(ExportAwq, HoldsTheSameIntegersAndScales) {
   const std::string name = "model.layers.0.mlp.down_proj";
   const LinearSpec linear = source.spec().block_linears(0).back();
   ASSERT_EQ(linear.name, name);
-  const auto* qweight =
-      reinterpret_cast<const std::uint32_t*>(tensors.get(name + ".qweight").data);
+  const auto* qweight = reinterpret_cast<const std::uint32_t*>(tensors.get(name + ".qweight").data);
   const auto* qzeros = reinterpret_cast<const std::uint32_t*>(tensors.get(name + ".qzeros").data);
   const auto* scales = reinterpret_cast<const Float16*>(tensors.get(name + ".scales").data);
   EXPECT_EQ(tensors.get(name + ".qweight").shape,

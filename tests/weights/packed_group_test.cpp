@@ -153,8 +153,8 @@ TEST(WeightRowTest, WidensDenseFormats) {
   }
   const std::vector<float> second(f32.begin() + 3, f32.end());
   for (const WeightView& view : {WeightView{WeightFormat::kF32, 2, 3, f32.data()},
-                                WeightView{WeightFormat::kF16, 2, 3, f16.data()},
-                                WeightView{WeightFormat::kBF16, 2, 3, bf16.data()}}) {
+                                 WeightView{WeightFormat::kF16, 2, 3, f16.data()},
+                                 WeightView{WeightFormat::kBF16, 2, 3, bf16.data()}}) {
     std::vector<float> row(3);
     weight_row(view, 1, row);
     EXPECT_EQ(row, second) << weight_format_name(view.format);

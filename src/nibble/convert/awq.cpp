@@ -1,5 +1,6 @@
-// AutoAWQ's "gemm" checkpoints (https://github.com/casper-hansen/AutoAWQ, awq/modules/linear/gemm.py
-// and awq/utils/packing_utils.py). Of a layer of `out` x `in` features and groups of G inputs:
+// AutoAWQ's "gemm" checkpoints (https://github.com/casper-hansen/AutoAWQ,
+// awq/modules/linear/gemm.py and awq/utils/packing_utils.py). Of a layer of `out` x `in` features
+// and groups of G inputs:
 //
 //   qweight int32 (in, out / 8)      a word holds eight outputs of one input, 4 bits each: output
 //   qzeros  int32 (in / G, out / 8)  8 c + kOrder[i] in bits 4 i to 4 i + 3 of word c
@@ -28,7 +29,8 @@ constexpr std::int64_t kOutputsPerWord = 8;
 /// Where output `i` of eight lies in a word.
 constexpr std::array<int, 8> shifts_by_output() {
   std::array<int, 8> shifts{};
-  for (int i = 0; i < 8; ++i) shifts[static_cast<std::size_t>(kOrder[static_cast<std::size_t>(i)])] = 4 * i;
+  for (int i = 0; i < 8; ++i)
+    shifts[static_cast<std::size_t>(kOrder[static_cast<std::size_t>(i)])] = 4 * i;
   return shifts;
 }
 constexpr std::array<int, 8> kShifts = shifts_by_output();
@@ -55,8 +57,8 @@ int common_group_size(const Checkpoint& checkpoint, const std::vector<Parameter>
       fail("{} has {} bits, AWQ's layout expects 4", where, packed_bits(layout));
     }
     if (parameter.packed->out % kOutputsPerWord != 0) {
-      fail("{} has {} outputs, AWQ's layout expects a multiple of {}", where,
-           parameter.packed->out, kOutputsPerWord);
+      fail("{} has {} outputs, AWQ's layout expects a multiple of {}", where, parameter.packed->out,
+           kOutputsPerWord);
     }
     const int size = packed_group_size(layout);
     smallest = smallest == 0 ? size : std::min(smallest, size);
@@ -78,7 +80,7 @@ Json quantization_config(const Checkpoint& checkpoint, const std::vector<Paramet
         });
     if (!packed) dense.push_back(linear.name);
   }
-  return {{"quant_method", "awq"},    {"version", "gemm"}, {"bits", 4},
+  return {{"quant_method", "awq"},    {"version", "gemm"},  {"bits", 4},
           {"group_size", group_size}, {"zero_point", true}, {"modules_to_not_convert", dense}};
 }
 
@@ -118,8 +120,8 @@ void add_row(const ParameterRow& from, std::int64_t row, std::int64_t out, int g
   }
   const std::size_t groups = from.q.size() / static_cast<std::size_t>(group_size);
   for (std::size_t group = 0; group < groups; ++group) {
-    const std::size_t source = group * static_cast<std::size_t>(group_size) /
-                               static_cast<std::size_t>(from.group_size);
+    const std::size_t source =
+        group * static_cast<std::size_t>(group_size) / static_cast<std::size_t>(from.group_size);
     layer.qzeros[group * words + word] |= static_cast<std::uint32_t>(from.zeros[source]) << shift;
     layer.scales[group * static_cast<std::size_t>(out) + static_cast<std::size_t>(row)] =
         to_float16(from.scales[source]);
@@ -201,8 +203,8 @@ class AwqExport {
     write_tensor(module_of(parameter) + ".qweight", layer.qweight);
     write_tensor(module_of(parameter) + ".qzeros", layer.qzeros);
     write_tensor(module_of(parameter) + ".scales", layer.scales);
-    report_.tensors.push_back({parameter.name, fmt::format("AWQ w4 g{}", group_size_),
-                               parameter.shape, total});
+    report_.tensors.push_back(
+        {parameter.name, fmt::format("AWQ w4 g{}", group_size_), parameter.shape, total});
   }
 
   static EncodingCost cost_of(const ParameterRow& row, ScaleCheck& check) {
@@ -230,8 +232,9 @@ class AwqExport {
       infinite += check.infinite;
     }
     if (infinite > 0) {
-      fail("{}: layer \"{}\" has {} scales outside the range of float16, which AWQ's layout expects",
-           checkpoint_.path().string(), module_of(parameter), infinite);
+      fail(
+          "{}: layer \"{}\" has {} scales outside the range of float16, which AWQ's layout expects",
+          checkpoint_.path().string(), module_of(parameter), infinite);
     }
   }
 

@@ -57,8 +57,8 @@ class TypeChooser {
   void add_notes(std::vector<std::string>& notes) const {
     for (const auto& [types, count] : misfits_) {
       notes.push_back(fmt::format("{} {} of rows that are not whole blocks of {}: written as {}",
-                                  count, count == 1 ? "tensor" : "tensors",
-                                  dtype_name(types.first), dtype_name(types.second)));
+                                  count, count == 1 ? "tensor" : "tensors", dtype_name(types.first),
+                                  dtype_name(types.second)));
     }
     if (q8_0_instead_ > 0) {
       notes.push_back(fmt::format(
@@ -71,8 +71,8 @@ class TypeChooser {
   DType wanted_type(const Parameter& parameter) {
     const ModelSpec& spec = checkpoint_.spec();
     if (!type_) return own_type(parameter);
-    const bool is_edge =
-        parameter.name == spec.embedding + ".weight" || parameter.name == spec.head.name + ".weight";
+    const bool is_edge = parameter.name == spec.embedding + ".weight" ||
+                         parameter.name == spec.head.name + ".weight";
     if (is_edge && !parameter.packed && is_quantized(*type_) && *type_ != DType::kQ8_0) {
       ++q8_0_instead_;
       return DType::kQ8_0;

@@ -156,8 +156,7 @@ GgufMetadata gguf_metadata(const Checkpoint& checkpoint, const Architecture& arc
   GgufMetadata metadata;
   metadata.set("general.architecture", architecture.gguf);
   metadata.set("general.type", "model");
-  metadata.set("general.name",
-               (checkpoint.is_gguf() ? source.stem() : source.filename()).string());
+  metadata.set("general.name", (checkpoint.is_gguf() ? source.stem() : source.filename()).string());
   metadata.set_uint("general.file_type", file_type(main_type(checkpoint, type)));
   metadata.set_uint("general.quantization_version", 2);
   add_sizes(spec, prefix, metadata);

@@ -40,8 +40,8 @@ void visit_groups(const WeightView& view, std::int64_t begin, std::int64_t end, 
     const std::span<const std::uint8_t> codes = std::span(q).subspan(in_block * cols, cols);
     for (std::size_t group = 0; group < groups; ++group) {
       const std::size_t at = group * kRowBlock + in_block;
-      scales[group] = to_float(view.scales[block * layout.groups() * kRowBlock +
-                                           static_cast<std::int64_t>(at)]);
+      scales[group] = to_float(
+          view.scales[block * layout.groups() * kRowBlock + static_cast<std::int64_t>(at)]);
       zeros[group] = unit_zeros[at];
       const auto size = static_cast<std::size_t>(layout.group_size);
       for (std::size_t i = group * size; i < (group + 1) * size; ++i) {
@@ -216,16 +216,16 @@ EncodingCost ParameterReader::stream(const RowFormat& format, Progress& progress
       const std::int64_t begin = first + item * kRowsPerItem;
       const std::int64_t end = std::min(first + count, begin + kRowsPerItem);
       visit(begin, end - begin, [&](std::int64_t row, const ParameterRow& values) {
-        std::byte* out =
-            bytes.data() + (place_of(format, rows(), row) - first) * format.row_bytes;
+        std::byte* out = bytes.data() + (place_of(format, rows(), row) - first) * format.row_bytes;
         costs[static_cast<std::size_t>(item)] += format.encode(values, out);
       });
     });
     for (const EncodingCost& cost : costs) total += cost;  // in order: the same for any threads
     if (!total.finite) {
-      fail("{}: tensor \"{}\" holds values that are not finite, or too large for the format asked "
-           "for",
-           checkpoint_.path().string(), parameter_.name);
+      fail(
+          "{}: tensor \"{}\" holds values that are not finite, or too large for the format asked "
+          "for",
+          checkpoint_.path().string(), parameter_.name);
     }
     sink(bytes);
     drop(first, count);

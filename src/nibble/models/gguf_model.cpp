@@ -30,12 +30,9 @@ Json factor_scaling(const GgufFile& file, const TensorView& tensor, std::int64_t
            file.file().path().string(), kGgufRopeFactors, i, factors[i]);
     }
   }
-  return {{"rope_type", "longrope"},
-          {"attention_factor", 1.0},
-          {"factor", 1.0},
-          {"original_max_position_embeddings", context},
-          {"short_factor", factors},
-          {"long_factor", factors}};
+  return {{"rope_type", "longrope"}, {"attention_factor", 1.0},
+          {"factor", 1.0},           {"original_max_position_embeddings", context},
+          {"short_factor", factors}, {"long_factor", factors}};
 }
 
 Json rope_scaling(const GgufModel& model, const std::string& prefix, std::int64_t head_dim) {

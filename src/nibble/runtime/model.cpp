@@ -31,7 +31,7 @@ void note_conversions(const Checkpoint& checkpoint, DType dtype) {
     list += fmt::format("{}{} {}", list.empty() ? "" : ", ", count, type);
   }
   warn("{}: weights of no format that runs as it lies ({}) were turned into {}",
-          checkpoint.path().string(), list, dtype_name(dtype));
+       checkpoint.path().string(), list, dtype_name(dtype));
 }
 
 }  // namespace

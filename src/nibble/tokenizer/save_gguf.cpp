@@ -65,10 +65,10 @@ GgufVocab make_tables(const Parts& parts) {
   for (std::int32_t id = 0; id < size; ++id) {
     const AddedToken* added = parts.added.find(id);
     const bool has_token = added != nullptr || parts.vocab->has(id);
-    const PieceType type = added != nullptr ? (added->special ? PieceType::kControl
-                                                              : PieceType::kUserDefined)
-                           : has_token      ? PieceType::kNormal
-                                            : PieceType::kUnused;
+    const PieceType type = added != nullptr
+                               ? (added->special ? PieceType::kControl : PieceType::kUserDefined)
+                           : has_token ? PieceType::kNormal
+                                       : PieceType::kUnused;
     vocab.tokens.push_back(!has_token         ? fmt::format("[PAD{}]", id)
                            : added != nullptr ? added->content
                                               : std::string(parts.vocab->text(id)));
@@ -123,8 +123,8 @@ void add_pieces(const SentencePieceFile& file, GgufVocab& vocab) {
 
 /// Whether tokenizer.json puts a "▁" in front of a text.
 bool prepends_blank(const json& description) {
-  const std::string text = part_of(description, "normalizer").dump() +
-                           part_of(description, "pre_tokenizer").dump();
+  const std::string text =
+      part_of(description, "normalizer").dump() + part_of(description, "pre_tokenizer").dump();
   return text.find("\"Prepend\"") != std::string::npos ||
          text.find(R"("prepend_scheme":"always")") != std::string::npos ||
          text.find(R"("prepend_scheme":"first")") != std::string::npos;

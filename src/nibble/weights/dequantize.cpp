@@ -76,7 +76,8 @@ void rows_to_bf16(const TensorView& tensor, std::int64_t first_row, std::int64_t
     if (count > 0) std::memcpy(out, data, static_cast<std::size_t>(count) * sizeof(BFloat16));
     return;
   }
-  // Through a piece that stays in the first-level cache; whole blocks, as 1024 is four of the longest.
+  // Through a piece that stays in the first-level cache; whole blocks, as 1024 is four of the
+  // longest.
   constexpr std::int64_t kPiece = 1024;
   std::array<float, kPiece> floats;
   const DTypeLayout layout = dtype_layout(tensor.dtype);

@@ -128,8 +128,8 @@ void decode_q2_k(const std::byte* block, float* out) {
 
 /// 16 groups of 16: (d * (scale - 32)) * (q - 4 if the high bit is not set), scale of 6 bits.
 void decode_q3_k(const std::byte* block, float* out) {
-  const std::uint8_t* high = bytes_at(block);       // 32: bit b of byte i is element 32 b + i's
-  const std::uint8_t* q = bytes_at(block + 32);     // 64, as in Q2_K
+  const std::uint8_t* high = bytes_at(block);         // 32: bit b of byte i is element 32 b + i's
+  const std::uint8_t* q = bytes_at(block + 32);       // 64, as in Q2_K
   const std::uint8_t* packed = bytes_at(block + 96);  // 12: the scales' low 4 bits, then high 2
   const float d = half_at(block + 108);
   for (int group = 0; group < 16; ++group) {
@@ -234,8 +234,8 @@ void decode_iq4_xs(const std::byte* block, float* out) {
   const std::uint8_t* low = bytes_at(block + 4);  // 4
   const std::uint8_t* q = bytes_at(block + 8);    // 128: 16 bytes a group, as in blocks of 32
   for (int group = 0; group < 8; ++group) {
-    const int scale_bits =
-        ((low[group / 2] >> (group % 2 * 4)) & 15) | static_cast<int>((high >> 2 * group & 3u) << 4);
+    const int scale_bits = ((low[group / 2] >> (group % 2 * 4)) & 15) |
+                           static_cast<int>((high >> 2 * group & 3u) << 4);
     const float scale = d * as_float(scale_bits - 32);
     const std::uint8_t* from = q + group * 16;
     float* to = out + group * 32;

@@ -58,8 +58,8 @@ void quantize_q8_0(const float* x, std::byte* out) {
 
 /// The element of the largest magnitude becomes -8.
 void quantize_q4_0(const float* x, std::byte* out) {
-  const float* extreme = std::max_element(
-      x, x + kBlock, [](float a, float b) { return std::abs(a) < std::abs(b); });
+  const float* extreme =
+      std::max_element(x, x + kBlock, [](float a, float b) { return std::abs(a) < std::abs(b); });
   const float scale = *extreme / -8.0f;
   const float factor = inverse(scale);
   std::array<std::uint8_t, kBlock> q;
