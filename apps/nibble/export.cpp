@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "command.h"
-#include "nibble/bench/process.h"
+#include "nibble/core/process.h"
 #include "nibble/convert/export.h"
 #include "nibble/core/log.h"
 #include "nibble/core/progress.h"

@@ -25,6 +25,7 @@ class OutputFile {
   void reserve(std::uint64_t bytes);
   void write(std::span<const std::byte> bytes);
   void write(std::string_view text) { write(std::as_bytes(std::span(text))); }
+  std::uint64_t bytes_written() const { return written_; }
 
   /// Syncs the file to disk and gives it its name.
   void commit();

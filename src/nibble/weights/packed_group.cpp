@@ -13,11 +13,6 @@ constexpr std::int64_t kW4Chunk = 8;
 constexpr std::int64_t kW3Chunk = 32;
 constexpr std::int64_t kLanes = 32;  // 16-bit lanes of a 64-byte vector: 16 rows x 2 columns
 
-void store_lane(std::uint8_t* vector, std::int64_t lane, unsigned value) {
-  vector[2 * lane] = static_cast<std::uint8_t>(value & 0xffu);
-  vector[2 * lane + 1] = static_cast<std::uint8_t>(value >> 8);
-}
-
 unsigned load_lane(const std::uint8_t* vector, std::int64_t lane) {
   return vector[2 * lane] | static_cast<unsigned>(vector[2 * lane + 1]) << 8;
 }
