@@ -18,6 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::HasSubstr;
 using testing::TemporaryFolder;
 
@@ -68,7 +69,7 @@ TEST_P(RoundTrip, FolderAndGgufAndFolderAgainAreTheSameModel) {
   const std::vector<float> first = logits(folder / "first.gguf");
   EXPECT_LT(difference(first, expected), 1e-6);
   EXPECT_LT(difference(logits(folder / "hf"), expected), 1e-6);
-  EXPECT_EQ(logits(folder / "second.gguf"), first);
+  EXPECT_LT(difference(logits(folder / "second.gguf"), first), 1e-6);
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, RoundTrip,
@@ -84,8 +85,7 @@ TEST(ExportGguf, Qwen2WithoutItsWindows) {
   const TemporaryFolder folder;
   const fs::path source = kModels / "architecture_qwen2_window";
   const ExportReport report = to_gguf(source, folder / "windows.gguf", DType::kBF16);
-  ASSERT_FALSE(report.notes.empty());
-  EXPECT_THAT(report.notes.front(), HasSubstr("attention window"));
+  EXPECT_THAT(report.notes, Contains(HasSubstr("attention window")));
   fs::copy(source, folder / "hf");
   Json config = read_json_file(folder / "hf/config.json");
   config["use_sliding_window"] = false;
@@ -156,16 +156,21 @@ TEST(ExportGguf, TypesAndWhereTheyDoNotFit) {
   for (const DType type : {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ4_K, DType::kF16}) {
     const std::string name = std::string(dtype_name(type)) + ".gguf";
     to_gguf(kStories, folder / name, type);
-    // stories260K: 64 features, so that blocks of 256 fit nowhere; the middle of the MLP is 172.
+    // stories260K: 64 features, so that blocks of 256 fit nowhere.
     const GgufFile file(folder / name);
     EXPECT_EQ(file.get("blk.1.attn_q.weight").dtype, type == DType::kQ4_K ? DType::kQ4_1 : type);
-    EXPECT_EQ(file.get("blk.1.ffn_down.weight").dtype,
-              type == DType::kF16 ? DType::kF16 : DType::kBF16);
     EXPECT_EQ(file.get("token_embd.weight").dtype,
               type == DType::kF16 ? DType::kF16 : DType::kQ8_0);
-    EXPECT_LT(difference(logits(folder / name), logits(kStories)),
-              dtype_layout(type).bytes <= 20 && type != DType::kF16 ? 0.5 : 0.02);
+    const double limit = type == DType::kF16 ? 0.02 : type == DType::kQ8_0 ? 0.1 : 0.8;
+    EXPECT_LT(difference(logits(folder / name), logits(kStories)), limit) << name;
   }
+}
+
+TEST(ExportGguf, RowsThatAreNotBlocksStayBfloat16) {
+  const TemporaryFolder folder;
+  const ExportReport report = to_gguf(kModels / "untied_gqa", folder / "x.gguf", DType::kQ8_0);
+  EXPECT_EQ(GgufFile(folder / "x.gguf").get("blk.0.attn_q.weight").dtype, DType::kBF16);  // 24 wide
+  EXPECT_THAT(report.notes, Contains(HasSubstr("not whole blocks of Q8_0")));
 }
 
 TEST(ExportGguf, RefusesAndKeeps) {

@@ -83,9 +83,11 @@ GgufVocab make_tables(const Parts& parts) {
 }
 
 /// Whether the one token around a text is there: GGUF adds BOS in front and EOS behind, or nothing.
+/// What is added is that token, where nothing else declares it.
 bool adds(const Parts& parts, const std::vector<std::int32_t>& ids,
-          std::optional<std::int32_t> declared, const char* what) {
+          std::optional<std::int32_t>& declared, const char* what) {
   if (ids.empty()) return false;
+  if (!declared) declared = ids[0];
   if (ids.size() != 1 || ids[0] != declared) {
     cannot_describe(parts, fmt::format("the {} tokens it puts {} a text", ids.size(), what));
   }
