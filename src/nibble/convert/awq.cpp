@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "nibble/convert/hugging_face.h"
 #include "nibble/core/error.h"
@@ -37,31 +38,31 @@ constexpr std::array<int, 8> kShifts = shifts_by_output();
 
 /// The layers that stay integers. The head, which AutoAWQ does not pack, is none of them.
 bool stays_packed(const Checkpoint& checkpoint, const Parameter& parameter) {
-  return parameter.packed && parameter.packed->name != checkpoint.spec().head.name;
+  return parameter.quantized && parameter.quantized->name != checkpoint.spec().head.name;
 }
 
 std::string module_of(const Parameter& parameter) {
-  return parameter.packed->name;
+  return parameter.quantized->name;
 }
 
-/// The group size of all layers: the format has one, so that the smallest is taken, into which
-/// every other one can be cut.
+/// The group size of all layers: the format has one, so that the largest is taken into which
+/// all can be cut.
 int common_group_size(const Checkpoint& checkpoint, const std::vector<Parameter>& parameters) {
   int smallest = 0;
   for (const Parameter& parameter : parameters) {
     if (!stays_packed(checkpoint, parameter)) continue;
-    const PackedLayout layout = *packed_layout(checkpoint, *parameter.packed);
+    const IntegerFormat format = *integer_format(checkpoint, *parameter.quantized);
     const std::string where =
         fmt::format("{}: layer \"{}\"", checkpoint.path().string(), module_of(parameter));
-    if (packed_bits(layout) != 4) {
-      fail("{} has {} bits, AWQ's layout expects 4", where, packed_bits(layout));
+    if (format.bits != 4) fail("{} has {} bits, AWQ's layout expects 4", where, format.bits);
+    if (format.group_size == 0 || format.group_size % 32 != 0) {
+      fail("{}: AWQ's layout expects groups of 32 or more consecutive inputs", where);
     }
-    if (parameter.packed->out % kOutputsPerWord != 0) {
-      fail("{} has {} outputs, AWQ's layout expects a multiple of {}", where, parameter.packed->out,
-           kOutputsPerWord);
+    if (parameter.quantized->out % kOutputsPerWord != 0) {
+      fail("{} has {} outputs, AWQ's layout expects a multiple of {}", where,
+           parameter.quantized->out, kOutputsPerWord);
     }
-    const int size = packed_group_size(layout);
-    smallest = smallest == 0 ? size : std::min(smallest, size);
+    smallest = std::gcd(smallest, format.group_size);
   }
   if (smallest == 0) {
     fail("{}: has no layers of 4 bits (nibble quantize makes them), which --to awq expects",
@@ -76,7 +77,7 @@ Json quantization_config(const Checkpoint& checkpoint, const std::vector<Paramet
   for (const LinearSpec& linear : checkpoint.spec().linears()) {
     const bool packed =
         std::any_of(parameters.begin(), parameters.end(), [&](const Parameter& parameter) {
-          return stays_packed(checkpoint, parameter) && parameter.packed->name == linear.name;
+          return stays_packed(checkpoint, parameter) && parameter.quantized->name == linear.name;
         });
     if (!packed) dense.push_back(linear.name);
   }
@@ -92,8 +93,8 @@ std::vector<TensorDeclaration> declare(const Checkpoint& checkpoint,
       all.push_back({parameter.name, DType::kF16, parameter.shape});
       continue;
     }
-    const std::int64_t out = parameter.packed->out;
-    const std::int64_t in = parameter.packed->in;
+    const std::int64_t out = parameter.quantized->out;
+    const std::int64_t in = parameter.quantized->in;
     const std::string module = module_of(parameter);
     all.push_back({module + ".qweight", DType::kI32, {in, out / kOutputsPerWord}});
     all.push_back({module + ".qzeros", DType::kI32, {in / group_size, out / kOutputsPerWord}});
@@ -179,8 +180,8 @@ class AwqExport {
 
   /// Eight rows share a word, so that a thread takes 16 at a time.
   void write_packed(const Parameter& parameter, const ParameterReader& reader) {
-    const std::int64_t out = parameter.packed->out;
-    const std::int64_t in = parameter.packed->in;
+    const std::int64_t out = parameter.quantized->out;
+    const std::int64_t in = parameter.quantized->in;
     AwqLayer layer;
     layer.qweight.resize(static_cast<std::size_t>(in * out / kOutputsPerWord));
     layer.qzeros.resize(static_cast<std::size_t>(in / group_size_ * out / kOutputsPerWord));
@@ -196,7 +197,7 @@ class AwqExport {
                      costs[at] = cost_of(from, checks[at]);
                    });
     });
-    reader.drop_packed();
+    reader.drop_integers();
     EncodingCost total;
     for (const EncodingCost& cost : costs) total += cost;
     count_scales(parameter, checks);
@@ -271,7 +272,7 @@ ExportReport export_awq(const Checkpoint& checkpoint, Compute& compute, const fs
   for (const Parameter& parameter : parameters) exporter.write(parameter);
   ExportReport report = exporter.commit();
   folder.commit();
-  if (packed_layout(checkpoint, checkpoint.spec().head)) {
+  if (integer_format(checkpoint, checkpoint.spec().head)) {
     report.notes.emplace_back(
         "AWQ's layout leaves the head dense: it is written as float16 of its dequantized values");
   }

@@ -71,9 +71,9 @@ class TypeChooser {
   DType wanted_type(const Parameter& parameter) {
     const ModelSpec& spec = checkpoint_.spec();
     if (!type_) return own_type(parameter);
-    const bool is_edge = parameter.name == spec.embedding + ".weight" ||
-                         parameter.name == spec.head.name + ".weight";
-    if (is_edge && !parameter.packed && is_quantized(*type_) && *type_ != DType::kQ8_0) {
+    const bool is_edge =
+        parameter.name == spec.embedding + ".weight" || parameter.name == spec.head.name + ".weight";
+    if (is_edge && !parameter.quantized && is_quantized(*type_) && *type_ != DType::kQ8_0) {
       ++q8_0_instead_;
       return DType::kQ8_0;
     }
@@ -82,9 +82,9 @@ class TypeChooser {
 
   /// The type that holds a packed layer's integers.
   DType own_type(const Parameter& parameter) const {
-    if (!parameter.packed) return DType::kBF16;
-    return packed_bits(*packed_layout(checkpoint_, *parameter.packed)) == 8 ? DType::kQ8_0
-                                                                            : DType::kQ4_1;
+    if (!parameter.quantized) return DType::kBF16;
+    return integer_format(checkpoint_, *parameter.quantized)->bits > 4 ? DType::kQ8_0
+                                                                       : DType::kQ4_1;
   }
 
   const Checkpoint& checkpoint_;

@@ -8,6 +8,7 @@
 #include "nibble/models/weight_loader.h"
 #include "nibble/weights/int8_per_channel.h"
 #include "nibble/weights/packed_group.h"
+#include "nibble/weights/repack.h"
 
 namespace nibble {
 namespace {
@@ -18,32 +19,58 @@ using RowVisitor = FunctionRef<void(std::int64_t, const ParameterRow&)>;
 constexpr std::int64_t kBatchBytes = 8 << 20;
 constexpr std::int64_t kRowsPerItem = kRowBlock;
 
-/// Rows of a block of 16 of a PackedGroup from `begin` to `end` (of the matrix).
-void visit_groups(const WeightView& view, std::int64_t begin, std::int64_t end, RowVisitor visit) {
+/// Sixteen rows of integers in groups, however they are stored.
+struct IntegerBlock {
+  std::size_t cols;
+  std::size_t groups;
+  std::vector<std::uint8_t> q;      // (16, cols)
+  std::vector<std::uint8_t> zeros;  // (groups, 16)
+  std::vector<float> scales;        // (groups, 16)
+
+  IntegerBlock(std::int64_t n_cols, std::int64_t n_groups)
+      : cols(static_cast<std::size_t>(n_cols)),
+        groups(static_cast<std::size_t>(n_groups)),
+        q(kRowBlock * cols),
+        zeros(kRowBlock * groups),
+        scales(kRowBlock * groups) {}
+};
+
+IntegerBlock unpack_block(const WeightView& view, std::int64_t block) {
   const PackedGroup layout = packed_group_of(view);
-  const std::int64_t block = begin / kRowBlock;
-  const auto groups = static_cast<std::size_t>(layout.groups());
-  const auto cols = static_cast<std::size_t>(layout.cols);
+  IntegerBlock out(layout.cols, layout.groups());
   const auto part = [block](const std::uint8_t* data, std::int64_t bytes) {
     return std::span(data + block * bytes, static_cast<std::size_t>(bytes));
   };
-  std::vector<std::uint8_t> q(kRowBlock * cols);
-  std::vector<std::uint8_t> unit_zeros(groups * kRowBlock);
   unpack_codes(layout, part(static_cast<const std::uint8_t*>(view.data), layout.block_code_bytes()),
-               q);
-  unpack_zeros(layout, part(view.zeros, layout.block_zero_bytes()), unit_zeros);
-  std::vector<float> values(cols);
-  std::vector<float> scales(groups);
-  std::vector<std::uint8_t> zeros(groups);
+               out.q);
+  unpack_zeros(layout, part(view.zeros, layout.block_zero_bytes()), out.zeros);
+  const BFloat16* scales = view.scales + block * layout.groups() * kRowBlock;
+  for (std::size_t i = 0; i < out.scales.size(); ++i) out.scales[i] = to_float(scales[i]);
+  return out;
+}
+
+/// Another tool's matrix, whose groups are consecutive.
+IntegerBlock read_block(const IntegerMatrix& matrix, std::int64_t block) {
+  IntegerBlock out(matrix.cols, matrix.groups);
+  read_codes(matrix, block * kRowBlock, out.q);
+  read_zeros(matrix, block * kRowBlock, out.zeros);
+  read_scales(matrix, block * kRowBlock, out.scales);
+  return out;
+}
+
+/// Rows `begin` to `end` (of the matrix) out of their block of 16.
+void visit_groups(const IntegerBlock& block, std::int64_t begin, std::int64_t end,
+                  RowVisitor visit) {
+  const std::size_t size = block.cols / block.groups;
+  std::vector<float> values(block.cols);
+  std::vector<float> scales(block.groups);
+  std::vector<std::uint8_t> zeros(block.groups);
   for (std::int64_t row = begin; row < end; ++row) {
     const auto in_block = static_cast<std::size_t>(row % kRowBlock);
-    const std::span<const std::uint8_t> codes = std::span(q).subspan(in_block * cols, cols);
-    for (std::size_t group = 0; group < groups; ++group) {
-      const std::size_t at = group * kRowBlock + in_block;
-      scales[group] = to_float(
-          view.scales[block * layout.groups() * kRowBlock + static_cast<std::int64_t>(at)]);
-      zeros[group] = unit_zeros[at];
-      const auto size = static_cast<std::size_t>(layout.group_size);
+    const auto codes = std::span(block.q).subspan(in_block * block.cols, block.cols);
+    for (std::size_t group = 0; group < block.groups; ++group) {
+      scales[group] = block.scales[group * kRowBlock + in_block];
+      zeros[group] = block.zeros[group * kRowBlock + in_block];
       for (std::size_t i = group * size; i < (group + 1) * size; ++i) {
         values[i] = static_cast<float>(codes[i] - zeros[group]) * scales[group];
       }
@@ -52,7 +79,7 @@ void visit_groups(const WeightView& view, std::int64_t begin, std::int64_t end, 
                 .q = codes,
                 .scales = scales,
                 .zeros = zeros,
-                .group_size = layout.group_size});
+                .group_size = static_cast<int>(size)});
   }
 }
 
@@ -76,8 +103,19 @@ void visit_int8(const WeightView& view, std::int64_t begin, std::int64_t end, Ro
   }
 }
 
-bool is_packed(WeightFormat format) {
-  return format == WeightFormat::kW4 || format == WeightFormat::kW3 || format == WeightFormat::kW8;
+/// Columns of each group, if groups are consecutive columns and all alike; else 0.
+int regular_group_size(const IntegerMatrix& matrix) {
+  if (matrix.groups <= 1 || matrix.cols % matrix.groups != 0) return 0;
+  const std::int64_t size = matrix.cols / matrix.groups;
+  for (std::int64_t col = 0; col < matrix.cols; ++col) {
+    if (matrix.group_of[static_cast<std::size_t>(col)] != col / size) return 0;
+  }
+  return static_cast<int>(size);
+}
+
+/// Whether blocks of ggml can take the matrix's integers as they are.
+bool has_small_groups(const IntegerMatrix& matrix) {
+  return matrix.bits <= 4 && regular_group_size(matrix) % 32 == 0 && regular_group_size(matrix) > 0;
 }
 
 /// Where row `row` goes in a batch that begins at row `first`.
@@ -91,9 +129,15 @@ std::int64_t place_of(const RowFormat& format, std::int64_t rows, std::int64_t r
 
 }  // namespace
 
-std::optional<PackedLayout> packed_layout(const Checkpoint& checkpoint, const LinearSpec& linear) {
-  const auto packed = checkpoint.packed_weight(linear);
-  return packed ? std::optional(packed->layout) : std::nullopt;
+std::optional<IntegerFormat> integer_format(const Checkpoint& checkpoint,
+                                            const LinearSpec& linear) {
+  if (const auto packed = checkpoint.packed_weight(linear)) {
+    return IntegerFormat{packed_bits(packed->layout), packed_group_size(packed->layout)};
+  }
+  if (const auto foreign = checkpoint.foreign_weight(linear)) {
+    return IntegerFormat{foreign->matrix.bits, regular_group_size(foreign->matrix)};
+  }
+  return std::nullopt;
 }
 
 std::vector<Parameter> list_parameters(const Checkpoint& checkpoint) {
@@ -105,11 +149,11 @@ std::vector<Parameter> list_parameters(const Checkpoint& checkpoint) {
   for (ParameterSpec& table : spec.embeddings()) add(table.name, std::move(table.shape));
   for (ParameterSpec& norm : spec.norm_parameters()) add(norm.name, std::move(norm.shape));
   for (const LinearSpec& linear : spec.linears()) {
-    const bool packed = packed_layout(checkpoint, linear).has_value();
+    const bool quantized = integer_format(checkpoint, linear).has_value();
     const bool is_tied_head = spec.tied_head && linear.name == spec.head.name;
-    if (packed || !is_tied_head) {
+    if (quantized || !is_tied_head) {
       add(linear.name + ".weight", {linear.out, linear.in});
-      if (packed) parameters.back().packed = linear;
+      if (quantized) parameters.back().quantized = linear;
     }
     if (linear.bias) add(linear.name + ".bias", {linear.out});
   }
@@ -118,7 +162,7 @@ std::vector<Parameter> list_parameters(const Checkpoint& checkpoint) {
 
 bool has_own_packed_head(const Checkpoint& checkpoint) {
   const ModelSpec& spec = checkpoint.spec();
-  return spec.tied_head && packed_layout(checkpoint, spec.head).has_value();
+  return spec.tied_head && integer_format(checkpoint, spec.head).has_value();
 }
 
 void EncodingCost::operator+=(const EncodingCost& other) {
@@ -134,8 +178,10 @@ double EncodingCost::relative() const {
 ParameterReader::ParameterReader(const Checkpoint& checkpoint, Compute& compute,
                                  const Parameter& parameter)
     : checkpoint_(checkpoint), compute_(compute), parameter_(parameter) {
-  if (parameter.packed) {
-    packed_ = WeightLoader(checkpoint, compute, DType::kF32).linear(*parameter.packed);
+  if (parameter.quantized && checkpoint.packed_weight(*parameter.quantized)) {
+    packed_ = WeightLoader(checkpoint, compute, DType::kF32).linear(*parameter.quantized);
+  } else if (parameter.quantized) {
+    foreign_ = checkpoint.foreign_weight(*parameter.quantized);
   } else {
     dense_ = checkpoint.float_tensor(parameter.name, parameter.shape);
   }
@@ -159,21 +205,33 @@ void ParameterReader::visit_dense(std::int64_t first, std::int64_t count, RowVis
   }
 }
 
-void ParameterReader::visit(std::int64_t first, std::int64_t count, RowVisitor visit) const {
-  if (!packed_) return visit_dense(first, count, visit);
-  const WeightView& view = packed_->weight.view;
-  if (!is_packed(view.format)) {
-    std::vector<float> values(static_cast<std::size_t>(cols()));
-    for (std::int64_t row = first; row < first + count; ++row) {
-      weight_row(view, row, values);
-      visit(row, {.values = values});
+/// Rows of one block of 16.
+void ParameterReader::visit_block(std::int64_t begin, std::int64_t end, RowVisitor visit) const {
+  const std::int64_t block = begin / kRowBlock;
+  if (packed_ && packed_->weight.view.format == WeightFormat::kW8) {
+    visit_int8(packed_->weight.view, begin, end, visit);
+  } else if (packed_) {
+    visit_groups(unpack_block(packed_->weight.view, block), begin, end, visit);
+  } else if (has_small_groups(foreign_->matrix)) {
+    visit_groups(read_block(foreign_->matrix, block), begin, end, visit);
+  } else {
+    const auto width = static_cast<std::size_t>(cols());
+    const std::int64_t first = block * kRowBlock;
+    std::vector<float> values(kRowBlock * width);
+    dequantize_integers(foreign_->matrix, first, std::min(kRowBlock, rows() - first),
+                        values.data());
+    for (std::int64_t row = begin; row < end; ++row) {
+      visit(row, {.values = std::span(values).subspan(
+                      static_cast<std::size_t>(row - first) * width, width)});
     }
-    return;
   }
+}
+
+void ParameterReader::visit(std::int64_t first, std::int64_t count, RowVisitor visit) const {
+  if (dense_) return visit_dense(first, count, visit);
   for (std::int64_t row = first; row < first + count;) {
     const std::int64_t end = std::min(first + count, (row / kRowBlock + 1) * kRowBlock);
-    view.format == WeightFormat::kW8 ? visit_int8(view, row, end, visit)
-                                     : visit_groups(view, row, end, visit);
+    visit_block(row, end, visit);
     row = end;
   }
 }
@@ -187,8 +245,12 @@ void ParameterReader::drop(std::int64_t first, std::int64_t count) const {
                                          static_cast<std::size_t>(count) * row_bytes));
 }
 
-void ParameterReader::drop_packed() const {
-  if (!packed_ || !is_packed(packed_->weight.view.format)) return;
+void ParameterReader::drop_integers() const {
+  if (dense_) return;
+  if (foreign_) {
+    const TensorView& codes = foreign_->matrix.code_tensor;
+    return checkpoint_.tensors().drop({codes.data, codes.bytes});
+  }
   const WeightView& view = packed_->weight.view;
   const std::int64_t bytes = view.format == WeightFormat::kW8
                                  ? int8_per_channel_of(view).code_bytes()
@@ -231,7 +293,7 @@ EncodingCost ParameterReader::stream(const RowFormat& format, Progress& progress
     drop(first, count);
     progress.advance(std::ssize(bytes));
   }
-  drop_packed();
+  drop_integers();
   return total;
 }
 

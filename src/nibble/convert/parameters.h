@@ -20,13 +20,18 @@ namespace nibble {
 struct Parameter {
   std::string name;
   std::vector<std::int64_t> shape;
-  std::optional<LinearSpec> packed;  // the layer that it is the weight of, if that is packed
+  std::optional<LinearSpec> quantized;  // the layer that it is the weight of, if it holds integers
 
   bool is_matrix() const { return shape.size() > 1; }
 };
 
-/// How a layer's weight is packed; nothing for a dense one.
-std::optional<PackedLayout> packed_layout(const Checkpoint& checkpoint, const LinearSpec& linear);
+/// The integers that a layer's weight is stored as, in Nibble's format or another tool's.
+struct IntegerFormat {
+  int bits = 0;
+  int group_size = 0;  // consecutive inputs that share a scale; 0: a whole row, or in no order
+};
+/// Nothing for a dense layer.
+std::optional<IntegerFormat> integer_format(const Checkpoint& checkpoint, const LinearSpec& linear);
 
 /// All of the model's. A tied head is left out unless it is a packed copy of its own.
 std::vector<Parameter> list_parameters(const Checkpoint& checkpoint);
@@ -38,7 +43,7 @@ bool has_own_packed_head(const Checkpoint& checkpoint);
 /// One row of a parameter (a vector is one row), and what it was unpacked from.
 struct ParameterRow {
   std::span<const float> values;  // (cols)
-  // Of PackedGroup: values are (q - zero) * scale.
+  // Of integers of up to 4 bits in groups: values are (q - zero) * scale.
   std::span<const std::uint8_t> q = {};      // (cols)
   std::span<const float> scales = {};        // (groups)
   std::span<const std::uint8_t> zeros = {};  // (groups)
@@ -79,8 +84,8 @@ class ParameterReader {
   /// Calls visit(row number, row) for rows first .. first + count - 1.
   void visit(std::int64_t first, std::int64_t count,
              FunctionRef<void(std::int64_t row, const ParameterRow& values)> visit) const;
-  /// Gives back the memory of a packed weight that was read in place.
-  void drop_packed() const;
+  /// Gives back the memory of integers that were read in place.
+  void drop_integers() const;
 
   /// Encodes all rows and hands their bytes to `sink` in order. Throws Error naming the parameter
   /// if a value is not finite or too large for the format.
@@ -90,12 +95,15 @@ class ParameterReader {
  private:
   void visit_dense(std::int64_t first, std::int64_t count,
                    FunctionRef<void(std::int64_t, const ParameterRow&)> visit) const;
+  void visit_block(std::int64_t begin, std::int64_t end,
+                   FunctionRef<void(std::int64_t, const ParameterRow&)> visit) const;
   void drop(std::int64_t first, std::int64_t count) const;
 
   const Checkpoint& checkpoint_;
   Compute& compute_;
   const Parameter& parameter_;
   std::optional<Linear> packed_;
+  std::optional<ForeignLayer> foreign_;
   std::optional<CheckpointTensor> dense_;
 };
 

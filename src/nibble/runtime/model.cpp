@@ -19,9 +19,9 @@ constexpr std::size_t kBatch = 512;
 
 /// Says which weights are not kept as the file has them: ggml's blocks, which no kernel reads.
 void note_conversions(const Checkpoint& checkpoint, DType dtype) {
+  if (!checkpoint.is_gguf()) return;
   std::map<std::string_view, int> tensors;  // by type
   for (const LinearSpec& linear : checkpoint.spec().linears()) {
-    if (checkpoint.packed_weight(linear)) continue;
     const DType stored = checkpoint.dense_weight(linear).view.dtype;
     if (dtype_layout(stored).block > 1) ++tensors[dtype_name(stored)];
   }
