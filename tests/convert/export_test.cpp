@@ -185,6 +185,41 @@ TEST(ExportGguf, RefusesAndKeeps) {
                HasSubstr("would replace the model"));
 }
 
+// Checkpoints of other tools: the numbers that their integers stand for.
+class OtherTools : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(OtherTools, BecomeFoldersAndGguf) {
+  const TemporaryFolder folder;
+  const fs::path model = kModels / "quantized" / GetParam();
+  to_hf(model, folder / "hf");
+  to_gguf(model, folder / "x.gguf");
+  const std::vector<float> expected = logits(model, DType::kF32);
+  EXPECT_LT(difference(logits(folder / "hf"), expected), test::kBF16RandomLimit);
+  EXPECT_LT(difference(logits(folder / "x.gguf", DType::kF32), expected), test::kBF16RandomLimit);
+  EXPECT_FALSE(Checkpoint(folder / "hf").is_quantized());
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, OtherTools,
+                         ::testing::Values("awq_g32", "awq_row", "gptq3_g32_act", "gptq4_g16",
+                                           "gptq8_g32_act", "ct_w4_channel_f32", "ct_w4_g32_asym",
+                                           "ct_w8a8"));
+
+TEST(ExportAwq, GivesBackWhatItRead) {
+  const TemporaryFolder folder;
+  const fs::path model = kModels / "quantized/awq_g32";
+  Compute compute(select_kernels(), 2);
+  export_awq(Checkpoint(model), compute, folder / "awq", false);
+  const SafetensorsModel from(model);
+  const SafetensorsModel to(folder / "awq");
+  for (const char* part : {".qweight", ".qzeros", ".scales"}) {
+    const std::string name = std::string("model.layers.0.mlp.up_proj") + part;
+    const TensorView& expected = from.get(name);
+    ASSERT_EQ(to.get(name).shape, expected.shape) << name;
+    EXPECT_EQ(std::memcmp(to.get(name).data, expected.data, expected.bytes), 0) << name;
+  }
+  EXPECT_LT(difference(logits(folder / "awq", DType::kF32), logits(model, DType::kF32)), 1e-3);
+}
+
 // AutoAWQ's layout, told here once more: word (input, c) of qweight holds output 8 c + kOrder[i] in
 // bits 4 i; weight = (q - zero) * scale.
 TEST(ExportAwq, HoldsTheSameIntegersAndScales) {
