@@ -71,8 +71,8 @@ class TypeChooser {
   DType wanted_type(const Parameter& parameter) {
     const ModelSpec& spec = checkpoint_.spec();
     if (!type_) return own_type(parameter);
-    const bool is_edge =
-        parameter.name == spec.embedding + ".weight" || parameter.name == spec.head.name + ".weight";
+    const bool is_edge = parameter.name == spec.embedding + ".weight" ||
+                         parameter.name == spec.head.name + ".weight";
     if (is_edge && !parameter.quantized && is_quantized(*type_) && *type_ != DType::kQ8_0) {
       ++q8_0_instead_;
       return DType::kQ8_0;

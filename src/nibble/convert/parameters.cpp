@@ -221,8 +221,8 @@ void ParameterReader::visit_block(std::int64_t begin, std::int64_t end, RowVisit
     dequantize_integers(foreign_->matrix, first, std::min(kRowBlock, rows() - first),
                         values.data());
     for (std::int64_t row = begin; row < end; ++row) {
-      visit(row, {.values = std::span(values).subspan(
-                      static_cast<std::size_t>(row - first) * width, width)});
+      visit(row, {.values = std::span(values).subspan(static_cast<std::size_t>(row - first) * width,
+                                                      width)});
     }
   }
 }
