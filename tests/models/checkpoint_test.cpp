@@ -226,7 +226,7 @@ TEST_F(SpoiledModel, IntegerWeights) {
 TEST_F(SpoiledModel, QuantizationConfigs) {
   const std::string module = "model.layers.0.mlp.gate_proj";
   const std::vector<std::pair<Json, const char*>> cases = {
-      {{{"quant_method", "awq"}, {"bits", 4}}, "awq"},
+      {{{"quant_method", "hqq"}, {"bits", 4}}, "hqq"},
       {{{"bits", 4}}, "quant_method"},
       {{{"quant_method", "nibble"}}, "version"},
       {{{"quant_method", "nibble"}, {"version", 3}, {"modules", Json::object()}}, "version"},

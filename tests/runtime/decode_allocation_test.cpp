@@ -72,6 +72,10 @@ long allocations_of(Model& model, const SamplerOptions& options, int steps) {
   std::vector<std::int32_t> context{1};
   context.reserve(static_cast<std::size_t>(model.spec().context));
   Sampler sampler(options);
+  // A thread that finds nothing left to do while we warm up would get its scratch memory later.
+  constexpr std::size_t kScratch = std::size_t{4} << 20;
+  model.compute().pool().for_each_thread(
+      [&](int thread) { model.compute().thread_scratch(thread, kScratch); });
   long before = 0;
   for (int i = -4; i < steps; ++i) {
     if (i == 0) before = allocations;

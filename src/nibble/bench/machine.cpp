@@ -44,8 +44,10 @@ MemoryReader::MemoryReader(Compute& compute) : compute_(compute), buffer_(readin
   // that reads it, so that it lies on that one's node.
   compute_.pool().for_each_thread([&](int thread) {
     const auto [begin, end] = compute_.pool().share(chunks, thread);
-    std::memset(buffer_.data() + static_cast<std::size_t>(begin) * kReadChunk, 1,
-                static_cast<std::size_t>(end - begin) * kReadChunk);
+    for (std::int64_t chunk = begin; chunk < end; ++chunk) {
+      check_interrupt();
+      std::memset(buffer_.data() + static_cast<std::size_t>(chunk) * kReadChunk, 1, kReadChunk);
+    }
   });
   read_all();
 }
