@@ -6,9 +6,9 @@
 #include <nlohmann/json.hpp>
 
 #include "command.h"
-#include "nibble/core/process.h"
 #include "nibble/convert/export.h"
 #include "nibble/core/log.h"
+#include "nibble/core/process.h"
 #include "nibble/core/progress.h"
 #include "nibble/kernels/select.h"
 

@@ -8,9 +8,9 @@
 #include <nlohmann/json.hpp>
 
 #include "command.h"
-#include "nibble/core/process.h"
 #include "nibble/core/error.h"
 #include "nibble/core/log.h"
+#include "nibble/core/process.h"
 #include "nibble/core/progress.h"
 #include "nibble/kernels/select.h"
 #include "nibble/quant/pipeline.h"

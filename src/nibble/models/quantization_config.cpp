@@ -80,7 +80,8 @@ PackedLayouts read_quantization_config(const JsonObject& config, const ModelSpec
     const PackedLayout layout = read_layout(modules.get_object(item.key()), linear->second);
     if (packed_bits(layout) == 3 && version < kW3Version) {
       fail(
-          "{}: \"{}\": 3 bits of \"version\" {} lie otherwise than this program reads them (version "
+          "{}: \"{}\": 3 bits of \"version\" {} lie otherwise than this program reads them "
+          "(version "
           "{}): quantize the model again",
           modules.origin(), item.key(), version, kW3Version);
     }
