@@ -82,9 +82,7 @@ Codes make_codes(const KernelSet& kernels, const WeightView& weight, const float
 }
 
 const std::int8_t* order_of(WeightFormat format) {
-  return format == WeightFormat::kW4   ? kCodeOrderW4
-         : format == WeightFormat::kW3 ? kCodeOrderW3
-                                       : kCodeOrderW8;
+  return format == WeightFormat::kW8 ? kCodeOrderW8 : kCodeOrderW4;
 }
 
 /// The code of a column, wherever it lies.

@@ -218,7 +218,7 @@ TEST_F(SpoiledModel, QuantizationConfigs) {
       {{{"quant_method", "awq"}, {"bits", 4}}, "awq"},
       {{{"bits", 4}}, "quant_method"},
       {{{"quant_method", "nibble"}}, "version"},
-      {{{"quant_method", "nibble"}, {"version", 2}, {"modules", Json::object()}}, "version"},
+      {{{"quant_method", "nibble"}, {"version", 3}, {"modules", Json::object()}}, "version"},
       {{{"quant_method", "nibble"}, {"version", 1}}, "modules"},
       {{{"quant_method", "nibble"}, {"version", 1}, {"modules", Json::array()}}, "modules"},
       {{{"quant_method", "nibble"},
@@ -301,6 +301,16 @@ TEST_F(SpoiledModel, EightBits) {
   codes.shape[1] -= 1;  // a chunk of columns is missing
   codes.bytes.resize(static_cast<std::size_t>(checked_tensor_bytes(DType::kU8, codes.shape)));
   EXPECT_ERROR(load(), AllOf(HasSubstr("lm_head.weight_packed"), HasSubstr("shape")));
+}
+
+TEST_F(SpoiledPackedModel, VersionOne) {
+  config_["quantization_config"]["version"] = 1;
+  EXPECT_NO_THROW(load());  // 4 bits lay as they do
+  pack("lm_head", PackedGroup{3, 32, 40, 32});
+  EXPECT_NO_THROW(load());
+  config_["quantization_config"]["version"] = 1;
+  EXPECT_ERROR(load(), AllOf(HasSubstr("config.json"), HasSubstr("lm_head"), HasSubstr("version"),
+                             HasSubstr("quantize the model again")));
 }
 
 TEST_F(SpoiledPackedModel, MissingParts) {

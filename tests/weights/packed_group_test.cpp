@@ -35,11 +35,12 @@ std::int64_t w3_bit(std::int64_t r, std::int64_t c, int b) {
   const std::int64_t chunk = c / 32;
   const std::int64_t in_chunk = c % 32;
   const std::int64_t p = in_chunk % 2;
-  const std::int64_t lane = (2 * r + p) * 16;
-  const std::int64_t v = in_chunk / 16;
-  const std::int64_t j = in_chunk % 16 / 2;
-  if (b == 2) return chunk * 1536 + 2 * 512 + lane + 4 * v + j % 4 + 8 * (j / 4);
-  return chunk * 1536 + v * 512 + lane + 2 * j + b;
+  const std::int64_t h = in_chunk % 8 / 4;
+  const std::int64_t byte = chunk * 1536 + (4 * r + 2 * p + h) * 8;
+  const std::int64_t v = in_chunk / 8;
+  const std::int64_t six = 3 * (in_chunk % 4 / 2) + b;
+  if (v == 3) return byte + six / 2 * 512 + 6 + six % 2;
+  return byte + v * 512 + six;
 }
 
 class PackedGroupTest : public testing::TestWithParam<int> {

@@ -51,7 +51,6 @@ struct QuantizeTask {
 constexpr int kCodeRun = 16;
 constexpr std::int8_t kCodeOrderW4[] = {0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15};
 constexpr std::int8_t kCodeOrderW8[] = {0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15};
-constexpr std::int8_t kCodeOrderW3[] = {0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15};
 
 /// One tile of queries (`tokens` consecutive tokens x the `heads` query heads that share one KV
 /// head) against one chunk of that KV head's cache, by online softmax (Milakov & Gimelshein 2018,

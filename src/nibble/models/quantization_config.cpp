@@ -7,7 +7,8 @@
 namespace nibble {
 namespace {
 
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
+constexpr int kW3Version = 2;  // since which 3 bits lie as they do; all else is as in version 1
 
 PackedGroup read_group(const JsonObject& module, const LinearSpec& linear, int bits) {
   const PackedGroup layout{.bits = bits,
@@ -63,7 +64,7 @@ PackedLayouts read_quantization_config(const JsonObject& config, const ModelSpec
     fail("{}: \"quant_method\" \"{}\" is not supported; supported: nibble", config.origin(),
          method);
   }
-  config.get_int("version", kVersion, kVersion);
+  const std::int64_t version = config.get_int("version", 1, kVersion);
   std::map<std::string, LinearSpec> known;
   for (LinearSpec& linear : spec.linears()) known.emplace(linear.name, linear);
 
@@ -74,7 +75,14 @@ PackedLayouts read_quantization_config(const JsonObject& config, const ModelSpec
     if (linear == known.end()) {
       fail("{}: \"{}\" is not a linear layer of this model", modules.origin(), item.key());
     }
-    layouts.emplace(item.key(), read_layout(modules.get_object(item.key()), linear->second));
+    const PackedLayout layout = read_layout(modules.get_object(item.key()), linear->second);
+    if (packed_bits(layout) == 3 && version < kW3Version) {
+      fail(
+          "{}: 3 bits of \"version\" {} lie otherwise than this program reads them (version {}): "
+          "quantize the model again",
+          modules.origin(), version, kW3Version);
+    }
+    layouts.emplace(item.key(), layout);
   }
   return layouts;
 }

@@ -34,29 +34,37 @@ void unpack_w4_lane(const std::uint8_t* chunk, std::int64_t lane, std::uint8_t* 
   for (int j = 0; j < 4; ++j) q[2 * j] = static_cast<std::uint8_t>((value >> (4 * j)) & 15u);
 }
 
-// The bit of a lane of a 3-bit chunk's third vector that holds the upper bit of column pair j.
-int w3_upper_bit(std::int64_t j) {
-  return static_cast<int>(4 * (j / 8) + j % 4 + 8 * (j % 8 / 4));
+// Two 3-bit codes, which are two columns apart, as six bits.
+unsigned join_w3(const std::uint8_t* q) {
+  return q[0] | static_cast<unsigned>(q[2]) << 3;
+}
+
+void split_w3(unsigned six, std::uint8_t* q) {
+  q[0] = static_cast<std::uint8_t>(six & 7u);
+  q[2] = static_cast<std::uint8_t>((six >> 3) & 7u);
+}
+
+// The six bits of a fourth vector's byte, from the bytes of the three vectors.
+unsigned fourth_w3(const std::uint8_t* byte) {
+  return static_cast<unsigned>((byte[0] >> 6) | ((byte[64] >> 6) << 2) | ((byte[128] >> 6) << 4));
 }
 
 void pack_w3_lane(const std::uint8_t* q, std::uint8_t* chunk, std::int64_t lane) {
-  unsigned low[2] = {0, 0};
-  unsigned high = 0;
-  for (int j = 0; j < 16; ++j) {
-    low[j / 8] |= (q[2 * j] & 3u) << (2 * (j % 8));
-    high |= (static_cast<unsigned>(q[2 * j]) >> 2) << w3_upper_bit(j);
+  for (int half = 0; half < 2; ++half) {
+    const unsigned fourth = join_w3(q + 24 + 4 * half);
+    for (int v = 0; v < 3; ++v) {
+      const unsigned upper = (fourth >> (2 * v)) & 3u;
+      chunk[64 * v + 2 * lane + half] =
+          static_cast<std::uint8_t>(join_w3(q + 8 * v + 4 * half) | upper << 6);
+    }
   }
-  store_lane(chunk, lane, low[0]);
-  store_lane(chunk + 64, lane, low[1]);
-  store_lane(chunk + 128, lane, high);
 }
 
 void unpack_w3_lane(const std::uint8_t* chunk, std::int64_t lane, std::uint8_t* q) {
-  const unsigned low[2] = {load_lane(chunk, lane), load_lane(chunk + 64, lane)};
-  const unsigned high = load_lane(chunk + 128, lane);
-  for (int j = 0; j < 16; ++j) {
-    const unsigned lower = (low[j / 8] >> (2 * (j % 8))) & 3u;
-    q[2 * j] = static_cast<std::uint8_t>(lower | (((high >> w3_upper_bit(j)) & 1u) << 2));
+  for (int half = 0; half < 2; ++half) {
+    const std::uint8_t* byte = chunk + 2 * lane + half;
+    for (int v = 0; v < 3; ++v) split_w3(byte[64 * v], q + 8 * v + 4 * half);
+    split_w3(fourth_w3(byte), q + 24 + 4 * half);
   }
 }
 
@@ -79,11 +87,10 @@ unsigned code_at(int bits, const std::uint8_t* block, std::int64_t row, std::int
     const unsigned value = load_lane(block + col / kW4Chunk * 64, lane);
     return (value >> (4 * (col % kW4Chunk / 2))) & 15u;
   }
-  const std::uint8_t* chunk = block + col / kW3Chunk * 192;
-  const std::int64_t in_chunk = col % kW3Chunk;
-  const unsigned low = load_lane(chunk + in_chunk / 16 * 64, lane) >> (2 * (in_chunk % 16 / 2));
-  const unsigned high = load_lane(chunk + 128, lane) >> w3_upper_bit(in_chunk / 2);
-  return (low & 3u) | ((high & 1u) << 2);
+  const std::uint8_t* byte = block + col / kW3Chunk * 192 + 2 * lane + col % 8 / 4;
+  const std::int64_t v = col % kW3Chunk / 8;
+  const unsigned six = v < 3 ? byte[64 * v] : fourth_w3(byte);
+  return (six >> (3 * (col % 4 / 2))) & 7u;
 }
 
 // A unit of 16 zero points as one number; it has 2 * bits bytes.

@@ -8,11 +8,11 @@
 //
 //   4 bits: a chunk of 8 columns is 64 bytes = 32 little-endian 16-bit lanes. Lane 2 r + p holds,
 //           for row r of the block, column 2 j + p of the chunk in bits 4 j .. 4 j + 3, j = 0..3.
-//   3 bits: a chunk of 32 columns is 192 bytes = three vectors of 32 16-bit lanes. Vectors 0 and 1
-//           hold the lower two bits of columns 0..15 and 16..31: lane 2 r + p, bits 2 j .. 2 j + 1,
-//           column 16 v + 2 j + p, j = 0..7. Vector 2 holds the upper bits: of that column in lane
-//           2 r + p, bit 4 v + j % 4 + 8 (j / 4), so that two columns that are a byte apart in one
-//           vector are a byte apart in the other.
+//   3 bits: a chunk of 32 columns is 192 bytes = three vectors of 64 bytes, which stand for four
+//           whose bytes have six bits. Byte 4 r + 2 p + h of vector v = 0..3 holds, for row r of
+//           the block and p, h of 0 and 1, column 8 v + 4 h + p of the chunk in bits 0 .. 2 and
+//           column 8 v + 4 h + p + 2 in bits 3 .. 5. (So do the nibbles of 4 bits.) Bits 6 and 7 of
+//           a byte of vector v = 0..2 are bits 2 v and 2 v + 1 of that byte of vector 3.
 //
 // Scales: (blocks, groups, 16) bfloat16. Zero points: (blocks, groups) units of 16 values of `bits`
 // bits, row r of the block in bits bits * r .. of the unit read as one little-endian number.

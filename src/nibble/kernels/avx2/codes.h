@@ -35,11 +35,6 @@ Vec load_zeros(const std::uint8_t* unit, int v) {
 template <int kBits>
 struct Codes;
 
-// The bit that holds the upper bit of column pair j of 3-bit codes.
-constexpr int upper_bit(int j) {
-  return 4 * (j / 8) + j % 4 + 8 * (j % 8 / 4);
-}
-
 template <>
 struct Codes<4> {
   static constexpr int kCols = 8;
@@ -65,29 +60,30 @@ struct Codes<3> {
   static constexpr int kBytes = 192;
   explicit Codes(const std::uint8_t* p) : codes(p) {}
 
+  // VPERMPS heeds the low three bits of each index: nothing above a code needs masking away.
   Vec column(int i, int v) const {
-    const __m256i low = load_bits(codes + 64 * (i / 16) + 32 * v);
-    const __m256i high = load_bits(codes + 128 + 32 * v);
-    const int low_shift = 16 * (i % 2) + 2 * (i % 16 / 2);
-    const int high_shift = 16 * (i % 2) + upper_bit(i / 2) - 2;
-    const __m256i upper =
-        high_shift < 0 ? _mm256_slli_epi32(high, -high_shift) : _mm256_srli_epi32(high, high_shift);
-    const __m256i lower = _mm256_srli_epi32(low, low_shift);
-    return _mm256_cvtepi32_ps(_mm256_or_si256(_mm256_and_si256(lower, _mm256_set1_epi32(3)),
-                                              _mm256_and_si256(upper, _mm256_set1_epi32(4))));
+    const int first_bit = 16 * (i % 2) + 8 * (i % 8 / 4) + 3 * (i % 4 / 2);
+    return _mm256_permutevar8x32_ps(_mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7),
+                                    _mm256_srli_epi32(lanes(i / 8, v), first_bit));
   }
-  // Four columns as bytes: 0, 8, 1, 9 of the first 16, and so on (kCodeOrderW3). Their upper bits
-  // are bit i of each byte.
+  // Four columns as bytes: 0, 4, 1, 5, then 2, 6, 3, 7, and so on (kCodeOrderW4).
   __m256i bytes(int i, int v) const {
-    const __m256i low = load_bits(codes + 64 * (i / 4) + 32 * v);
-    const __m256i high = load_bits(codes + 128 + 32 * v);
-    const __m256i lower = _mm256_srli_epi32(low, 2 * (i % 4));
-    const __m256i upper = i < 2 ? _mm256_slli_epi32(high, 2 - i) : _mm256_srli_epi32(high, i - 2);
-    return _mm256_or_si256(_mm256_and_si256(lower, _mm256_set1_epi8(3)),
-                           _mm256_and_si256(upper, _mm256_set1_epi8(4)));
+    return _mm256_and_si256(_mm256_srli_epi32(lanes(i / 2, v), 3 * (i % 2)), _mm256_set1_epi8(7));
   }
 
-  const std::uint8_t* codes;  // six vectors would take too many of the 16 registers
+  // Half v of one of the four vectors. Loaded where it is used, as eight would take too many of the
+  // 16 registers. What is left in the upper two bits of the fourth's bytes does not matter.
+  __m256i lanes(int vector, int v) const {
+    if (vector < 3) return load_bits(codes + 64 * vector + 32 * v);
+    const __m256i first = _mm256_srli_epi32(lanes(0, v), 6);
+    const __m256i second = _mm256_srli_epi32(lanes(1, v), 4);
+    const __m256i third = _mm256_srli_epi32(lanes(2, v), 2);
+    return _mm256_or_si256(_mm256_or_si256(_mm256_and_si256(first, _mm256_set1_epi8(0x03)),
+                                           _mm256_and_si256(second, _mm256_set1_epi8(0x0c))),
+                           _mm256_and_si256(third, _mm256_set1_epi8(0x30)));
+  }
+
+  const std::uint8_t* codes;
 };
 
 // A chunk of w8 (weights/int8_per_channel.h).

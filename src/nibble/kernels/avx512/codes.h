@@ -72,11 +72,6 @@ Vec pick_float(__m512i index) {
 template <int kBits>
 struct Codes;
 
-// The bit that holds the upper bit of column pair j of 3-bit codes.
-constexpr int upper_bit(int j) {
-  return 4 * (j / 8) + j % 4 + 8 * (j % 8 / 4);
-}
-
 template <>
 struct Codes<4> {
   static constexpr int kCols = 8;
@@ -103,38 +98,28 @@ struct Codes<3> {
   static constexpr int kCols = 32;
   static constexpr int kBytes = 192;
   explicit Codes(const std::uint8_t* p)
-      : low{_mm512_loadu_si512(p), _mm512_loadu_si512(p + 64)}, high(_mm512_loadu_si512(p + 128)) {}
+      : lanes{_mm512_loadu_si512(p), _mm512_loadu_si512(p + 64), _mm512_loadu_si512(p + 128)} {
+    // 0xca: where the mask is set the first, elsewhere the second. What is left in the upper two
+    // bits of the bytes does not matter.
+    const __m512i lower = _mm512_ternarylogic_epi32(
+        _mm512_set1_epi8(3), _mm512_srli_epi32(lanes[0], 6), _mm512_srli_epi32(lanes[1], 4), 0xca);
+    lanes[3] = _mm512_ternarylogic_epi32(_mm512_set1_epi8(15), lower,
+                                         _mm512_srli_epi32(lanes[2], 2), 0xca);
+  }
 
-  // 0xca: where the mask (3) is set the low plane, elsewhere the high one; what stands above bit 2
-  // does not matter to the tables.
+  // The first bit of column pair j in its lanes.
+  static constexpr int first_bit(int j) { return 3 * (j % 2) + 8 * (j % 4 / 2); }
+
   Vec column(int i, int) const {
-    const int low_shift = 16 * (i % 2) + 2 * (i % 16 / 2);
-    const int high_shift = 16 * (i % 2) + upper_bit(i / 2) - 2;
-    const __m512i upper =
-        high_shift < 0 ? _mm512_slli_epi32(high, -high_shift) : _mm512_srli_epi32(high, high_shift);
-    const __m512i index = _mm512_ternarylogic_epi32(
-        _mm512_set1_epi32(3), _mm512_srli_epi32(low[i / 16], low_shift), upper, 0xca);
-    return pick_float<8>(index);
+    return pick_float<8>(_mm512_srli_epi32(lanes[i / 8], 16 * (i % 2) + first_bit(i / 2)));
   }
-  __m512i pair(int j) const {
-    const int high_shift = upper_bit(j) - 2;
-    const __m512i upper =
-        high_shift < 0 ? _mm512_slli_epi16(high, -high_shift) : _mm512_srli_epi16(high, high_shift);
-    const __m512i index = _mm512_ternarylogic_epi32(
-        _mm512_set1_epi16(3), _mm512_srli_epi16(low[j / 8], 2 * (j % 8)), upper, 0xca);
-    return pick_bf16<8>(index);
-  }
-  // Four columns as bytes: 0, 8, 1, 9 of the first 16, and so on (kCodeOrderW3). Their upper bits
-  // are bit i of each byte.
+  __m512i pair(int j) const { return pick_bf16<8>(_mm512_srli_epi16(lanes[j / 4], first_bit(j))); }
+  // Four columns as bytes: 0, 4, 1, 5, then 2, 6, 3, 7, and so on (kCodeOrderW4).
   __m512i bytes(int i, int) const {
-    const __m512i lower = _mm512_srli_epi32(low[i / 4], 2 * (i % 4));
-    const __m512i upper = i < 2 ? _mm512_slli_epi32(high, 2 - i) : _mm512_srli_epi32(high, i - 2);
-    const __m512i merged = _mm512_ternarylogic_epi32(_mm512_set1_epi8(3), lower, upper, 0xca);
-    return _mm512_and_si512(merged, _mm512_set1_epi8(7));
+    return _mm512_and_si512(_mm512_srli_epi32(lanes[i / 2], 3 * (i % 2)), _mm512_set1_epi8(7));
   }
 
-  __m512i low[2];
-  __m512i high;
+  __m512i lanes[4];
 };
 
 // For VPERMW: what the upper nibble of q + 128 adds to the lower one, 16 n - 128.

@@ -13,9 +13,7 @@ namespace {
 constexpr std::int64_t kMaxGroup = 128;
 
 const std::int8_t* code_order(WeightFormat format) {
-  return format == WeightFormat::kW4   ? kCodeOrderW4
-         : format == WeightFormat::kW3 ? kCodeOrderW3
-                                       : kCodeOrderW8;
+  return format == WeightFormat::kW8 ? kCodeOrderW8 : kCodeOrderW4;
 }
 
 // One group of a block of 16 rows.

@@ -81,16 +81,17 @@ void prefetch_codes(const std::uint8_t* codes) {
   for (int i = 0; i < Codes<kBits>::kBytes; i += 64) _mm_prefetch(line + i, _MM_HINT_T0);
 }
 
-// sum(q x) of one group and block of rows. Few tokens take several sums each, so that the chain of
-// additions is not what the loop waits for.
+// sum(q x) of one group and block of rows, 32 columns at a time. Few tokens take several sums each,
+// so that the chain of additions is not what the loop waits for: it takes eight at once.
 template <int kBits, int kTokens, typename Activation>
 void sum_group(const std::uint8_t* codes, const Activation* x, std::int64_t x_stride,
                std::int64_t group_size, Vec (&sums)[kTokens][kBlockVectors]) {
   constexpr int kCols = Product<Activation>::kCols;
   constexpr int kSums = kTokens * kBlockVectors;
-  constexpr int kChains = kSums <= 2 ? 4 : kSums <= 4 ? 2 : 1;
+  constexpr int kChains = kSums < 8 ? 8 / kSums : 1;
+  constexpr int kSteps = Codes<kBits>::kCols / kCols;
   Vec chains[kChains][kTokens][kBlockVectors];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int i = 0; i < kChains; ++i) {
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) {
@@ -98,19 +99,23 @@ void sum_group(const std::uint8_t* codes, const Activation* x, std::int64_t x_st
       for (int v = 0; v < kBlockVectors; ++v) chains[i][t][v] = zero();
     }
   }
-  for (std::int64_t c = 0; c < group_size; c += Codes<kBits>::kCols) {
-    prefetch_codes<kBits>(codes);
-    const Codes<kBits> unpacked(codes);
-    codes += Codes<kBits>::kBytes;
+  for (std::int64_t c = 0; c < group_size; c += 32) {
+#pragma GCC unroll 4
+    for (int chunk = 0; chunk < 32 / Codes<kBits>::kCols; ++chunk) {
+      prefetch_codes<kBits>(codes);
+      const Codes<kBits> unpacked(codes);
+      codes += Codes<kBits>::kBytes;
 #pragma GCC unroll 32
-    for (int i = 0; i < Codes<kBits>::kCols / kCols; ++i) {
+      for (int i = 0; i < kSteps; ++i) {
+        const int step = chunk * kSteps + i;
 #pragma GCC unroll 2
-      for (int v = 0; v < kBlockVectors; ++v) {
-        const auto q = Product<Activation>::unpack(unpacked, i, v);
+        for (int v = 0; v < kBlockVectors; ++v) {
+          const auto q = Product<Activation>::unpack(unpacked, i, v);
 #pragma GCC unroll 8
-        for (int t = 0; t < kTokens; ++t) {
-          Vec& sum = chains[i % kChains][t][v];
-          sum = Product<Activation>::add(sum, q, x + t * x_stride + c + i * kCols);
+          for (int t = 0; t < kTokens; ++t) {
+            Vec& sum = chains[step % kChains][t][v];
+            sum = Product<Activation>::add(sum, q, x + t * x_stride + c + step * kCols);
+          }
         }
       }
     }
@@ -120,7 +125,7 @@ void sum_group(const std::uint8_t* codes, const Activation* x, std::int64_t x_st
 #pragma GCC unroll 2
     for (int v = 0; v < kBlockVectors; ++v) {
       sums[t][v] = chains[0][t][v];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int i = 1; i < kChains; ++i) sums[t][v] = sums[t][v] + chains[i][t][v];
     }
   }

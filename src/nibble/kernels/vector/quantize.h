@@ -35,9 +35,7 @@ inline std::int32_t quantize_group(const float* x, std::int64_t n, float scale,
 }
 
 inline void quantize_row(const QuantizeTask& task) {
-  const std::int8_t* order = task.format == WeightFormat::kW4   ? kCodeOrderW4
-                             : task.format == WeightFormat::kW3 ? kCodeOrderW3
-                                                                : kCodeOrderW8;
+  const std::int8_t* order = task.format == WeightFormat::kW8 ? kCodeOrderW8 : kCodeOrderW4;
   for (std::int64_t g = 0; g < task.cols / task.group_size; ++g) {
     const float* x = task.x + g * task.group_size;
     const float scale = group_scale(x, task.group_size);
