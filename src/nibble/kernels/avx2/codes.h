@@ -19,8 +19,14 @@ inline __m256i load_bits(const std::uint8_t* p) {
 // The zero points of rows 8 v .. 8 v + 7: kBits bytes of the unit, kBits bits each.
 template <int kBits>
 __m256i load_zero_ints(const std::uint8_t* unit, int v) {
-  std::uint32_t bits = 0;
-  __builtin_memcpy(&bits, unit + v * kBits, kBits);
+  std::uint32_t bits;
+  if constexpr (kBits == 4) {
+    __builtin_memcpy(&bits, unit + 4 * v, 4);
+  } else {  // in a register: three bytes through memory would be waited for
+    std::uint16_t low;
+    __builtin_memcpy(&low, unit + 3 * v, 2);
+    bits = low | static_cast<std::uint32_t>(unit[3 * v + 2]) << 16;
+  }
   const __m256i shifts =
       _mm256_mullo_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(kBits));
   const __m256i shifted = _mm256_srlv_epi32(_mm256_set1_epi32(static_cast<int>(bits)), shifts);

@@ -68,6 +68,14 @@ Vec pick_float(__m512i index) {
   return _mm512_permutexvar_ps(index, _mm512_load_ps(kNumbers<kCount>.f32));
 }
 
+// Loads a vector that several shifts take. GCC would load it again for each of them, and loads are
+// what the loop over the columns would then wait for.
+inline __m512i load_once(const std::uint8_t* p) {
+  __m512i vector = _mm512_loadu_si512(p);
+  asm("" : "+v"(vector));
+  return vector;
+}
+
 // A run of columns of a block of 16 rows, in registers.
 template <int kBits>
 struct Codes;
@@ -76,7 +84,7 @@ template <>
 struct Codes<4> {
   static constexpr int kCols = 8;
   static constexpr int kBytes = 64;
-  explicit Codes(const std::uint8_t* p) : lanes(_mm512_loadu_si512(p)) {}
+  explicit Codes(const std::uint8_t* p) : lanes(load_once(p)) {}
 
   // Column i as float32.
   Vec column(int i, int) const {
@@ -98,7 +106,7 @@ struct Codes<3> {
   static constexpr int kCols = 32;
   static constexpr int kBytes = 192;
   explicit Codes(const std::uint8_t* p)
-      : lanes{_mm512_loadu_si512(p), _mm512_loadu_si512(p + 64), _mm512_loadu_si512(p + 128)} {
+      : lanes{load_once(p), load_once(p + 64), load_once(p + 128)} {
     // 0xca: where the mask is set the first, elsewhere the second. What is left in the upper two
     // bits of the bytes does not matter.
     const __m512i lower = _mm512_ternarylogic_epi32(
