@@ -46,8 +46,8 @@ struct QuantizeTask {
 
 /// Codes lie as the bytes of four columns come out of the packed weights by shifts and masks alone
 /// (weights/packed_group.h, int8_per_channel.h), so that four codes broadcast are the operand of a
-/// dot product: position i of each run of 16 columns holds column kCodeOrder...[i] of it. (Not
-/// inline: see above.)
+/// dot product: position i of each run of 16 columns holds column kCodeOrder...[i] of it, of w3 as
+/// of w4. (Not inline: see above.)
 constexpr int kCodeRun = 16;
 constexpr std::int8_t kCodeOrderW4[] = {0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15};
 constexpr std::int8_t kCodeOrderW8[] = {0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15};

@@ -77,13 +77,13 @@ PackedLayouts read_quantization_config(const JsonObject& config, const ModelSpec
     if (linear == known.end()) {
       fail("{}: \"{}\" is not a linear layer of this model", modules.origin(), item.key());
     }
-    const PackedLayout layout = read_layout(modules.get_object(item.key()), linear->second);
+    const JsonObject module = modules.get_object(item.key());
+    const PackedLayout layout = read_layout(module, linear->second);
     if (packed_bits(layout) == 3 && version < kW3Version) {
       fail(
-          "{}: \"{}\": 3 bits of \"version\" {} lie otherwise than this program reads them "
-          "(version "
-          "{}): quantize the model again",
-          modules.origin(), item.key(), version, kW3Version);
+          "{}: 3 bits of \"version\" {} lie otherwise than this program reads them (version {}): "
+          "quantize the model again",
+          module.origin(), version, kW3Version);
     }
     layouts.emplace(item.key(), layout);
   }
