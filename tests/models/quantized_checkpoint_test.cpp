@@ -125,7 +125,7 @@ TEST_F(SpoiledQuantized, VersionsThatAreNotRead) {
     EXPECT_ERROR(load(), AllOf(HasSubstr("config.json"), HasSubstr(message)));
   };
   refuses("awq_g32", "version", "gemv", "\"version\" \"gemv\" is not supported; supported: gemm");
-  refuses("awq_g32", "bits", 3, "\"bits\" must be 4, found 3");
+  refuses("awq_g32", "bits", 3, "\"bits\" of AWQ must be 4, found 3");
   refuses("awq_g32", "group_size", 0, "\"group_size\" must be -1 or more than 0");
   refuses("awq_g32", "backend", "llm-awq", "\"backend\" \"llm-awq\" is not supported");
   refuses("gptq3_g32", "checkpoint_format", "marlin", "\"marlin\" is not supported");

@@ -127,9 +127,6 @@ bool JsonObject::get_bool(std::string_view key, bool fallback) const {
 std::int64_t JsonObject::get_int(std::string_view key, std::int64_t lo, std::int64_t hi) const {
   const auto value = find_int(key);
   if (!value) missing(key, fmt::format("an integer of {} to {}", lo, hi));
-  if (*value != lo && lo == hi) {
-    fail("{}: \"{}\" must be {}, found {}", origin_, key, lo, *value);
-  }
   if (*value < lo || *value > hi) {
     fail("{}: \"{}\" must be an integer of {} to {}, found {}", origin_, key, lo, hi, *value);
   }

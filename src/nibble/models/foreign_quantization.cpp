@@ -172,8 +172,9 @@ void ForeignQuantization::read_awq(const JsonObject& config) {
   }
   const char* bits = config.has("w_bit") ? "w_bit" : "bits";
   const char* group_size = config.has("q_group_size") ? "q_group_size" : "group_size";
-  schemes_ = {{.bits = static_cast<int>(config.get_int(bits, 4, 4)),
-               .group_size = read_group_size(config, group_size)}};
+  const std::int64_t found = config.get_int(bits, 1, 32);
+  if (found != 4) fail("{}: \"{}\" of AWQ must be 4, found {}", origin_, bits, found);
+  schemes_ = {{.bits = 4, .group_size = read_group_size(config, group_size)}};
 }
 
 void ForeignQuantization::read_gptq(const JsonObject& config) {

@@ -100,6 +100,46 @@ std::span<T> piece(std::byte* part, std::int64_t block, std::int64_t bytes) {
   return {reinterpret_cast<T*>(part + block * bytes), static_cast<std::size_t>(bytes) / sizeof(T)};
 }
 
+/// Bytes of the parts of one block of 16 rows.
+struct PartSizes {
+  std::int64_t codes;
+  std::int64_t scales;
+  std::int64_t zeros;
+};
+
+PartSizes part_sizes(const PackedLayout& layout) {
+  const auto* group = std::get_if<PackedGroup>(&layout);
+  return std::visit(
+      [&](const auto& any) -> PartSizes {
+        return {any.block_code_bytes(), any.block_scale_bytes(),
+                group != nullptr ? group->block_zero_bytes() : 0};
+      },
+      layout);
+}
+
+WeightView repacked_view(const RepackPlan& plan, const std::byte* codes, const std::byte* scales,
+                         const std::byte* zeros) {
+  WeightView view{.format = packed_format(plan.layout), .data = codes};
+  std::visit(
+      [&](const auto& layout) {
+        view.rows = layout.rows;
+        view.cols = layout.cols;
+      },
+      plan.layout);
+  if (view.format == WeightFormat::kW8) {
+    view.row_scales = reinterpret_cast<const float*>(scales);
+    return view;
+  }
+  view.group_size = packed_group_size(plan.layout);
+  view.zeros = reinterpret_cast<const std::uint8_t*>(zeros);
+  if (plan.f16_scales) {
+    view.f16_scales = reinterpret_cast<const Float16*>(scales);
+  } else {
+    view.scales = reinterpret_cast<const BFloat16*>(scales);
+  }
+  return view;
+}
+
 }  // namespace
 
 /// Scales that are neither bfloat16 nor float16 numbers: no packed format would be exact.
@@ -121,50 +161,28 @@ Weight WeightLoader::dequantized(const ForeignLayer& foreign) const {
 }
 
 Weight WeightLoader::repacked(const ForeignLayer& foreign, const RepackPlan& plan) const {
-  Weight weight{.view = {.format = packed_format(plan.layout)}};
-  WeightView& view = weight.view;
-  std::int64_t codes = 0;
-  std::int64_t scales = 0;
-  std::int64_t zeros = 0;
-  std::visit(
-      [&](const auto& layout) {
-        view.rows = layout.rows;
-        view.cols = layout.cols;
-        codes = layout.block_code_bytes();
-        scales = layout.block_scale_bytes();
-      },
-      plan.layout);
-  const auto* group = std::get_if<PackedGroup>(&plan.layout);
-  if (group != nullptr) zeros = group->block_zero_bytes();
-  const std::int64_t blocks = (view.rows + kRowBlock - 1) / kRowBlock;
-  const std::size_t scales_at = aligned_to_line(blocks * codes);
-  const std::size_t zeros_at = scales_at + aligned_to_line(blocks * scales);
-  weight.storage = Buffer(zeros_at + aligned_to_line(blocks * zeros));
-  std::byte* data = weight.storage.data();
+  const PartSizes sizes = part_sizes(plan.layout);
+  const std::int64_t blocks = (foreign.matrix.rows + kRowBlock - 1) / kRowBlock;
+  const std::size_t scales_at = aligned_to_line(blocks * sizes.codes);
+  const std::size_t zeros_at = scales_at + aligned_to_line(blocks * sizes.scales);
+  Weight weight{.view = {}, .storage = Buffer(zeros_at + aligned_to_line(blocks * sizes.zeros))};
+  std::byte* codes = weight.storage.data();
+  std::byte* scales = codes + scales_at;
+  std::byte* zeros = codes + zeros_at;
+  const bool by_row = std::holds_alternative<Int8PerChannel>(plan.layout);
   compute_.pool().parallel_for(blocks, [&](std::int64_t block, int) {
-    RepackedBlock out{.codes = piece<std::uint8_t>(data, block, codes),
+    RepackedBlock out{.codes = piece<std::uint8_t>(codes, block, sizes.codes),
                       .scales = {},
-                      .zeros = piece<std::uint8_t>(data + zeros_at, block, zeros),
+                      .zeros = piece<std::uint8_t>(zeros, block, sizes.zeros),
                       .row_scales = {}};
-    if (group != nullptr) {
-      out.scales = piece<std::uint16_t>(data + scales_at, block, scales);
+    if (by_row) {
+      out.row_scales = piece<float>(scales, block, sizes.scales);
     } else {
-      out.row_scales = piece<float>(data + scales_at, block, scales);
+      out.scales = piece<std::uint16_t>(scales, block, sizes.scales);
     }
     repack_block(foreign.matrix, plan, block * kRowBlock, out);
   });
-  view.data = data;
-  if (group == nullptr) {
-    view.row_scales = reinterpret_cast<const float*>(data + scales_at);
-    return weight;
-  }
-  view.group_size = group->group_size;
-  view.zeros = reinterpret_cast<const std::uint8_t*>(data + zeros_at);
-  if (plan.f16_scales) {
-    view.f16_scales = reinterpret_cast<const Float16*>(data + scales_at);
-  } else {
-    view.scales = reinterpret_cast<const BFloat16*>(data + scales_at);
-  }
+  weight.view = repacked_view(plan, codes, scales, zeros);
   return weight;
 }
 
