@@ -239,9 +239,6 @@ TEST_F(SafetensorsModelTest, SaysWhatItLookedFor) {
   EXPECT_ERROR(SafetensorsModel(folder_.path()),
                HasSubstr("looked for model.safetensors and model.safetensors.index.json"));
   EXPECT_ERROR(SafetensorsModel(folder_ / "none"), HasSubstr("none: no such folder"));
-  write_file(folder_ / "pytorch_model.bin", "x");
-  EXPECT_ERROR(SafetensorsModel(folder_.path()),
-               HasSubstr("pytorch_model.bin, which is not supported yet"));
 }
 
 TEST_F(SafetensorsModelTest, RefusesBrokenIndexes) {

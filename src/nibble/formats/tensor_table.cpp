@@ -20,7 +20,7 @@ bool lies_before(const TensorEntry& a, const TensorEntry& b) {
 }  // namespace
 
 TensorTable::TensorTable(std::vector<TensorEntry> entries, const MappedFile& file,
-                         std::string supported)
+                         std::string supported, SharedBytes shared)
     : origin_(file.path().string()),
       supported_(std::move(supported)),
       entries_(std::move(entries)) {
@@ -30,6 +30,7 @@ TensorTable::TensorTable(std::vector<TensorEntry> entries, const MappedFile& fil
     const bool added = index_.emplace(entries_[i].name, i).second;
     if (!added) fail("{}: two tensors are named {}", origin_, quoted_name(entries_[i].name));
   }
+  if (shared == SharedBytes::kAllowed) return;
   for (std::size_t i = 1; i < entries_.size(); ++i) {
     const TensorView& before = entries_[i - 1].view;
     if (before.data + before.bytes > entries_[i].view.data) {

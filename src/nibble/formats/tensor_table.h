@@ -20,15 +20,20 @@ struct TensorEntry {
   std::string unsupported;  // the type's name in the file, if it is one that Nibble cannot use
 };
 
+/// Whether several tensors may have bytes in common.
+enum class SharedBytes { kRefused, kAllowed };
+
 class TensorTable {
  public:
   TensorTable() = default;
   TensorTable(TensorTable&&) = default;  // moves keep entries_ in place, copies would not
   TensorTable& operator=(TensorTable&&) = default;
   /// Orders `entries` by their place in `file` and checks them: throws Error on two tensors of one
-  /// name and on two whose bytes overlap. Every entry's bytes lie in `file` already. `supported`
-  /// (a list for messages: "F32, F16") is what find() names when it refuses a type.
-  TensorTable(std::vector<TensorEntry> entries, const MappedFile& file, std::string supported);
+  /// name and, where that is refused, on two whose bytes overlap. Every entry's bytes lie in `file`
+  /// already. `supported` (a list for messages: "F32, F16") is what find() names when it refuses a
+  /// type.
+  TensorTable(std::vector<TensorEntry> entries, const MappedFile& file, std::string supported,
+              SharedBytes shared = SharedBytes::kRefused);
 
   /// In the order in which their bytes lie in the file.
   const std::vector<TensorEntry>& entries() const { return entries_; }

@@ -69,7 +69,7 @@ void Checkpoint::open_folder() {
     std::vector<std::int32_t> eos = read_eos(JsonObject(generation, generation_path.string()));
     if (!eos.empty()) spec_.eos = std::move(eos);
   }
-  source_ = open_safetensors_source(path_);
+  source_ = open_folder_source(path_);
 }
 
 void Checkpoint::open_gguf() {

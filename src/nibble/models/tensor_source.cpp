@@ -7,15 +7,18 @@
 #include "nibble/core/error.h"
 #include "nibble/formats/gguf.h"
 #include "nibble/formats/safetensors.h"
+#include "nibble/formats/torch_bin.h"
 #include "nibble/models/architecture.h"
 #include "nibble/weights/dequantize.h"
 
 namespace nibble {
 namespace {
 
-class SafetensorsSource : public TensorSource {
+/// The files of a folder: SafetensorsModel or TorchBinModel.
+template <typename Model>
+class FolderSource : public TensorSource {
  public:
-  explicit SafetensorsSource(const std::filesystem::path& folder) : model_(folder) {}
+  explicit FolderSource(const std::filesystem::path& folder) : model_(folder) {}
 
   std::vector<std::string> names() const override { return model_.names(); }
   std::optional<CheckpointTensor> find(const std::string& name) const override {
@@ -26,7 +29,7 @@ class SafetensorsSource : public TensorSource {
   void drop(std::span<const std::byte> bytes) const override { model_.drop(bytes); }
 
  private:
-  SafetensorsModel model_;
+  Model model_;
 };
 
 // GGUF's names and Hugging Face's: of tensors outside the blocks, and of those of block N, which
@@ -142,8 +145,16 @@ void read_vector(const CheckpointTensor& tensor, std::span<float> out) {
   }
 }
 
-std::unique_ptr<TensorSource> open_safetensors_source(const std::filesystem::path& folder) {
-  return std::make_unique<SafetensorsSource>(folder);
+std::unique_ptr<TensorSource> open_folder_source(const std::filesystem::path& folder) {
+  if (has_model_files<SafetensorsFile>(folder)) {
+    return std::make_unique<FolderSource<SafetensorsModel>>(folder);
+  }
+  if (has_model_files<TorchBinFile>(folder)) {
+    return std::make_unique<FolderSource<TorchBinModel>>(folder);
+  }
+  fail("{}: no weights found; looked for {}, {}, {} and {}", folder.string(),
+       SafetensorsFile::kSingle, SafetensorsFile::kIndex, TorchBinFile::kSingle,
+       TorchBinFile::kIndex);
 }
 
 std::unique_ptr<TensorSource> make_gguf_source(std::shared_ptr<const GgufFile> file,

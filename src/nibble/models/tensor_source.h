@@ -1,5 +1,5 @@
 // Where a model's tensors come from, under the names that Hugging Face gives them: safetensors
-// files or a GGUF file.
+// files, pytorch_model.bin or a GGUF file.
 #pragma once
 
 #include <cstdint>
@@ -44,8 +44,9 @@ class TensorSource {
   virtual void drop(std::span<const std::byte> bytes) const = 0;
 };
 
-/// The safetensors files of a folder. Throws Error as SafetensorsModel does.
-std::unique_ptr<TensorSource> open_safetensors_source(const std::filesystem::path& folder);
+/// The safetensors files of a folder or, where it has none, its pytorch_model.bin. Throws Error as
+/// SafetensorsModel and TorchBinModel do.
+std::unique_ptr<TensorSource> open_folder_source(const std::filesystem::path& folder);
 
 /// The tensors of a GGUF file. `n_heads` and `n_kv_heads` undo the row order of q and k where the
 /// architecture's files have it.

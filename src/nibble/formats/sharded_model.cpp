@@ -1,3 +1,5 @@
+#include "nibble/formats/sharded_model.h"
+
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -7,13 +9,11 @@
 #include "nibble/core/error.h"
 #include "nibble/core/json.h"
 #include "nibble/formats/safetensors.h"
+#include "nibble/formats/torch_bin.h"
 
 namespace nibble {
 namespace fs = std::filesystem;
 namespace {
-
-constexpr const char* kSingle = "model.safetensors";
-constexpr const char* kIndex = "model.safetensors.index.json";
 
 bool is_there(const fs::path& path) {
   std::error_code ignored;
@@ -44,42 +44,42 @@ std::map<std::string, std::vector<std::string>> read_index(const fs::path& path)
   return shards;
 }
 
-[[noreturn]] void fail_nothing_found(const fs::path& folder) {
-  std::error_code ignored;
-  if (!fs::is_directory(folder, ignored)) fail("{}: no such folder", folder.string());
-  for (const char* name : {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {
-    if (is_there(folder / name)) {
-      fail("{}: holds its weights as {}, which is not supported yet; expected {} or {}",
-           folder.string(), name, kSingle, kIndex);
-    }
-  }
-  fail("{}: no weights found; looked for {} and {}", folder.string(), kSingle, kIndex);
-}
-
 }  // namespace
 
-SafetensorsModel::SafetensorsModel(const fs::path& folder) : folder_(folder) {
-  if (is_there(folder / kSingle)) {
-    open_single(folder / kSingle);
-  } else if (is_there(folder / kIndex)) {
-    open_shards(folder / kIndex);
+template <typename File>
+bool has_model_files(const fs::path& folder) {
+  return is_there(folder / File::kSingle) || is_there(folder / File::kIndex);
+}
+
+template <typename File>
+ShardedModel<File>::ShardedModel(const fs::path& folder) : folder_(folder) {
+  std::error_code ignored;
+  if (is_there(folder / File::kSingle)) {
+    open_single(folder / File::kSingle);
+  } else if (is_there(folder / File::kIndex)) {
+    open_shards(folder / File::kIndex);
+  } else if (!fs::is_directory(folder, ignored)) {
+    fail("{}: no such folder", folder.string());
   } else {
-    fail_nothing_found(folder);
+    fail("{}: no weights found; looked for {} and {}", folder.string(), File::kSingle,
+         File::kIndex);
   }
 }
 
-void SafetensorsModel::open_single(const fs::path& path) {
+template <typename File>
+void ShardedModel<File>::open_single(const fs::path& path) {
   files_.emplace_back(path);
   names_ = files_.front().names();
   for (const std::string& name : names_) file_of_.emplace(name, 0);
 }
 
-void SafetensorsModel::open_shards(const fs::path& index_path) {
+template <typename File>
+void ShardedModel<File>::open_shards(const fs::path& index_path) {
   for (const auto& [shard, tensors] : read_index(index_path)) {
     if (!is_there(folder_ / shard)) {
       fail("{}: the shard {} is missing from the folder", index_path.string(), quoted_name(shard));
     }
-    const SafetensorsFile& file = files_.emplace_back(folder_ / shard);
+    const File& file = files_.emplace_back(folder_ / shard);
     for (const std::string& tensor : tensors) {
       if (!file.contains(tensor)) {
         fail("{}: tensor {} is not in {}, where the index places it", index_path.string(),
@@ -94,19 +94,22 @@ void SafetensorsModel::open_shards(const fs::path& index_path) {
   }
 }
 
-const TensorView* SafetensorsModel::find(std::string_view name) const {
+template <typename File>
+const TensorView* ShardedModel<File>::find(std::string_view name) const {
   const auto it = file_of_.find(std::string(name));
   return it == file_of_.end() ? nullptr : files_[it->second].find(name);
 }
 
-const TensorView& SafetensorsModel::get(std::string_view name) const {
+template <typename File>
+const TensorView& ShardedModel<File>::get(std::string_view name) const {
   const TensorView* view = find(name);
   if (view == nullptr) fail("{}: has no tensor {}", folder_.string(), quoted_name(name));
   return *view;
 }
 
-void SafetensorsModel::drop(std::span<const std::byte> part) const {
-  for (const SafetensorsFile& shard : files_) {
+template <typename File>
+void ShardedModel<File>::drop(std::span<const std::byte> part) const {
+  for (const File& shard : files_) {
     const auto bytes = shard.file().bytes();
     const std::less_equal<> not_after;
     if (not_after(bytes.data(), part.data()) &&
@@ -116,5 +119,10 @@ void SafetensorsModel::drop(std::span<const std::byte> part) const {
     }
   }
 }
+
+template bool has_model_files<SafetensorsFile>(const fs::path&);
+template bool has_model_files<TorchBinFile>(const fs::path&);
+template class ShardedModel<SafetensorsFile>;
+template class ShardedModel<TorchBinFile>;
 
 }  // namespace nibble
