@@ -103,6 +103,17 @@ TEST_F(SpoiledModel, PlacesThatAreNoModels) {
   EXPECT_ERROR(Checkpoint(folder_.path()), HasSubstr(config_file()));
 }
 
+TEST_F(SpoiledModel, SafetensorsComeBeforePytorchFiles) {
+  write();
+  write_file(folder_ / "pytorch_model.bin", "x");
+  EXPECT_NO_THROW(Checkpoint(folder_.path()));
+  fs::remove(folder_ / "model.safetensors");
+  EXPECT_ERROR(Checkpoint(folder_.path()),
+               HasSubstr("pytorch_model.bin: neither a zip archive nor a pickle"));
+  fs::remove(folder_ / "pytorch_model.bin");
+  EXPECT_ERROR(Checkpoint(folder_.path()), HasSubstr("looked for model.safetensors, "));
+}
+
 TEST_F(SpoiledModel, ConfigKeysThatAreMissing) {
   for (const char* key : {"num_hidden_layers", "hidden_size", "intermediate_size",
                           "num_attention_heads", "vocab_size"}) {
@@ -215,7 +226,7 @@ TEST_F(SpoiledModel, IntegerWeights) {
 TEST_F(SpoiledModel, QuantizationConfigs) {
   const std::string module = "model.layers.0.mlp.gate_proj";
   const std::vector<std::pair<Json, const char*>> cases = {
-      {{{"quant_method", "awq"}, {"bits", 4}}, "awq"},
+      {{{"quant_method", "bitsandbytes"}, {"bits", 4}}, "bitsandbytes"},
       {{{"bits", 4}}, "quant_method"},
       {{{"quant_method", "nibble"}}, "version"},
       {{{"quant_method", "nibble"}, {"version", 2}, {"modules", Json::object()}}, "version"},

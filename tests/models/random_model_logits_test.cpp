@@ -63,7 +63,7 @@ INSTANTIATE_TEST_SUITE_P(
     Fixtures, RandomModel,
     ::testing::Values(Case{"untied_gqa"}, Case{"tied_f32", "", {"bf16", "f16", "f32"}},
                       Case{"biases_f16", "", {"bf16", "f16"}}, Case{"head_dim_sharded"},
-                      Case{"rope_linear"}, Case{"rope_llama3"},
+                      Case{"torch_bin_sharded"}, Case{"rope_linear"}, Case{"rope_llama3"},
                       Case{"gguf_f32_biases", "model.gguf", {"bf16", "f32"}},
                       Case{"gguf_mixed_gpt2", "model.gguf", {"bf16", "f32"}},
                       Case{"gguf_rope_freqs_llama", "model.gguf", {"bf16", "f32"}}),

@@ -151,7 +151,7 @@ TEST(WeightRowTest, WidensDenseFormats) {
     bf16.push_back(to_bfloat16(x));
   }
   const std::vector<float> second(f32.begin() + 3, f32.end());
-  for (const WeightView view : {WeightView{WeightFormat::kF32, 2, 3, f32.data()},
+  for (const WeightView& view : {WeightView{WeightFormat::kF32, 2, 3, f32.data()},
                                 WeightView{WeightFormat::kF16, 2, 3, f16.data()},
                                 WeightView{WeightFormat::kBF16, 2, 3, bf16.data()}}) {
     std::vector<float> row(3);

@@ -66,6 +66,13 @@ class TensorList {
   void add_linear(const LinearSpec& linear) {
     if (const auto packed = checkpoint_.packed_weight(linear)) {
       add_packed(linear, *packed);
+    } else if (const auto foreign = checkpoint_.foreign_weight(linear)) {
+      used_.insert(foreign->tensors.begin(), foreign->tensors.end());
+      tensors_.push_back({.name = linear.name + ".weight",
+                          .shape = {linear.out, linear.in},
+                          .format = foreign->format,
+                          .group_size = foreign->group_size,
+                          .bytes = foreign->matrix.file_bytes()});
     } else if (is_tied_head(checkpoint_.spec(), linear)) {
       used_.insert(linear.name + ".weight");  // some files hold the embedding twice
     } else {
@@ -84,9 +91,9 @@ TokenCost token_cost(const Checkpoint& checkpoint, DType dtype) {
   TokenCost cost;
   for (const LinearSpec& linear : spec.linears()) {
     const double weights = static_cast<double>(linear.out) * static_cast<double>(linear.in);
-    const auto packed = checkpoint.packed_weight(linear);
+    const auto layout = checkpoint.layout_of(linear);
     cost.weights += weights;
-    cost.bytes += packed ? static_cast<double>(packed_bytes(packed->layout))
+    cost.bytes += layout ? static_cast<double>(packed_bytes(*layout))
                          : weights * static_cast<double>(dtype_layout(dtype).bytes);
   }
   cost.operations = 2 * cost.weights;

@@ -88,6 +88,12 @@ std::string linear_text(const Checkpoint& checkpoint, const LinearSpec& linear) 
     return fmt::format("Linear({}, bits={}{})", sizes, packed_bits(packed->layout),
                        group_size > 0 ? fmt::format(", group_size={}", group_size) : "");
   }
+  if (const auto foreign = checkpoint.foreign_weight(linear)) {
+    const int group_size = foreign->group_size;
+    return fmt::format("Linear({}, bits={}{}, format={})", sizes, foreign->matrix.bits,
+                       group_size > 0 ? fmt::format(", group_size={}", group_size) : "",
+                       foreign->format.substr(0, foreign->format.find(' ')));
+  }
   const CheckpointTensor weight = checkpoint.dense_weight(linear);
   const DTypeLayout layout = dtype_layout(weight.view.dtype);
   const double bits = 8.0 * static_cast<double>(layout.bytes) / static_cast<double>(layout.block);

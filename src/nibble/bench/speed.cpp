@@ -24,9 +24,7 @@ double seconds_since(Clock::time_point start) {
 }
 
 WeightFormat format_of(const Checkpoint& checkpoint, const LinearSpec& linear, DType dtype) {
-  if (const auto packed = checkpoint.packed_weight(linear)) {
-    return packed_format(packed->layout);
-  }
+  if (const auto layout = checkpoint.layout_of(linear)) return packed_format(*layout);
   return dtype == DType::kF32   ? WeightFormat::kF32
          : dtype == DType::kF16 ? WeightFormat::kF16
                                 : WeightFormat::kBF16;

@@ -4,6 +4,7 @@
 #include <cassert>
 
 #include "nibble/ops/matmul.h"
+#include "nibble/ops/rowwise.h"
 
 namespace nibble {
 namespace {
@@ -14,33 +15,70 @@ MatmulCall call_of(const Linear& layer, float* out) {
           .bias = layer.bias.empty() ? nullptr : layer.bias.data()};
 }
 
+/// The input as the layer's columns want it: x itself, or reordered in a buffer that the next call
+/// overwrites. x: (tokens, in features).
+const float* ordered_input(Compute& compute, const Linear& layer, const float* x,
+                           std::int64_t tokens) {
+  if (!layer.is_reordered()) return x;
+  const InputOrder& order = layer.order;
+  const auto cols = std::ssize(order.columns);
+  auto* out = compute.reordered_input().as<float>(static_cast<std::size_t>(tokens * cols));
+  for_each_row(compute, tokens, [&](std::int64_t t) {
+    const float* from = x + t * order.in_features;
+    float* to = out + t * cols;
+    for (const std::int32_t column : order.columns) *to++ = column < 0 ? 0.0F : from[column];
+  });
+  return out;
+}
+
+/// The gated product of two layers whose columns are in different orders.
+void apply_gated_apart(Compute& compute, const Linear& gate, const Linear& up, const float* x,
+                       std::int64_t tokens, float* out) {
+  const std::int64_t width = gate.out_features();
+  Buffer upped(static_cast<std::size_t>(tokens * width) * sizeof(float));
+  apply_linear(compute, gate, x, tokens, out);
+  apply_linear(compute, up, x, tokens, upped.as<float>(static_cast<std::size_t>(tokens * width)));
+  const auto* factors = reinterpret_cast<const float*>(upped.data());
+  for_each_row(compute, tokens, [&](std::int64_t t) {
+    compute.kernels().silu_mul(out + t * width, factors + t * width, width, out + t * width);
+  });
+}
+
 }  // namespace
 
 void apply_linears(Compute& compute, const float* x, std::int64_t tokens,
                    std::span<const LinearCall> calls) {
   std::array<MatmulCall, 3> products{};  // q, k, v are the most that share an input
   assert(calls.size() <= products.size());
-  for (std::size_t i = 0; i < calls.size(); ++i)
-    products[i] = call_of(*calls[i].layer, calls[i].out);
-  matmul(compute, x, tokens, std::span(products).first(calls.size()));
+  for (std::size_t i = 0; i < calls.size();) {  // those in a row that take the same order, at once
+    const Linear& first = *calls[i].layer;
+    std::size_t count = 0;
+    for (; i < calls.size() && calls[i].layer->order == first.order; ++i) {
+      products[count++] = call_of(*calls[i].layer, calls[i].out);
+    }
+    matmul(compute, ordered_input(compute, first, x, tokens), tokens,
+           std::span(products).first(count));
+  }
 }
 
 void apply_linear(Compute& compute, const Linear& layer, const float* x, std::int64_t tokens,
                   float* out) {
   const MatmulCall call = call_of(layer, out);
-  matmul(compute, x, tokens, {&call, 1});
+  matmul(compute, ordered_input(compute, layer, x, tokens), tokens, {&call, 1});
 }
 
 void add_linear(Compute& compute, const Linear& layer, const float* x, std::int64_t tokens,
                 float* out) {
   MatmulCall call = call_of(layer, out);
   call.adds = true;
-  matmul(compute, x, tokens, {&call, 1});
+  matmul(compute, ordered_input(compute, layer, x, tokens), tokens, {&call, 1});
 }
 
 void apply_gated(Compute& compute, const Linear& gate, const Linear& up, const float* x,
                  std::int64_t tokens, float* out) {
-  gated_matmul(compute, x, tokens, call_of(gate, nullptr), call_of(up, nullptr), out);
+  if (gate.order != up.order) return apply_gated_apart(compute, gate, up, x, tokens, out);
+  gated_matmul(compute, ordered_input(compute, gate, x, tokens), tokens, call_of(gate, nullptr),
+               call_of(up, nullptr), out);
 }
 
 }  // namespace nibble

@@ -10,12 +10,22 @@
 
 namespace nibble {
 
-struct Linear {
-  Weight weight;            // (out, in)
-  std::vector<float> bias;  // (out), or empty
+/// The input features in another order, as some checkpoints have the columns of their weights.
+struct InputOrder {
+  std::int64_t in_features = 0;
+  std::vector<std::int32_t> columns;  // (cols): the feature that each column multiplies, -1: none
 
+  bool operator==(const InputOrder&) const = default;
+};
+
+struct Linear {
+  Weight weight;            // (out, in), or (out, order.columns)
+  std::vector<float> bias;  // (out), or empty
+  InputOrder order;         // empty where column i multiplies feature i
+
+  bool is_reordered() const { return !order.columns.empty(); }
   std::int64_t out_features() const { return weight.view.rows; }
-  std::int64_t in_features() const { return weight.view.cols; }
+  std::int64_t in_features() const { return is_reordered() ? order.in_features : weight.view.cols; }
 };
 
 /// A layer and where its result goes, (tokens, out).

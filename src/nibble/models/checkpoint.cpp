@@ -9,6 +9,7 @@
 #include "nibble/models/gguf_model.h"
 #include "nibble/models/quantization_config.h"
 #include "nibble/weights/dequantize.h"
+#include "nibble/weights/repack.h"
 
 namespace nibble {
 namespace fs = std::filesystem;
@@ -85,7 +86,12 @@ void Checkpoint::open_gguf() {
 
 void Checkpoint::read_quantization(const JsonObject& config) {
   const auto quantization = config.find_object("quantization_config");
-  if (quantization) packed_layouts_ = read_quantization_config(*quantization, spec_);
+  if (!quantization) return;
+  if (ForeignQuantization::knows(quantization->get_string("quant_method"))) {
+    foreign_.emplace(*quantization);
+  } else {
+    packed_layouts_ = read_quantization_config(*quantization, spec_);
+  }
 }
 
 CheckpointTensor Checkpoint::tensor(const std::string& name,
@@ -127,6 +133,18 @@ std::optional<PackedTensors> Checkpoint::packed_weight(const LinearSpec& linear)
     **place++ = packed_part(*this, linear.name + part.suffix, part.dtype, part.shape);
   }
   return tensors;
+}
+
+std::optional<ForeignLayer> Checkpoint::foreign_weight(const LinearSpec& linear) const {
+  if (!foreign_) return std::nullopt;
+  return foreign_->find(*source_, path_.string(), linear);
+}
+
+std::optional<PackedLayout> Checkpoint::layout_of(const LinearSpec& linear) const {
+  if (const auto packed = packed_weight(linear)) return packed->layout;
+  const auto foreign = foreign_weight(linear);
+  const auto plan = foreign ? plan_repack(foreign->matrix) : std::nullopt;
+  return plan ? std::optional(plan->layout) : std::nullopt;
 }
 
 bool Checkpoint::has_tokenizer() const {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "nibble/core/json.h"
+#include "nibble/models/foreign_quantization.h"
 #include "nibble/models/model_spec.h"
 #include "nibble/models/quantization_config.h"
 #include "nibble/models/tensor_source.h"
@@ -51,8 +52,13 @@ class Checkpoint {
   /// The parts of a linear layer that config.json says is packed, nothing for a dense one. Throws
   /// Error if they are missing or of other shapes than the layout gives.
   std::optional<PackedTensors> packed_weight(const LinearSpec& linear) const;
-  /// Whether config.json says that any layer is packed.
-  bool is_quantized() const { return !packed_layouts_.empty(); }
+  /// The parts of a linear layer that another tool quantized, nothing for others. Throws Error as
+  /// ForeignQuantization::find does.
+  std::optional<ForeignLayer> foreign_weight(const LinearSpec& linear) const;
+  /// How a quantized layer lies in memory once it is loaded; nothing for one that is dense then.
+  std::optional<PackedLayout> layout_of(const LinearSpec& linear) const;
+  /// Whether config.json says that any layer is quantized.
+  bool is_quantized() const { return foreign_ || !packed_layouts_.empty(); }
 
   /// Whether there is a tokenizer to load.
   bool has_tokenizer() const;
@@ -71,6 +77,7 @@ class Checkpoint {
   std::shared_ptr<const GgufFile> gguf_;
   std::unique_ptr<TensorSource> source_;
   PackedLayouts packed_layouts_;
+  std::optional<ForeignQuantization> foreign_;
 };
 
 /// The folder or file that a user means by `model`: a path, or a name ("org/name" or "name") under

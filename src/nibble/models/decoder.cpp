@@ -120,7 +120,7 @@ double Decoder::bytes_per_token() const {
   double bytes = 0;
   const auto add = [&](const Linear& layer) {
     bytes += bits_per_weight(layer.weight.view) / 8 * static_cast<double>(layer.out_features()) *
-             static_cast<double>(layer.in_features());
+             static_cast<double>(layer.weight.view.cols);
   };
   for (const DecoderBlock& block : blocks_) {
     for (const Linear* layer :

@@ -60,8 +60,10 @@ std::vector<PackedPart> parts_of(const Int8PerChannel& layout) {
 PackedLayouts read_quantization_config(const JsonObject& config, const ModelSpec& spec) {
   const std::string method = config.get_string("quant_method");
   if (method != "nibble") {
-    fail("{}: \"quant_method\" \"{}\" is not supported; supported: nibble", config.origin(),
-         method);
+    fail(
+        "{}: \"quant_method\" \"{}\" is not supported; supported: nibble, awq, gptq, "
+        "compressed-tensors",
+        config.origin(), method);
   }
   config.get_int("version", kVersion, kVersion);
   std::map<std::string, LinearSpec> known;

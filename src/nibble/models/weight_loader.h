@@ -10,6 +10,7 @@
 #include "nibble/core/dtype.h"
 #include "nibble/layers/linear.h"
 #include "nibble/models/checkpoint.h"
+#include "nibble/weights/repack.h"
 
 namespace nibble {
 
@@ -26,6 +27,9 @@ class WeightLoader {
 
  private:
   Weight dense(const CheckpointTensor& tensor) const;
+  void load_foreign(const ForeignLayer& foreign, Linear& layer) const;
+  Weight dequantized(const ForeignLayer& foreign) const;
+  Weight repacked(const ForeignLayer& foreign, const RepackPlan& plan) const;
 
   const Checkpoint& checkpoint_;
   Compute& compute_;

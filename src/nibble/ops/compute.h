@@ -52,6 +52,8 @@ class Compute {
   InputBuffers& input_buffers() { return input_buffers_; }
   /// Partial results of attention() over a long cache (ops/attention.cpp).
   Buffer& attention_partials() { return attention_partials_; }
+  /// The input of a layer that takes it in another order (layers/linear.cpp).
+  Buffer& reordered_input() { return reordered_input_; }
 
  private:
   const KernelSet* kernels_;
@@ -61,6 +63,7 @@ class Compute {
   std::vector<Buffer> thread_scratch_;
   InputBuffers input_buffers_;
   Buffer attention_partials_;
+  Buffer reordered_input_;
 };
 
 }  // namespace nibble

@@ -22,11 +22,16 @@ unsigned load_lane(const std::uint8_t* vector, std::int64_t lane) {
   return vector[2 * lane] | static_cast<unsigned>(vector[2 * lane + 1]) << 8;
 }
 
-// `q` is the value of a lane's first column; the columns of a lane are two apart.
-void pack_w4_lane(const std::uint8_t* q, std::uint8_t* chunk, std::int64_t lane) {
-  unsigned value = 0;
-  for (int j = 0; j < 4; ++j) value |= static_cast<unsigned>(q[2 * j]) << (4 * j);
-  store_lane(chunk, lane, value);
+// `q` are the eight values of a row in a chunk, `row` its two lanes: the even values of the first,
+// the odd ones of the second.
+void pack_w4_row(const std::uint8_t* q, std::uint8_t* row) {
+  std::uint64_t values;
+  std::memcpy(&values, q, sizeof values);             // value i in byte i: all x86 is little-endian
+  const std::uint64_t pairs = values | values >> 12;  // bytes 0, 1, 4, 5: values 0 | 2, 1 | 3, ...
+  const std::uint64_t even = (pairs & 0xffu) | (pairs >> 24 & 0xff00u);
+  const std::uint64_t odd = (pairs >> 8 & 0xffu) | (pairs >> 32 & 0xff00u);
+  const auto lanes = static_cast<std::uint32_t>(even | odd << 16);
+  std::memcpy(row, &lanes, sizeof lanes);
 }
 
 void unpack_w4_lane(const std::uint8_t* chunk, std::int64_t lane, std::uint8_t* q) {
@@ -107,7 +112,7 @@ void packed_row(const WeightView& view, std::int64_t row, std::span<float> out) 
       static_cast<const std::uint8_t*>(view.data) + block * layout.block_code_bytes();
   for (std::int64_t group = 0; group < layout.groups(); ++group) {
     const std::int64_t unit = block * layout.groups() + group;
-    const float scale = to_float(view.scales[unit * kRowBlock + in_block]);
+    const float scale = packed_scale(view, unit * kRowBlock + in_block);
     const auto zero = static_cast<int>(zero_at(
         layout.bits, load_unit(layout.bits, view.zeros + unit * 2 * layout.bits), in_block));
     for (std::int64_t c = group * layout.group_size; c < (group + 1) * layout.group_size; ++c) {
@@ -144,12 +149,17 @@ void pack_codes(const PackedGroup& layout, std::span<const std::uint8_t> q,
                 std::span<std::uint8_t> out) {
   assert(std::ssize(q) == kRowBlock * layout.cols);
   assert(std::ssize(out) == layout.block_code_bytes());
-  for_each_lane(layout, [&](std::int64_t chunk, std::int64_t first, std::int64_t lane) {
-    if (layout.bits == 4) {
-      pack_w4_lane(q.data() + first, out.data() + chunk * 64, lane);
-    } else {
-      pack_w3_lane(q.data() + first, out.data() + chunk * 192, lane);
+  if (layout.bits == 4) {
+    for (std::int64_t chunk = 0; chunk < layout.cols / kW4Chunk; ++chunk) {
+      for (std::int64_t row = 0; row < kRowBlock; ++row) {
+        pack_w4_row(q.data() + row * layout.cols + chunk * kW4Chunk,
+                    out.data() + chunk * 64 + row * 4);
+      }
     }
+    return;
+  }
+  for_each_lane(layout, [&](std::int64_t chunk, std::int64_t first, std::int64_t lane) {
+    pack_w3_lane(q.data() + first, out.data() + chunk * 192, lane);
   });
 }
 
@@ -202,6 +212,10 @@ PackedGroup packed_group_of(const WeightView& view) {
           .group_size = view.group_size,
           .rows = view.rows,
           .cols = view.cols};
+}
+
+float packed_scale(const WeightView& view, std::int64_t index) {
+  return view.scales != nullptr ? to_float(view.scales[index]) : to_float(view.f16_scales[index]);
 }
 
 void weight_row(const WeightView& view, std::int64_t row, std::span<float> out) {

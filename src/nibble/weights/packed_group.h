@@ -1,5 +1,6 @@
 // The packed formats of 4 and 3 bits a weight: unsigned integers with a bfloat16 scale and an
-// integer zero point for each group of consecutive columns of a row, w' = (q - zero) * scale.
+// integer zero point for each group of consecutive columns of a row, w' = (q - zero) * scale. (What
+// was repacked from other tools' checkpoints may have float16 scales.)
 //
 // Rows are taken in blocks of 16 (the last block is filled up with rows of zeros), because a
 // 512-bit register holds 16 rows x 2 consecutive columns of bfloat16, the operand of VDPBF16PS. All
@@ -68,6 +69,9 @@ void unpack_zeros(const PackedGroup& layout, std::span<const std::uint8_t> packe
 
 /// The layout of a packed view (format kW4 or kW3).
 PackedGroup packed_group_of(const WeightView& view);
+
+/// Scale `index` of a packed view, (row blocks, groups, 16) in one, whichever type it has.
+float packed_scale(const WeightView& view, std::int64_t index);
 
 /// Row `row` of any weight matrix as float32: dense formats widened, packed ones as (q - zero) *
 /// scale in float32 (w8: q * scale). `out`: (cols).

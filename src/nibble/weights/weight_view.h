@@ -27,10 +27,12 @@ struct WeightView {
   const void* data = nullptr;  // the elements, or the packed integers
   // Of PackedGroup only:
   int group_size = 0;                   // consecutive columns that share a scale: 32, 64 or 128
-  const BFloat16* scales = nullptr;     // (row blocks, groups, 16)
+  const BFloat16* scales = nullptr;     // (row blocks, groups, 16), or null, and then f16_scales
   const std::uint8_t* zeros = nullptr;  // (row blocks, groups, 2 * bits): 16 zero points packed
   // Of Int8PerChannel only:
   const float* row_scales = nullptr;  // (row blocks, 16)
+  // Of PackedGroup again, in place of `scales`: what other tools' checkpoints hold.
+  const Float16* f16_scales = nullptr;  // (row blocks, groups, 16)
 };
 
 }  // namespace nibble

@@ -126,7 +126,7 @@ void unpack_pairs(const WeightView& weight, std::int64_t row, std::int64_t begin
   const std::uint8_t* codes = block.codes + begin * 2 * kBits;
   const std::int64_t group_size = weight.group_size;
   for (std::int64_t g = begin / group_size; g < (begin + depth) / group_size; ++g) {
-    const Vec scale = load(block.scales + g * 16);
+    const Vec scale = load_scales(block, g, 0);
     const Vec offset = scale * load_zeros<kBits>(block.zeros + g * 2 * kBits, 0);
     for (std::int64_t c = 0; c < group_size; c += Codes<kBits>::kCols) {
       const Codes<kBits> unpacked(codes);

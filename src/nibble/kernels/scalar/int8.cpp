@@ -39,7 +39,7 @@ void load_group(const WeightView& weight, std::int64_t row, std::int64_t group, 
       {weight.zeros + unit * 2 * whole.bits, static_cast<std::size_t>(part.block_zero_bytes())},
       out.zeros);
   for (std::int64_t r = 0; r < kRowBlock; ++r) {
-    out.scales[r] = to_float(weight.scales[unit * kRowBlock + r]);
+    out.scales[r] = packed_scale(weight, unit * kRowBlock + r);
   }
 }
 

@@ -64,7 +64,7 @@ void widen_packed(const WeightView& weight, std::int64_t row, std::int64_t begin
     for (std::int64_t r = 0; r < kRowBlock; ++r) {
       const int q = scratch.codes[r * cols + c];
       const int zero = scratch.zeros[group * kRowBlock + r];
-      const float scale = to_float(weight.scales[(unit + group) * kRowBlock + r]);
+      const float scale = packed_scale(weight, (unit + group) * kRowBlock + r);
       scratch.panel[c][r] = static_cast<float>(q - zero) * scale;
     }
   }

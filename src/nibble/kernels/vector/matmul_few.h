@@ -12,7 +12,8 @@ constexpr std::int64_t kPrefetchBytes = 16384;  // ahead of the one stream that 
 // Where the parts of one block of 16 packed rows lie.
 struct PackedBlock {
   const std::uint8_t* codes;
-  const BFloat16* scales;     // (groups, 16)
+  const BFloat16* scales;     // (groups, 16), or null, and then
+  const Float16* f16_scales;  // "
   const std::uint8_t* zeros;  // (groups, 2 * bits)
 };
 
@@ -21,7 +22,15 @@ PackedBlock packed_block(const WeightView& weight, std::int64_t row) {
   const std::int64_t block = row / 16;
   const std::int64_t groups = weight.cols / weight.group_size;
   return {static_cast<const std::uint8_t*>(weight.data) + block * weight.cols * 2 * kBits,
-          weight.scales + block * groups * 16, weight.zeros + block * groups * 2 * kBits};
+          weight.scales == nullptr ? nullptr : weight.scales + block * groups * 16,
+          weight.f16_scales == nullptr ? nullptr : weight.f16_scales + block * groups * 16,
+          weight.zeros + block * groups * 2 * kBits};
+}
+
+// The scales of vector v of a group's 16 rows.
+inline Vec load_scales(const PackedBlock& block, std::int64_t group, int v) {
+  const std::int64_t at = group * 16 + v * kLanes;
+  return block.scales != nullptr ? load(block.scales + at) : load(block.f16_scales + at);
 }
 
 // Writes the sums of one block of rows; the rows past the matrix are left out.
@@ -64,7 +73,7 @@ void add_group(const MatmulTask& task, const PackedBlock& block, std::int64_t gr
   const std::int64_t groups = task.weight.cols / task.weight.group_size;
 #pragma GCC unroll 2
   for (int v = 0; v < kBlockVectors; ++v) {
-    const Vec scale = load(block.scales + group * 16 + v * kLanes);
+    const Vec scale = load_scales(block, group, v);
     const Vec zero = load_zeros<kBits>(block.zeros + group * 2 * kBits, v);
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) {

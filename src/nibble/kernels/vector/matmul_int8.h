@@ -31,7 +31,7 @@ Groups groups_of(const WeightView& weight) {
 template <int kBits>
 PackedBlock int8_block(const WeightView& weight, std::int64_t row) {
   if constexpr (kBits == 8) {
-    return {w8_block(weight, row), nullptr, nullptr};
+    return {w8_block(weight, row), nullptr, nullptr, nullptr};
   } else {
     return packed_block<kBits>(weight, row);
   }
@@ -66,8 +66,8 @@ template <int kBits, int kTokens>
   const std::int64_t groups = groups_of<kBits>(task.weight).count;
 #pragma GCC unroll 2
   for (int v = 0; v < kBlockVectors; ++v) {
-    const Vec scale = kBits == 8 ? load(task.weight.row_scales + row + v * kLanes)
-                                 : load(block.scales + group * 16 + v * kLanes);
+    const Vec scale =
+        kBits == 8 ? load(task.weight.row_scales + row + v * kLanes) : load_scales(block, group, v);
     const Ints zeros = load_zero_pairs<kBits>(block, group, v);
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) {
@@ -242,7 +242,7 @@ void fill_int8_panel(const WeightView& weight, std::int64_t row, std::int64_t ro
       for (int v = 0; v < kBlockVectors; ++v) {
         const std::int64_t at = 16 * b + v * kLanes;
         const Ints zeros = ints(load_zero_ints<kBits>(block.zeros + (first + g) * 2 * kBits, v));
-        store(panel.scales[g] + at, load(block.scales + (first + g) * 16 + v * kLanes));
+        store(panel.scales[g] + at, load_scales(block, first + g, v));
         store_ints(panel.minus_zeros[g] + at, -zeros & 0xffff);
       }
     }

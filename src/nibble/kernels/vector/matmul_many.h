@@ -27,7 +27,7 @@ void unpack_block(const WeightView& weight, std::int64_t row, std::int64_t begin
     Vec offset[kBlockVectors];
 #pragma GCC unroll 2
     for (int v = 0; v < kBlockVectors; ++v) {
-      scale[v] = load(block.scales + g * 16 + v * kLanes);
+      scale[v] = load_scales(block, g, v);
       offset[v] = scale[v] * load_zeros<kBits>(block.zeros + g * 2 * kBits, v);
     }
     for (std::int64_t c = 0; c < group_size; c += Codes<kBits>::kCols) {

@@ -1,0 +1,205 @@
+#include "nibble/weights/integer_matrix.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+
+#include "nibble/core/bfloat16.h"
+#include "nibble/weights/packed_group.h"
+
+namespace nibble {
+namespace {
+
+// AutoAWQ, awq/modules/linear/gemm.py: nibble i of a word belongs to row kAwqOrder[i] of its eight.
+constexpr int kAwqOrder[] = {0, 2, 4, 6, 1, 3, 5, 7};
+
+/// 32-bit words that may lie at any byte of a file, `stride` words from one to the next.
+class Words {
+ public:
+  Words(const TensorView& tensor, std::int64_t first, std::int64_t stride)
+      : data_(tensor.data + first * 4), stride_(stride * 4) {}
+  std::uint32_t operator[](std::int64_t i) const {
+    std::uint32_t word;
+    std::memcpy(&word, data_ + i * stride_, sizeof word);
+    return word;
+  }
+
+ private:
+  const std::byte* data_;
+  std::int64_t stride_;
+};
+
+/// Eight nibbles, lowest first, as eight bytes.
+std::uint64_t spread_nibbles(std::uint32_t word) {
+  std::uint64_t bytes = word;
+  bytes = (bytes | bytes << 16) & 0x0000ffff0000ffffu;
+  bytes = (bytes | bytes << 8) & 0x00ff00ff00ff00ffu;
+  return (bytes | bytes << 4) & 0x0f0f0f0f0f0f0f0fu;
+}
+
+/// Value i of a stream.
+std::uint8_t stream_value(const Words& words, int bits, std::int64_t i) {
+  const std::int64_t bit = i * bits;
+  const auto shift = static_cast<int>(bit % 32);
+  std::uint32_t value = words[bit / 32] >> shift;
+  if (shift + bits > 32) value |= words[bit / 32 + 1] << (32 - shift);
+  return static_cast<std::uint8_t>(value & ((1u << bits) - 1u));
+}
+
+/// 32 values of 3 bits.
+void read_three_words(const Words& words, std::int64_t first, std::uint8_t* out) {
+  const std::uint64_t low = words[first] | static_cast<std::uint64_t>(words[first + 1]) << 32;
+  const std::uint64_t high = low >> 63 | static_cast<std::uint64_t>(words[first + 2]) << 1;
+  for (int i = 0; i < 21; ++i) out[i] = static_cast<std::uint8_t>(low >> (3 * i) & 7u);
+  for (int i = 0; i < 11; ++i) out[21 + i] = static_cast<std::uint8_t>(high >> (3 * i) & 7u);
+}
+
+/// Values 0 .. count - 1 of a stream, one after the other.
+void read_stream(const Words& words, int bits, std::int64_t count, std::uint8_t* out) {
+  std::int64_t i = 0;
+  if (bits == 4) {
+    for (; i + 8 <= count; i += 8) {
+      const std::uint64_t bytes = spread_nibbles(words[i / 8]);
+      std::memcpy(out + i, &bytes, sizeof bytes);
+    }
+  } else if (bits == 8) {
+    for (; i + 4 <= count; i += 4) {
+      const std::uint32_t bytes = words[i / 4];
+      std::memcpy(out + i, &bytes, sizeof bytes);
+    }
+  } else if (bits == 3) {
+    for (; i + 32 <= count; i += 32) read_three_words(words, i / 32 * 3, out + i);
+  }
+  for (; i < count; ++i) out[i] = stream_value(words, bits, i);
+}
+
+void read_whole_values(const IntegerMatrix& matrix, const Words& words, std::uint8_t* out) {
+  const std::uint32_t mask = (1u << matrix.bits) - 1u;
+  for (std::int64_t i = 0; i < matrix.cols; ++i) {
+    const int shift = static_cast<int>(i % matrix.values_per_word) * matrix.bits;
+    out[i] = static_cast<std::uint8_t>((words[i / matrix.values_per_word] >> shift) & mask);
+  }
+}
+
+/// int8 in the range of `bits` bits to the same numbers with an offset, from 0 up.
+std::uint8_t offset_byte(std::byte value, int bits) {
+  return static_cast<std::uint8_t>(static_cast<std::int8_t>(value) + (1 << (bits - 1)));
+}
+
+/// Rows first .. first + 15 (a multiple of eight exist) of words that hold eight rows each.
+/// out: (16, items) by `row_stride` and `item_stride`.
+void read_awq(const TensorView& tensor, std::int64_t rows, std::int64_t first, std::int64_t items,
+              std::int64_t row_stride, std::int64_t item_stride, std::uint8_t* out) {
+  const std::int64_t count = std::min<std::int64_t>(2, (rows - first) / 8);  // words of an item
+  std::uint8_t* place[8];
+  for (int i = 0; i < 8; ++i) place[i] = out + kAwqOrder[i] * row_stride;
+  for (std::int64_t item = 0; item < items; ++item) {
+    const Words words(tensor, item * (rows / 8) + first / 8, 1);
+    for (std::int64_t w = 0; w < count; ++w) {
+      const std::int64_t at = 8 * w * row_stride + item * item_stride;
+      const std::uint32_t word = words[w];
+      for (int i = 0; i < 8; ++i) {
+        place[i][at] = static_cast<std::uint8_t>((word >> (4 * i)) & 15u);
+      }
+    }
+  }
+}
+
+/// What a tool of GPTQ's first format stored: zero - 1. Taking it back is a sum of whole words, as
+/// gptqmodel does it, in which a field that overflows carries into the next; for 3 bits, whose
+/// fields cross words, it adds to each field.
+std::uint8_t gptq_zero(const IntegerMatrix& matrix, std::int64_t group, std::int64_t row) {
+  const std::int64_t words_per_group = matrix.rows * matrix.bits / 32;
+  const Words words(matrix.zero_tensor, group * words_per_group, 1);
+  const std::uint32_t mask = (1u << matrix.bits) - 1u;
+  if (matrix.zeros == IntegerMatrix::Zeros::kGptq) return stream_value(words, matrix.bits, row);
+  if (matrix.bits == 3) {
+    return static_cast<std::uint8_t>((stream_value(words, 3, row) + 1u) & mask);
+  }
+  const std::uint32_t ones = 0xffffffffu / mask;  // 1 in every field
+  const std::int64_t bit = row * matrix.bits;
+  return static_cast<std::uint8_t>(((words[bit / 32] + ones) >> (bit % 32)) & mask);
+}
+
+std::uint8_t zero_of(const IntegerMatrix& matrix, std::int64_t group, std::int64_t row) {
+  switch (matrix.zeros) {
+    case IntegerMatrix::Zeros::kGptq:
+    case IntegerMatrix::Zeros::kGptqV1:
+      return gptq_zero(matrix, group, row);
+    case IntegerMatrix::Zeros::kRows:
+      return stream_value(Words(matrix.zero_tensor, group, matrix.groups), matrix.bits, row);
+    case IntegerMatrix::Zeros::kBytes:
+      return offset_byte(matrix.zero_tensor.data[row * matrix.groups + group], matrix.bits);
+    default:
+      return static_cast<std::uint8_t>(1u << (matrix.bits - 1));
+  }
+}
+
+float scale_at(const TensorView& scales, std::int64_t index) {
+  const std::byte* place = scales.data + index * dtype_layout(scales.dtype).bytes;
+  float value;
+  std::uint16_t half;
+  if (scales.dtype == DType::kF32) {
+    std::memcpy(&value, place, sizeof value);
+    return value;
+  }
+  std::memcpy(&half, place, sizeof half);
+  return scales.dtype == DType::kF16 ? to_float(Float16{half}) : to_float(BFloat16{half});
+}
+
+}  // namespace
+
+void read_codes(const IntegerMatrix& matrix, std::int64_t first, std::span<std::uint8_t> q) {
+  assert(std::ssize(q) == kRowBlock * matrix.cols);
+  std::fill(q.begin(), q.end(), std::uint8_t{0});
+  if (matrix.codes == IntegerMatrix::Codes::kAwq) {
+    read_awq(matrix.code_tensor, matrix.rows, first, matrix.cols, matrix.cols, 1, q.data());
+    return;
+  }
+  for (std::int64_t row = first; row < std::min(first + kRowBlock, matrix.rows); ++row) {
+    std::uint8_t* out = q.data() + (row - first) * matrix.cols;
+    if (matrix.codes == IntegerMatrix::Codes::kGptq) {
+      read_stream(Words(matrix.code_tensor, row, matrix.rows), matrix.bits, matrix.cols, out);
+    } else if (matrix.codes == IntegerMatrix::Codes::kRows) {
+      const Words words(matrix.code_tensor, row * matrix.code_tensor.cols(), 1);
+      if (matrix.values_per_word > 0) {
+        read_whole_values(matrix, words, out);
+      } else {
+        read_stream(words, matrix.bits, matrix.cols, out);
+      }
+    } else {
+      const std::byte* bytes = matrix.code_tensor.data + row * matrix.cols;
+      for (std::int64_t c = 0; c < matrix.cols; ++c) out[c] = offset_byte(bytes[c], matrix.bits);
+    }
+  }
+}
+
+void read_zeros(const IntegerMatrix& matrix, std::int64_t first, std::span<std::uint8_t> zeros) {
+  assert(std::ssize(zeros) == kRowBlock * matrix.groups);
+  std::fill(zeros.begin(), zeros.end(), std::uint8_t{0});
+  if (matrix.zeros == IntegerMatrix::Zeros::kAwq) {
+    read_awq(matrix.zero_tensor, matrix.rows, first, matrix.groups, 1, kRowBlock, zeros.data());
+    return;
+  }
+  for (std::int64_t group = 0; group < matrix.groups; ++group) {
+    for (std::int64_t row = first; row < std::min(first + kRowBlock, matrix.rows); ++row) {
+      zeros[static_cast<std::size_t>(group * kRowBlock + row - first)] =
+          zero_of(matrix, group, row);
+    }
+  }
+}
+
+void read_scales(const IntegerMatrix& matrix, std::int64_t first, std::span<float> scales) {
+  assert(std::ssize(scales) == kRowBlock * matrix.groups);
+  std::fill(scales.begin(), scales.end(), 0.0F);
+  for (std::int64_t group = 0; group < matrix.groups; ++group) {
+    for (std::int64_t row = first; row < std::min(first + kRowBlock, matrix.rows); ++row) {
+      const std::int64_t index =
+          matrix.scales_by_group ? group * matrix.rows + row : row * matrix.groups + group;
+      scales[static_cast<std::size_t>(group * kRowBlock + row - first)] =
+          scale_at(matrix.scale_tensor, index);
+    }
+  }
+}
+
+}  // namespace nibble

@@ -1,0 +1,62 @@
+// Integer weights as other tools' checkpoints hold them: AutoAWQ's GEMM layout, GPTQ's, and those
+// of compressed-tensors. All mean w' = (q - zero) * scale, with a scale and a zero point for each
+// row and group of columns. Read 16 rows at a time as what our own formats are packed from
+// (weights/repack.h); the tensors' shapes have been checked by then.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "nibble/core/tensor_view.h"
+
+namespace nibble {
+
+/// Rows are outputs, columns inputs, as everywhere here. A stream is a run of values of `bits` bits
+/// in 32-bit words, the lowest bits of the first word first.
+struct IntegerMatrix {
+  enum class Codes : std::uint8_t {
+    kGptq,  // qweight, (cols * bits / 32, rows) int32: a stream down each column of words
+    kAwq,   // qweight, (cols, rows / 8) int32: 4 bits, rows 0 2 4 6 1 3 5 7 of eight in a word
+    kRows,  // weight_packed, (rows, words) int32: a stream along each row, of q + 2^(bits - 1)
+    kBytes  // weight, (rows, cols) int8: of 8 bits
+  };
+  enum class Zeros : std::uint8_t {
+    kMiddle,  // 2^(bits - 1) everywhere: symmetric, in what is stored with that offset
+    kGptq,    // qzeros, (groups, rows * bits / 32) int32: a stream along each row of words, of zero
+    kGptqV1,  // the same, of zero - 1
+    kAwq,     // qzeros, (groups, rows / 8) int32, ordered as the codes
+    kRows,  // weight_zero_point, (words, groups) int32: a stream down each column, with the offset
+    kBytes  // weight_zero_point, (rows, groups) int8, in the range of the bits
+  };
+
+  Codes codes = Codes::kGptq;
+  Zeros zeros = Zeros::kMiddle;
+  int bits = 4;  // 2..8
+  std::int64_t rows = 0;
+  std::int64_t cols = 0;
+  std::int64_t groups = 0;
+  TensorView code_tensor;
+  TensorView zero_tensor;              // none for Zeros::kMiddle
+  TensorView scale_tensor;             // F16, BF16 or F32
+  bool scales_by_group = true;         // (groups, rows); else (rows, groups)
+  int values_per_word = 0;             // of Codes::kRows: whole values in a word, 0 for a stream
+  std::vector<std::int32_t> group_of;  // (cols): the group of each column
+
+  std::int64_t file_bytes() const {
+    return static_cast<std::int64_t>(code_tensor.bytes + zero_tensor.bytes + scale_tensor.bytes);
+  }
+};
+
+/// The integers of rows first .. first + 15, 0..2^bits - 1; 0 for rows past the matrix.
+/// q: (16, cols).
+void read_codes(const IntegerMatrix& matrix, std::int64_t first, std::span<std::uint8_t> q);
+
+/// Their zero points, in the same numbers. zeros: (groups, 16).
+void read_zeros(const IntegerMatrix& matrix, std::int64_t first, std::span<std::uint8_t> zeros);
+
+/// Their scales; 0 for rows past the matrix. scales: (groups, 16).
+void read_scales(const IntegerMatrix& matrix, std::int64_t first, std::span<float> scales);
+
+}  // namespace nibble

@@ -1,0 +1,47 @@
+// From another tool's integer weights to a format that kernels read, without changing a weight.
+// Columns are put in the order of their groups, and groups that no kernel knows (of 16 columns, of
+// a whole row, a last one that is smaller) become ones of 32, 64 or 128, by repeating scales and
+// by columns that multiply nothing. Weights of 5 to 8 bits with scales a group become two matrices
+// of 4 bits side by side, as q = 16 (q / 16) + q % 16, which multiply the same input.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "nibble/weights/integer_matrix.h"
+#include "nibble/weights/packed_layout.h"
+
+namespace nibble {
+
+/// How a matrix will be held.
+struct RepackPlan {
+  PackedLayout layout;      // its columns are those of input_order where that is not empty
+  bool f16_scales = false;  // of PackedGroup: float16, where bfloat16 could not hold them
+  /// (layout's cols): which input feature each column multiplies, -1 for none; empty if each its
+  /// own.
+  std::vector<std::int32_t> input_order;
+  // Of PackedGroup:
+  std::vector<std::int32_t> groups;  // (groups of one half): the matrix's group of each of ours
+  int halves = 1;                    // 2 where a weight's bits are in two matrices
+};
+
+/// Throws no error: nothing where no format holds these weights exactly (scales in float32 that are
+/// neither float16 nor bfloat16 numbers).
+std::optional<RepackPlan> plan_repack(const IntegerMatrix& matrix);
+
+/// One block of 16 rows from row `first` on, packed as the plan says.
+struct RepackedBlock {
+  std::span<std::uint8_t> codes;    // block_code_bytes()
+  std::span<std::uint16_t> scales;  // PackedGroup: (groups, 16) float16 or bfloat16
+  std::span<std::uint8_t> zeros;    // PackedGroup: block_zero_bytes()
+  std::span<float> row_scales;      // Int8PerChannel: (16)
+};
+void repack_block(const IntegerMatrix& matrix, const RepackPlan& plan, std::int64_t first,
+                  const RepackedBlock& out);
+
+/// Rows first .. first + count - 1, up to 16, as (q - zero) * scale in float32. out: (count, cols).
+void dequantize_integers(const IntegerMatrix& matrix, std::int64_t first, std::int64_t count,
+                         float* out);
+
+}  // namespace nibble

@@ -1,0 +1,183 @@
+// Checkpoints that other tools quantized (fixtures/make_quantized.py): logits against transformers'
+// with the weights that those tools' integers stand for; and what is said of broken ones.
+#include <nlohmann/json.hpp>
+
+#include "core/error_matchers.h"
+#include "core/temporary_folder.h"
+#include "models/logits.h"
+#include "nibble/formats/safetensors.h"
+#include "nibble/formats/safetensors_writer.h"
+
+namespace nibble {
+namespace {
+
+namespace fs = std::filesystem;
+using ::nibble::testing::TemporaryFolder;
+using ::nibble::testing::write_file;
+using test::every_row;
+using test::expect_close_logits;
+using test::Mode;
+using test::reference_ids;
+using test::Runner;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+const fs::path kFixtures = NIBBLE_TEST_DIR "/models/fixtures/quantized";
+
+class QuantizedCheckpoint : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(QuantizedCheckpoint, GivesTheLogitsOfItsWeights) {
+  const fs::path folder = kFixtures / GetParam();
+  const std::vector<float> expected = NpyFile(folder / "logits_f32.npy").floats();
+  for (const KernelSet* kernels : supported_kernels()) {
+    for (const bool f32 : {true, false}) {
+      SCOPED_TRACE(std::string(kernels->name) + (f32 ? " f32" : " bf16"));
+      const auto activations = f32 ? ActivationType::kF32 : ActivationType::kBF16;
+      Runner model(folder,
+                   Mode{.kernels = kernels, .dtype = DType::kF32, .activations = activations});
+      const auto vocab = static_cast<std::size_t>(model.spec().vocab);
+      const std::vector<std::int32_t> ids = reference_ids(40, model.spec().vocab);
+      for (const std::size_t batch : {std::size_t{0}, std::size_t{1}, std::size_t{3}}) {
+        expect_close_logits(every_row(model.logits(ids, batch), vocab, 4, 5), expected, vocab,
+                            f32 ? test::kF32Limit : test::kBF16RandomLimit,
+                            f32 ? test::kF32Margin : test::kBF16Margin);
+      }
+    }
+  }
+}
+
+// int8 activations of other kernel sets give the same bits, and logits that are near the others.
+TEST_P(QuantizedCheckpoint, Int8Activations) {
+  const fs::path folder = kFixtures / GetParam();
+  const std::vector<float> expected = NpyFile(folder / "logits_f32.npy").floats();
+  for (const KernelSet* kernels : supported_kernels()) {
+    Runner model(
+        folder,
+        Mode{.kernels = kernels, .dtype = DType::kF32, .activations = ActivationType::kInt8});
+    const auto vocab = static_cast<std::size_t>(model.spec().vocab);
+    const std::vector<float> found =
+        every_row(model.logits(reference_ids(40, model.spec().vocab)), vocab, 4, 5);
+    double squares = 0;
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      squares += std::pow(static_cast<double>(found[i]) - expected[i], 2);
+    }
+    const double rms = std::sqrt(squares / static_cast<double>(found.size()));
+    EXPECT_LT(rms, 0.1 * test::standard_deviation(expected)) << kernels->name;
+  }
+}
+
+TEST_P(QuantizedCheckpoint, ThreadsDoNotChangeABit) {
+  const auto logits = [](int threads) {
+    return Runner(kFixtures / GetParam(), Mode{.threads = threads}).logits(reference_ids(40, 67));
+  };
+  EXPECT_EQ(logits(3), logits(1));
+}
+
+INSTANTIATE_TEST_SUITE_P(Fixtures, QuantizedCheckpoint,
+                         ::testing::Values("awq_g32", "awq_row", "gptq4_g32_act",
+                                           "gptq4_row_sym_v2", "gptq4_g16", "gptq3_g32",
+                                           "gptq3_g32_act", "gptq8_g32_act", "gptq2_g64",
+                                           "ct_w4_g32", "ct_w4_g32_asym", "ct_w4_channel_f32",
+                                           "ct_w3_g32_asym", "ct_w8_g32", "ct_w8a8"),
+                         [](const auto& test_case) { return std::string(test_case.param); });
+
+/// A copy of a fixture whose config and tensors a test changes.
+class SpoiledQuantized : public ::testing::Test {
+ protected:
+  void take(const std::string& name) {
+    config_ = read_json_file(kFixtures / name / "config.json");
+    source_ = kFixtures / name / "model.safetensors";
+  }
+  Json& quantization() { return config_["quantization_config"]; }
+
+  /// Writes the model; `without` is left out, `renamed` gets its shape with one more row.
+  void load(const std::string& without = "", const std::string& reshaped = "") {
+    write_file(folder_ / "config.json", config_.dump());
+    const SafetensorsFile file(source_);
+    std::vector<TensorDeclaration> declarations;
+    for (const TensorEntry& entry : file.entries()) {
+      if (entry.name == without) continue;
+      std::vector<std::int64_t> shape = entry.view.shape;
+      if (entry.name == reshaped) shape.insert(shape.begin(), 1);
+      declarations.push_back({entry.name, entry.view.dtype, shape});
+    }
+    SafetensorsWriter writer(folder_ / "model.safetensors", declarations);
+    for (const TensorEntry& entry : file.entries()) {
+      if (entry.name != without)
+        writer.write_tensor(entry.name, {entry.view.data, entry.view.bytes});
+    }
+    writer.commit();
+    const Checkpoint checkpoint(folder_.path());
+    Compute compute(select_kernels(), 1);
+    const Decoder decoder(checkpoint, compute, DType::kBF16);
+  }
+
+  TemporaryFolder folder_;
+  fs::path source_;
+  Json config_;
+};
+
+TEST_F(SpoiledQuantized, VersionsThatAreNotRead) {
+  const auto refuses = [&](const char* name, const char* key, const Json& value,
+                           const char* message) {
+    take(name);
+    quantization()[key] = value;
+    EXPECT_ERROR(load(), AllOf(HasSubstr("config.json"), HasSubstr(message)));
+  };
+  refuses("awq_g32", "version", "gemv", "\"version\" \"gemv\" is not supported; supported: gemm");
+  refuses("awq_g32", "bits", 3, "\"bits\" of AWQ must be 4, found 3");
+  refuses("awq_g32", "group_size", 0, "\"group_size\" must be -1 or more than 0");
+  refuses("awq_g32", "backend", "llm-awq", "\"backend\" \"llm-awq\" is not supported");
+  refuses("gptq3_g32", "checkpoint_format", "marlin", "\"marlin\" is not supported");
+  refuses("gptq3_g32", "is_marlin_format", true, "is_marlin_format");
+  refuses("gptq3_g32", "bits", 5, "\"bits\" must be 2, 3, 4 or 8, found 5");
+  refuses("ct_w4_g32", "format", "nvfp4-pack-quantized", "\"nvfp4-pack-quantized\"");
+  refuses("ct_w4_g32", "sparsity_config", {{"format", "sparse-24-bitmask"}}, "sparse-24-bitmask");
+  refuses("ct_w4_g32", "transform_config", {{"config_groups", {{"R1", 1}}}}, "transform_config");
+  refuses("ct_w4_g32", "config_groups", Json::object(), "\"config_groups\" is empty");
+  refuses("ct_w4_g32", "quant_method", "bitsandbytes",
+          "supported: nibble, awq, gptq, compressed-tensors");
+  take("ct_w4_g32");
+  quantization()["config_groups"]["group_0"]["weights"]["type"] = "float";
+  EXPECT_ERROR(load(), HasSubstr("\"type\" \"float\" is not supported; supported: int"));
+}
+
+TEST_F(SpoiledQuantized, PartsThatAreNotRight) {
+  const std::string q = "model.layers.0.self_attn.q_proj";
+  take("gptq4_g32_act");
+  EXPECT_NO_THROW(load());
+  EXPECT_ERROR(load(q + ".qzeros"), HasSubstr("tensor \"" + q + ".qzeros\" is missing"));
+  EXPECT_ERROR(load(q + ".qweight"), HasSubstr(q));
+  EXPECT_ERROR(load("", q + ".scales"), HasSubstr(q + ".scales\" has shape [1, 2, 64]"));
+  EXPECT_ERROR(load("", q + ".g_idx"), HasSubstr(q + ".g_idx\" has shape [1, 64], expected [64]"));
+  quantization()["group_size"] = 64;
+  EXPECT_ERROR(load(), HasSubstr("has shape [2, 64], expected [1, 64]"));
+  quantization()["group_size"] = -1;
+  EXPECT_ERROR(load(), HasSubstr("has shape [2, 64], expected [1, 64]"));
+  take("gptq4_g32_act");
+  quantization()["bits"] = 8;
+  EXPECT_ERROR(load(), HasSubstr("qweight\" has shape [8, 64], expected [16, 64]"));
+  quantization()["dynamic"] = {{"-:lm_head", Json::object()}};  // the tensors decide then
+  EXPECT_NO_THROW(load());
+  take("ct_w4_g32");
+  EXPECT_ERROR(load(q + ".weight_scale"), HasSubstr("weight_scale\" is missing"));
+  take("awq_g32");
+  EXPECT_ERROR(load("", q + ".qweight"), HasSubstr("qweight\" has shape [1, 64, 8], expected [64"));
+}
+
+TEST_F(SpoiledQuantized, GroupsThatAreNotThere) {
+  take("gptq4_g32_act");
+  const SafetensorsFile file(source_);
+  // The order of one module with a group that is not there.
+  std::string bytes = ::nibble::testing::read_file(source_);
+  const TensorView& order = file.get("model.layers.0.mlp.up_proj.g_idx");
+  const auto at = static_cast<std::size_t>(order.data - file.file().bytes().data());
+  bytes[at] = 2;
+  write_file(folder_ / "spoiled.safetensors", bytes);
+  source_ = folder_ / "spoiled.safetensors";
+  EXPECT_ERROR(load(), HasSubstr("module \"model.layers.0.mlp.up_proj\": \"g_idx\" names group 2, "
+                                 "there are 2"));
+}
+
+}  // namespace
+}  // namespace nibble
