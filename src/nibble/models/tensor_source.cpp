@@ -92,17 +92,7 @@ void read_stored_rows(const CheckpointTensor& tensor, std::int64_t first, std::i
   }
 }
 
-}  // namespace
-
-void read_rows(const CheckpointTensor& tensor, std::int64_t first, std::int64_t count, float* out) {
-  read_stored_rows(tensor, first, count, out);
-  if (tensor.added == 0) return;
-  for (float& value : std::span(out, static_cast<std::size_t>(count * tensor.view.cols()))) {
-    value -= tensor.added;
-  }
-}
-
-void read_vector(const CheckpointTensor& tensor, std::span<float> out) {
+void read_stored_vector(const CheckpointTensor& tensor, std::span<float> out) {
   if (tensor.interleaved_heads == 0) {
     dequantize_rows(tensor.view, 0, 1, out.data());
     return;
@@ -113,6 +103,24 @@ void read_vector(const CheckpointTensor& tensor, std::span<float> out) {
   for (std::size_t i = 0; i < out.size(); ++i) {
     out[i] = stored[static_cast<std::size_t>(stored_row(static_cast<std::int64_t>(i), head_rows))];
   }
+}
+
+/// What GGUF's converter added is taken away again.
+void take_away_added(const CheckpointTensor& tensor, std::span<float> values) {
+  if (tensor.added == 0) return;
+  for (float& value : values) value -= tensor.added;
+}
+
+}  // namespace
+
+void read_rows(const CheckpointTensor& tensor, std::int64_t first, std::int64_t count, float* out) {
+  read_stored_rows(tensor, first, count, out);
+  take_away_added(tensor, {out, static_cast<std::size_t>(count * tensor.view.cols())});
+}
+
+void read_vector(const CheckpointTensor& tensor, std::span<float> out) {
+  read_stored_vector(tensor, out);
+  take_away_added(tensor, out);
 }
 
 std::unique_ptr<TensorSource> open_folder_source(const std::filesystem::path& folder) {
