@@ -225,7 +225,7 @@ class Int8Test : public testing::TestWithParam<Variant> {
 TEST_P(Int8Test, GroupedWeights) {
   for (const WeightFormat format : {WeightFormat::kW4, WeightFormat::kW3}) {
     for (const int group_size : {32, 64, 128}) {
-      for (const std::int64_t rows : {1, 15, 16, 17, 33, 48, 100}) {
+      for (const std::int64_t rows : {1, 15, 16, 17, 33, 48, 64, 100}) {
         for (const std::int64_t cols : {32, 64, 96, 128, 384, 1152}) {
           if (cols % group_size != 0 || (rows > 33 && cols > 384)) continue;
           check({format, rows, cols, group_size});
@@ -236,7 +236,7 @@ TEST_P(Int8Test, GroupedWeights) {
 }
 
 TEST_P(Int8Test, WeightsWithAScaleForEachRow) {
-  for (const std::int64_t rows : {1, 15, 16, 17, 33, 48, 100}) {
+  for (const std::int64_t rows : {1, 15, 16, 17, 33, 48, 64, 100}) {
     for (const std::int64_t cols : {1, 2, 3, 4, 5, 15, 16, 17, 63, 287, 1000}) {
       if (rows > 33 && cols > 63 && cols != 287) continue;
       check({WeightFormat::kW8, rows, cols});

@@ -52,6 +52,12 @@ struct Codes<4> {
     const __m256i shifted = _mm256_srli_epi32(lanes[v], 16 * (i % 2) + 4 * (i / 2));
     return _mm256_cvtepi32_ps(_mm256_and_si256(shifted, _mm256_set1_epi32(15)));
   }
+  // Column i where it stands, without a shift: times 2^kShifts[i]. The last would be a sign.
+  static constexpr int kShifts[kCols] = {0, 16, 4, 20, 8, 24, 12, 0};
+  Vec scaled_column(int i, int v) const {
+    if (i == 7) return _mm256_cvtepi32_ps(_mm256_srli_epi32(lanes[v], 28));
+    return _mm256_cvtepi32_ps(_mm256_and_si256(lanes[v], _mm256_set1_epi32(15 << kShifts[i])));
+  }
   // Four columns as bytes: 0, 4, 1, 5, then 2, 6, 3, 7 (kCodeOrderW4).
   __m256i bytes(int i, int v) const {
     return _mm256_and_si256(_mm256_srli_epi32(lanes[v], 4 * i), _mm256_set1_epi8(15));

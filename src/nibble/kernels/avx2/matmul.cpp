@@ -5,12 +5,59 @@
 #include "nibble/kernels/vector/matmul_few.h"
 #include "nibble/kernels/vector/matmul_many.h"
 
+namespace nibble {
+namespace {
+
+// An activation for Codes<4>::scaled_column: times the power of two that takes back the column's.
+// The products are what they were without (but for activations below 2^-98, whose last bits go).
+struct ScaledFloat {
+  float value;
+};
+
+template <>
+struct Product<ScaledFloat> {
+  static constexpr int kCols = 1;
+  static Vec unpack(const Codes<4>& codes, int i, int v) { return codes.scaled_column(i, v); }
+  static Vec add(Vec sum, Vec q, const ScaledFloat* x) { return fma(q, broadcast(x->value), sum); }
+};
+
+}  // namespace
+}  // namespace nibble
+
 namespace nibble::avx2 {
 namespace {
+
+// The instance for the task's number of tokens, up to kFewTokens.
+template <int kTokens = kFewTokens>
+void multiply_scaled_w4(const MatmulTask& task, const ScaledFloat* x) {
+  if constexpr (kTokens > 0) {
+    if (task.tokens == kTokens) return few_packed<4, kTokens>(task, x, task.weight.cols);
+    multiply_scaled_w4<kTokens - 1>(task, x);
+  }
+}
+
+// A few tokens with w4: a shift less for every weight than multiply_few() takes.
+template <typename Activation>
+void multiply_few_w4(const MatmulTask& task) {
+  static_assert(Codes<4>::kCols == kLanes);
+  float powers[kLanes];
+  for (int i = 0; i < kLanes; ++i) powers[i] = 1.0F / static_cast<float>(1 << Codes<4>::kShifts[i]);
+  const Vec scale = load(powers);
+  const auto* x = static_cast<const Activation*>(task.x);
+  const std::int64_t cols = task.weight.cols;
+  auto* scaled = reinterpret_cast<ScaledFloat*>(task.scratch);
+  for (std::int64_t t = 0; t < task.tokens; ++t) {
+    for (std::int64_t c = 0; c < cols; c += kLanes) {
+      store(&scaled[t * cols + c].value, load(x + t * task.x_stride + c) * scale);
+    }
+  }
+  multiply_scaled_w4(task, scaled);
+}
 
 template <WeightFormat format>
 void multiply_f32(const MatmulTask& task) {
   if (task.tokens > kFewTokens) return multiply_many<format, float>(task);
+  if constexpr (format == WeightFormat::kW4) return multiply_few_w4<float>(task);
   multiply_few<format>(task, static_cast<const float*>(task.x), task.x_stride);
 }
 
@@ -18,6 +65,7 @@ void multiply_f32(const MatmulTask& task) {
 template <WeightFormat format>
 void multiply_bf16(const MatmulTask& task) {
   if (task.tokens > kFewTokens) return multiply_many<format, BFloat16>(task);
+  if constexpr (format == WeightFormat::kW4) return multiply_few_w4<BFloat16>(task);
   const auto* x = static_cast<const BFloat16*>(task.x);
   const std::int64_t cols = task.weight.cols;
   auto* widened = reinterpret_cast<float*>(task.scratch);

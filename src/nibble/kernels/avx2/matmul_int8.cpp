@@ -7,7 +7,9 @@
 namespace nibble {
 namespace {
 
-constexpr int kInt8Tokens = 4;  // 4 x 2 sums, 2 or 4 weight vectors, and what adds products to them
+// A tile's: 4 x 2 sums, 2 or 4 weight vectors, and what adds products to them.
+constexpr int kInt8Vectors = 2;
+constexpr int kInt8Tokens = 4;
 
 // Weights of 4 or 3 bits: 16 products of at most 15 * 127 fit an int16, so that those of 32 columns
 // (kPartialCols) are summed there first, two columns to each sum.
@@ -17,7 +19,12 @@ struct Dot {
   using Sum = Shorts;
   static constexpr bool kInt16 = true;
   static Weights weights(Bytes bytes) { return bytes; }
-  static Sum add(Sum sum, Weights w, Bytes x) { return sum + shorts(_mm256_maddubs_epi16(w, x)); }
+  static Sum add(Sum sum, Weights w, Bytes x) {
+    sum += shorts(_mm256_maddubs_epi16(w, x));
+    // Else GCC adds the products up in an order of its own, all of them in memory until then.
+    asm("" : "+x"(sum));
+    return sum;
+  }
   static Ints widen(Sum sum) { return ints(_mm256_madd_epi16(bits(sum), _mm256_set1_epi16(1))); }
 };
 

@@ -8,7 +8,9 @@
 namespace nibble {
 namespace {
 
-constexpr int kInt8Tokens = 6;  // 6 x 2 sums, 2 weight vectors and a broadcast
+// A tile's: 6 x 2 sums, 2 weight vectors and a broadcast.
+constexpr int kInt8Vectors = 2;
+constexpr int kInt8Tokens = 6;
 
 // Weights of 0..255 times activations of -127..127, four products to each sum.
 template <int kBits>

@@ -11,7 +11,8 @@ using Bytes = __m512i;  // 64 bytes, four to each of 16 int32
 // Of its own type: GCC 12 copies sums about that are __m512i (eight int64) between instructions
 // that take sixteen int32, and spills them.
 using Ints = int __attribute__((vector_size(64)));
-constexpr int kInt8Tokens = 12;  // 12 x 2 sums, 2 weight vectors, a broadcast and what folds them
+constexpr int kInt8Vectors = 4;  // a tile's: 6 x 4 sums, 4 weight vectors and a broadcast
+constexpr int kInt8Tokens = 6;
 
 inline Ints ints(__m512i x) {
   return reinterpret_cast<Ints>(x);

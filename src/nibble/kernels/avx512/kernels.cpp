@@ -21,7 +21,7 @@ const KernelSet kAvx512Kernels = {
                     avx512::matmul_int8_w8},
     .quantize_int8 = avx512::quantize_int8,
     .matmul_scratch_bytes = avx512::matmul_scratch_bytes,
-    .panel_rows = 32,
+    .panel_rows = 64,
     .attention_f32 = avx512::attention_f32,
     .attention_bf16 = avx512::attention_bf16,
     .attention_int8 = avx512::attention_int8,
