@@ -75,11 +75,13 @@ void run_matmul(benchmark::State& state, const Shape& shape) {
                   .scratch = scratch.data(),
                   .x_scales = sums.data(),
                   .x_code_sums = code_sums.data()};
+  const std::int64_t panel_rows =
+      shape.activations == Activations::kInt8 ? kernels.int8_panel_rows : kernels.panel_rows;
   for (auto _ : state) {
     // As the operators cut it: what one thread takes at a time.
-    for (std::int64_t row = 0; row < shape.rows; row += kernels.panel_rows) {
+    for (std::int64_t row = 0; row < shape.rows; row += panel_rows) {
       task.row_begin = row;
-      task.row_end = std::min(row + kernels.panel_rows, shape.rows);
+      task.row_end = std::min(row + panel_rows, shape.rows);
       matmul(task);
     }
     benchmark::ClobberMemory();

@@ -77,6 +77,8 @@ TEST_F(SelectTest, TablesAreComplete) {
     }
     EXPECT_GT(set->panel_rows, 0);
     EXPECT_EQ(set->panel_rows % 16, 0);
+    EXPECT_GT(set->int8_panel_rows, 0);
+    EXPECT_EQ(set->int8_panel_rows % 16, 0);
   }
 }
 

@@ -123,7 +123,8 @@ struct KernelSet {
   void (*matmul_int8[kWeightFormats])(const MatmulTask&);
   void (*quantize_int8)(const QuantizeTask&);
   std::size_t (*matmul_scratch_bytes)(std::int64_t cols);
-  std::int64_t panel_rows;  // how many rows to give one task when there are many tokens
+  std::int64_t panel_rows;       // how many rows to give one task when there are many tokens
+  std::int64_t int8_panel_rows;  // the same of matmul_int8
 
   void (*attention_f32)(const AttentionTask&);  // float32 keys and values
   void (*attention_bf16)(const AttentionTask&);

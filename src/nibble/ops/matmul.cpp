@@ -71,6 +71,15 @@ void activate(const KernelSet& kernels, Activation activation, const Rows& rows,
   }
 }
 
+/// Brings the lines of some rows of a token's results near, to be written: from token to token they
+/// are too far apart for the processors' own prefetching.
+void prefetch_rows(const Target& target, const Rows& rows, std::int64_t t) {
+  constexpr std::int64_t kLine = 16;  // floats
+  const float* row = target.data + t * target.stride;
+  for (std::int64_t r = rows.begin; r < rows.end; r += kLine) __builtin_prefetch(row + r, 1);
+}
+constexpr std::int64_t kTokensAhead = 8;
+
 /// Scratch of a thread: the kernel's, and behind it a tile of results, (tokens, rows of a claim).
 struct ClaimScratch {
   std::byte* kernel;
@@ -98,6 +107,7 @@ void run_claim(Compute& compute, const PreparedInput& input, const MatmulCall& c
   if (call.activation) activate(compute.kernels(), *call.activation, rows, tokens, target);
   if (!call.adds) return;
   for (std::int64_t t = 0; t < tokens; ++t) {
+    if (t + kTokensAhead < tokens) prefetch_rows(out, rows, t + kTokensAhead);
     compute.kernels().add(out.data + t * out.stride + rows.begin,
                           target.data + t * target.stride + rows.begin, rows.count());
   }
@@ -133,17 +143,19 @@ void gated_matmul(Compute& compute, const float* x, std::int64_t tokens, const M
   const KernelSet& kernels = compute.kernels();
   compute.pool().parallel_for(claims.count(), [&](std::int64_t index, int thread) {
     const Rows rows = claims.claim(index).rows;
-    const ClaimScratch scratch(compute, thread, gate.weight->cols, tokens * rows.count());
-    const Target gated{out, width};
-    const Target upped = scratch.target(rows);
+    const ClaimScratch scratch(compute, thread, gate.weight->cols, 2 * tokens * rows.count());
+    const Target gated = scratch.target(rows);
+    const Target upped{gated.data + tokens * rows.count(), gated.stride};
     multiply_rows(compute, input, *gate.weight, rows, gated, scratch.kernel);
     add_bias(kernels, gate.bias, rows, tokens, gated);
     multiply_rows(compute, input, *up.weight, rows, upped, scratch.kernel);
     add_bias(kernels, up.bias, rows, tokens, upped);
+    const Target target{out, width};
     for (std::int64_t t = 0; t < tokens; ++t) {
-      float* g = gated.data + t * gated.stride + rows.begin;
-      kernels.activate_mul(*gate.activation, g, upped.data + t * upped.stride + rows.begin,
-                           rows.count(), g);
+      if (t + kTokensAhead < tokens) prefetch_rows(target, rows, t + kTokensAhead);
+      kernels.activate_mul(*gate.activation, gated.data + t * gated.stride + rows.begin,
+                           upped.data + t * upped.stride + rows.begin, rows.count(),
+                           target.data + t * target.stride + rows.begin);
     }
   });
 }

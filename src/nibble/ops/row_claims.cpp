@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 
+#include "nibble/ops/prepared_input.h"
 #include "nibble/ops/rowwise.h"
 #include "nibble/weights/packed_group.h"
 #include "nibble/weights/weight_parts.h"
@@ -22,6 +23,13 @@ std::int64_t claim_bytes(Compute& compute, std::span<const WeightView* const> we
   return std::min(kClaimBytes, total / (compute.pool().size() * kClaimsPerThread));
 }
 
+/// Rows of a claim for many tokens: a panel of the kernel that multiplies these weights.
+std::int64_t panel_rows(const Compute& compute, const WeightView& weight) {
+  const KernelSet& kernels = compute.kernels();
+  const ActivationType type = product_type(kernels, compute.activations(), weight.format);
+  return type == ActivationType::kInt8 ? kernels.int8_panel_rows : kernels.panel_rows;
+}
+
 }  // namespace
 
 RowClaims::RowClaims(Compute& compute, std::int64_t tokens,
@@ -30,9 +38,8 @@ RowClaims::RowClaims(Compute& compute, std::int64_t tokens,
   const std::int64_t bytes = claim_bytes(compute, weights);
   for (const WeightView* weight : weights) {
     const std::int64_t row_bytes = weight_bytes(*weight) / weight->rows + 1;
-    // Whole panels for many tokens.
     const std::int64_t per_claim =
-        tokens > kFewRows ? compute.kernels().panel_rows
+        tokens > kFewRows ? panel_rows(compute, *weight)
                           : std::max(kRowBlock, bytes / row_bytes / kRowBlock * kRowBlock);
     const std::int64_t begin = count();
     const std::int64_t claims = (weight->rows + per_claim - 1) / per_claim;

@@ -21,6 +21,7 @@ const KernelSet kAvx2Kernels = {
     .quantize_int8 = avx2::quantize_int8,
     .matmul_scratch_bytes = avx2::matmul_scratch_bytes,
     .panel_rows = 64,
+    .int8_panel_rows = 64,
     .attention_f32 = avx2::attention_f32,
     .attention_bf16 = avx2::attention_bf16,
     .attention_int8 = avx2::attention_int8,

@@ -25,6 +25,7 @@ const KernelSet kScalarKernels = {
     .quantize_int8 = scalar::quantize_int8,
     .matmul_scratch_bytes = scalar::matmul_scratch_bytes,
     .panel_rows = 64,
+    .int8_panel_rows = 64,
     .attention_f32 = scalar::attention<float>,
     .attention_bf16 = scalar::attention<BFloat16>,
     .attention_int8 = scalar::attention<std::int8_t>,
