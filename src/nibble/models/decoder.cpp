@@ -22,27 +22,17 @@ Norm load_norm(const WeightLoader& loader, const ModelSpec& spec, const NormModu
   return norm;
 }
 
-void place(WeightLoader& loader, std::initializer_list<Linear*> together) {
-  loader.place({together.begin(), together.size()});
-}
-
 /// Loads what belongs to one decoder block.
 class BlockLoader {
  public:
-  BlockLoader(WeightLoader& loader, const ModelSpec& spec, std::int64_t layer)
+  BlockLoader(const WeightLoader& loader, const ModelSpec& spec, std::int64_t layer)
       : loader_(loader), spec_(spec), layer_(layer) {}
 
   DecoderBlock load() const {
-    DecoderBlock block{.input_norm = *norm(spec_.input_norm, spec_.hidden),
-                       .attention = attention(),
-                       .post_norm = *norm(spec_.post_norm, spec_.hidden),
-                       .mlp = mlp()};
-    place(loader_, {&block.attention.q, &block.attention.k, &block.attention.v});
-    place(loader_, {&block.attention.o});
-    if (block.mlp.gate) place(loader_, {&*block.mlp.gate});
-    place(loader_, {&block.mlp.up});
-    place(loader_, {&block.mlp.down});
-    return block;
+    return {.input_norm = *norm(spec_.input_norm, spec_.hidden),
+            .attention = attention(),
+            .post_norm = *norm(spec_.post_norm, spec_.hidden),
+            .mlp = mlp()};
   }
 
  private:
@@ -70,7 +60,7 @@ class BlockLoader {
     return load_norm(loader_, spec_, {block_name(name, layer_), size});
   }
 
-  WeightLoader& loader_;
+  const WeightLoader& loader_;
   const ModelSpec& spec_;
   std::int64_t layer_;
 };
@@ -111,24 +101,40 @@ std::vector<float> rope_frequencies(const RopeSpec& rope, std::int64_t head_dim)
 }
 
 Decoder::Decoder(const Checkpoint& checkpoint, Compute& compute, DType dtype)
-    : spec_(checkpoint.spec()), dtype_(dtype) {
-  WeightLoader loader(checkpoint, compute, dtype);
+    : spec_(checkpoint.spec()), dtype_(dtype), loader_(checkpoint, compute, dtype) {
   const std::vector<ParameterSpec> tables = spec_.embeddings();
   embedding_ = checkpoint.float_tensor(tables[0].name, tables[0].shape);
   if (spec_.positions) positions_ = checkpoint.float_tensor(tables[1].name, tables[1].shape);
   embedding_scale_ = spec_.embedding_scale;
   round_to_dtype(dtype, {&embedding_scale_, 1});
-  if (spec_.project_in) project_in_ = loader.linear(*spec_.project_in);
+  if (spec_.project_in) project_in_ = loader_.linear(*spec_.project_in);
   for (std::int64_t layer = 0; layer < spec_.n_layers; ++layer) {
-    blocks_.push_back(BlockLoader(loader, spec_, layer).load());
+    blocks_.push_back(BlockLoader(loader_, spec_, layer).load());
   }
   if (!spec_.final_norm.empty()) {
-    final_norm_ = load_norm(loader, spec_, {spec_.final_norm, spec_.hidden});
+    final_norm_ = load_norm(loader_, spec_, {spec_.final_norm, spec_.hidden});
   }
-  if (spec_.project_out) project_out_ = loader.linear(*spec_.project_out);
-  head_ = loader.linear(spec_.head);
-  place(loader, {&head_});
+  if (spec_.project_out) project_out_ = loader_.linear(*spec_.project_out);
+  head_ = loader_.linear(spec_.head);
   if (spec_.rope) rope_ = Rope(rope_frequencies(*spec_.rope, spec_.head_dim));
+  while (compute.pool().nodes() > 1 && !is_settled()) place_next();
+}
+
+void Decoder::place_next() {
+  const auto place = [this](std::initializer_list<Linear*> together) {
+    loader_.place({together.begin(), together.size()});
+  };
+  if (placed_ < blocks_.size()) {
+    DecoderBlock& block = blocks_[placed_];
+    place({&block.attention.q, &block.attention.k, &block.attention.v});
+    place({&block.attention.o});
+    if (block.mlp.gate) place({&*block.mlp.gate});
+    place({&block.mlp.up});
+    place({&block.mlp.down});
+  } else {
+    place({&head_});
+  }
+  ++placed_;
 }
 
 void Decoder::embed(Compute& compute, std::span<const std::int32_t> tokens, std::int64_t start,
@@ -178,6 +184,7 @@ void Decoder::run_block(Compute& compute, std::int64_t layer, std::int64_t token
 void Decoder::forward(Compute& compute, std::span<const std::int32_t> tokens, KvCache& cache,
                       float* hidden) {
   const auto count = static_cast<std::int64_t>(tokens.size());
+  if (count == 1 && !is_settled()) place_next();
   {
     const ProfileScope scope(compute, "embedding");
     embed(compute, tokens, cache.length(), hidden);

@@ -38,6 +38,7 @@ RowClaims::RowClaims(Compute& compute, std::int64_t tokens,
   const std::int64_t bytes = claim_bytes(compute, weights);
   for (const WeightView* weight : weights) {
     const std::int64_t row_bytes = weight_bytes(*weight) / weight->rows + 1;
+    // Whole panels for many tokens.
     const std::int64_t per_claim =
         tokens > kFewRows ? panel_rows(compute, *weight)
                           : std::max(kRowBlock, bytes / row_bytes / kRowBlock * kRowBlock);
