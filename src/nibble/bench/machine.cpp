@@ -1,15 +1,9 @@
 #include "nibble/bench/machine.h"
 
-#include <pthread.h>
-#include <sched.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstring>
-#include <fstream>
-#include <set>
-#include <string>
 #include <vector>
 
 #include "nibble/bench/process.h"
@@ -33,31 +27,6 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-/// One hardware thread of each physical core that this process may use.
-std::vector<int> one_cpu_a_core() {
-  cpu_set_t mask;
-  CPU_ZERO(&mask);
-  std::vector<int> cpus;
-  if (sched_getaffinity(0, sizeof mask, &mask) != 0) return cpus;
-  std::set<std::string> seen;
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (!CPU_ISSET(cpu, &mask)) continue;
-    const std::string name = std::to_string(cpu);
-    std::ifstream file("/sys/devices/system/cpu/cpu" + name + "/topology/thread_siblings_list");
-    std::string siblings;
-    std::getline(file, siblings);
-    if (seen.insert(siblings.empty() ? name : siblings).second) cpus.push_back(cpu);
-  }
-  return cpus;
-}
-
-void pin_this_thread(int cpu) {
-  cpu_set_t mask;
-  CPU_ZERO(&mask);
-  CPU_SET(cpu, &mask);
-  pthread_setaffinity_np(pthread_self(), sizeof mask, &mask);
-}
-
 std::size_t reading_buffer_bytes() {
   const auto quarter = static_cast<std::size_t>(memory_info().available_bytes) / 4;
   return std::clamp(quarter, kMinBuffer, kReadBytes) / kHugePage * kHugePage;
@@ -66,26 +35,19 @@ std::size_t reading_buffer_bytes() {
 }  // namespace
 
 bool pin_threads(ThreadPool& pool) {
-  const std::vector<int> cpus = one_cpu_a_core();
-  if (pool.size() > std::ssize(cpus)) return false;
-  // Each thread holds its item until every other has one, so that none gets two.
-  std::atomic<int> arrived{0};
-  pool.parallel_for(pool.size(), [&](std::int64_t, int thread) {
-    pin_this_thread(cpus[static_cast<std::size_t>(thread)]);
-    ++arrived;
-    while (arrived < pool.size()) {
-      check_interrupt();
-      sched_yield();
-    }
-  });
+  if (!pool.has_core_each()) return false;
+  pool.for_each_thread([&](int thread) { tie_this_thread({&pool.core_of(thread).cpu, 1}); });
   return true;
 }
 
 MemoryReader::MemoryReader(Compute& compute) : compute_(compute), buffer_(reading_buffer_bytes()) {
   const auto chunks = static_cast<std::int64_t>(buffer_.size() / kReadChunk);
-  // Written, or all pages would be the one page of zeros and lie in the cache.
-  compute_.pool().parallel_for(chunks, [&](std::int64_t chunk, int) {
-    std::memset(buffer_.data() + static_cast<std::size_t>(chunk) * kReadChunk, 1, kReadChunk);
+  // Written, or all pages would be the one page of zeros and lie in the cache; each by the thread
+  // that reads it, so that it lies on that one's node.
+  compute_.pool().for_each_thread([&](int thread) {
+    const auto [begin, end] = compute_.pool().share(chunks, thread);
+    std::memset(buffer_.data() + static_cast<std::size_t>(begin) * kReadChunk, 1,
+                static_cast<std::size_t>(end - begin) * kReadChunk);
   });
   read_all();
 }

@@ -14,12 +14,14 @@ constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 }  // namespace
 
-Buffer::Buffer(std::size_t bytes) : size_(bytes) {
+Buffer::Buffer(std::size_t bytes, Pages pages) : size_(bytes) {
   if (bytes == 0) return;
   void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) fail("cannot get {} bytes of memory: {}", bytes, std::strerror(errno));
-  if (bytes >= kHugePage) ::madvise(memory, bytes, MADV_HUGEPAGE);  // only advice
+  if (bytes >= kHugePage) {  // only advice
+    ::madvise(memory, bytes, pages == Pages::kHuge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+  }
   data_ = static_cast<std::byte*>(memory);
 }
 

@@ -12,8 +12,10 @@ namespace nibble {
 class Buffer {
  public:
   Buffer() = default;
+  /// kHuge: pages of 2 MiB where the system allows them.
+  enum class Pages { kSmall, kHuge };
   /// Throws Error if the address space or memory is not to be had.
-  explicit Buffer(std::size_t bytes);
+  explicit Buffer(std::size_t bytes, Pages pages = Pages::kHuge);
   ~Buffer();
   Buffer(Buffer&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}

@@ -1,13 +1,7 @@
 #include "nibble/core/thread_pool.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <cassert>
-#include <cstdio>
-#include <fstream>
-#include <set>
-#include <string>
 #include <system_error>
 #include <utility>
 
@@ -34,54 +28,15 @@ void wait_while_equal(const std::atomic<std::uint32_t>& value, std::uint32_t old
   value.wait(old, std::memory_order_acquire);
 }
 
-/// The first line of a small file of the kernel's, "" where there is none.
-std::string first_line(const std::string& path) {
-  std::ifstream file(path);
-  std::string line;
-  std::getline(file, line);
-  return line;
-}
-
-/// Cores that the cgroup's CPU quota allows, rounded up; INT_MAX without a quota.
-int quota_cores() {
-  long long quota = 0;
-  long long period = 0;
-  const std::string v2 = first_line("/sys/fs/cgroup/cpu.max");
-  if (std::sscanf(v2.c_str(), "%lld %lld", &quota, &period) != 2) {
-    std::sscanf(first_line("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").c_str(), "%lld", &quota);
-    std::sscanf(first_line("/sys/fs/cgroup/cpu/cpu.cfs_period_us").c_str(), "%lld", &period);
-  }
-  if (quota <= 0 || period <= 0) return INT32_MAX;
-  return static_cast<int>((quota + period - 1) / period);
-}
-
-/// Physical cores with at least one hardware thread in the affinity mask.
-int affinity_cores() {
-  cpu_set_t mask;
-  CPU_ZERO(&mask);
-  if (sched_getaffinity(0, sizeof mask, &mask) != 0) {
-    return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  }
-  std::set<std::string> cores;  // hardware threads of one core share one list of siblings
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (!CPU_ISSET(cpu, &mask)) continue;
-    const std::string name = std::to_string(cpu);
-    const std::string siblings =
-        first_line("/sys/devices/system/cpu/cpu" + name + "/topology/thread_siblings_list");
-    cores.insert(siblings.empty() ? name : siblings);
-  }
-  return std::max(1, static_cast<int>(cores.size()));
-}
-
 }  // namespace
 
-int usable_cores() {
-  return std::max(1, std::min(affinity_cores(), quota_cores()));
-}
-
-ThreadPool::ThreadPool(int threads)
-    : parts_(static_cast<std::size_t>(threads > 0 ? threads : usable_cores())) {
+ThreadPool::ThreadPool(int threads, Topology topology)
+    : topology_(std::move(topology)),
+      parts_(threads > 0
+                 ? static_cast<std::size_t>(threads)
+                 : std::min(topology_.cores.size(), static_cast<std::size_t>(quota_cores()))) {
   const auto count = static_cast<int>(parts_.size());
+  order_help();
   workers_.reserve(static_cast<std::size_t>(count - 1));
   try {
     for (int i = 1; i < count; ++i) workers_.emplace_back([this, i] { worker_loop(i); });
@@ -103,11 +58,45 @@ void ThreadPool::stop() {
   for (std::thread& worker : workers_) worker.join();
 }
 
-std::int64_t ThreadPool::part_end(int part) const {
-  return items_.load(std::memory_order_relaxed) * (part + 1) / size();
+const Core& ThreadPool::core_of(int thread) const {
+  const std::size_t place =
+      static_cast<std::size_t>(thread) * topology_.cores.size() / parts_.size();
+  return topology_.cores[place];
+}
+
+/// To the whole node, not to one core: another process may hold that one while the next is free.
+void ThreadPool::tie_to_node(int thread) const {
+  if (nodes() == 1) return;
+  std::vector<int> cpus;
+  for (const Core& core : topology_.cores) {
+    if (core.node == core_of(thread).node) cpus.push_back(core.cpu);
+  }
+  tie_this_thread(cpus);  // only a matter of speed
+}
+
+void ThreadPool::order_help() {
+  for (int thread = 0; thread < size(); ++thread) {
+    std::vector<int>& order = help_order_.emplace_back();
+    for (int i = 0; i < size(); ++i) order.push_back((thread + i) % size());
+    std::stable_partition(order.begin(), order.end(),
+                          [&](int part) { return core_of(part).node == core_of(thread).node; });
+  }
+}
+
+ThreadPool::Share ThreadPool::share(std::int64_t items, int thread) const {
+  return {items * thread / size(), items * (thread + 1) / size()};
 }
 
 void ThreadPool::parallel_for(std::int64_t items, FunctionRef<void(std::int64_t, int)> work) {
+  run(items, kAnyThread, work);
+}
+
+void ThreadPool::for_each_thread(FunctionRef<void(int)> work) {
+  run(size(), kOwnThread, [&](std::int64_t, int thread) { work(thread); });
+}
+
+void ThreadPool::run(std::int64_t items, std::uint64_t mode,
+                     FunctionRef<void(std::int64_t, int)> work) {
   if (items <= 0) return;
   assert(items <= UINT32_MAX && unfinished_.load() == 0);
   work_.store(&work, std::memory_order_relaxed);
@@ -115,9 +104,10 @@ void ThreadPool::parallel_for(std::int64_t items, FunctionRef<void(std::int64_t,
   unfinished_.store(static_cast<std::uint32_t>(items), std::memory_order_relaxed);
   const std::uint32_t job = epoch_.load(std::memory_order_relaxed) + 1;
   for (int part = 0; part < size(); ++part) {
-    const std::int64_t count = part_end(part) - (part == 0 ? 0 : part_end(part - 1));
+    const Share dealt = share(items, part);
     parts_[static_cast<std::size_t>(part)].claims.store(
-        std::uint64_t{job} << 32 | static_cast<std::uint64_t>(count), std::memory_order_release);
+        std::uint64_t{job} << 33 | mode | static_cast<std::uint64_t>(dealt.end - dealt.begin),
+        std::memory_order_release);
   }
   epoch_.store(job, std::memory_order_release);
   if (!workers_.empty() && items > 1) epoch_.notify_all();
@@ -129,6 +119,7 @@ void ThreadPool::parallel_for(std::int64_t items, FunctionRef<void(std::int64_t,
 }
 
 void ThreadPool::worker_loop(int thread) {
+  tie_to_node(thread);
   std::uint32_t seen = 0;
   for (;;) {
     wait_while_equal(epoch_, seen);
@@ -138,25 +129,24 @@ void ThreadPool::worker_loop(int thread) {
   }
 }
 
-bool ThreadPool::take_item(int part, std::int64_t& item) {
+bool ThreadPool::take_item(int part, int thread, std::int64_t& item) {
   std::atomic<std::uint64_t>& claims = parts_[static_cast<std::size_t>(part)].claims;
   std::uint64_t seen = claims.load(std::memory_order_acquire);
   for (;;) {
     const auto left = static_cast<std::uint32_t>(seen);
-    if (left == 0) return false;
+    if (left == 0 || ((seen & kOwnThread) != 0 && part != thread)) return false;
     // Fails if another thread took this item, or if the job is over and the next has begun.
     if (claims.compare_exchange_weak(seen, seen - 1, std::memory_order_acq_rel,
                                      std::memory_order_acquire)) {
-      item = part_end(part) - left;
+      item = share(items_.load(std::memory_order_relaxed), part).end - left;
       return true;
     }
   }
 }
 
 void ThreadPool::run_items(int thread) {
-  for (int i = 0; i < size(); ++i) {
-    const int part = (thread + i) % size();
-    for (std::int64_t item = 0; take_item(part, item);) {
+  for (const int part : help_order_[static_cast<std::size_t>(thread)]) {
+    for (std::int64_t item = 0; take_item(part, thread, item);) {
       try {
         check_interrupt();  // here, so that no operator can take long to stop
         (*work_.load(std::memory_order_relaxed))(item, thread);

@@ -2,6 +2,7 @@
 
 #include <cassert>
 #include <cmath>
+#include <initializer_list>
 
 #include "nibble/models/weight_loader.h"
 #include "nibble/ops/profiler.h"
@@ -14,19 +15,30 @@ RmsNorm load_norm(const WeightLoader& loader, const std::string& module, const M
   return {loader.vector(module + ".weight", spec.hidden), spec.norm_eps};
 }
 
+void place(const WeightLoader& loader, std::initializer_list<Linear*> together) {
+  loader.place({together.begin(), together.size()});
+}
+
 DecoderBlock load_block(const WeightLoader& loader, const ModelSpec& spec, std::int64_t layer) {
   const auto linear = [&](LinearSpec linear_spec) {
     linear_spec.name = block_name(linear_spec.name, layer);
     return loader.linear(linear_spec);
   };
-  return {.input_norm = load_norm(loader, block_name(spec.input_norm, layer), spec),
-          .attention = {.q = linear(spec.q),
-                        .k = linear(spec.k),
-                        .v = linear(spec.v),
-                        .o = linear(spec.o),
-                        .shape = {spec.n_heads, spec.n_kv_heads, spec.head_dim}},
-          .post_norm = load_norm(loader, block_name(spec.post_norm, layer), spec),
-          .mlp = {.gate = linear(spec.gate), .up = linear(spec.up), .down = linear(spec.down)}};
+  DecoderBlock block{
+      .input_norm = load_norm(loader, block_name(spec.input_norm, layer), spec),
+      .attention = {.q = linear(spec.q),
+                    .k = linear(spec.k),
+                    .v = linear(spec.v),
+                    .o = linear(spec.o),
+                    .shape = {spec.n_heads, spec.n_kv_heads, spec.head_dim}},
+      .post_norm = load_norm(loader, block_name(spec.post_norm, layer), spec),
+      .mlp = {.gate = linear(spec.gate), .up = linear(spec.up), .down = linear(spec.down)}};
+  place(loader, {&block.attention.q, &block.attention.k, &block.attention.v});
+  place(loader, {&block.attention.o});
+  place(loader, {&block.mlp.gate});
+  place(loader, {&block.mlp.up});
+  place(loader, {&block.mlp.down});
+  return block;
 }
 
 /// llama3 scaling (transformers, modeling_rope_utils.py: _compute_llama3_parameters): long
@@ -67,6 +79,7 @@ Decoder::Decoder(const Checkpoint& checkpoint, Compute& compute, DType dtype)
   }
   final_norm_ = load_norm(loader, spec_.final_norm, spec_);
   head_ = loader.linear(spec_.head);
+  place(loader, {&head_});
   rope_ = Rope(rope_frequencies(spec_.rope, spec_.head_dim));
 }
 

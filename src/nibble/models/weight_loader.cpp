@@ -4,6 +4,8 @@
 #include <cstring>
 
 #include "nibble/core/error.h"
+#include "nibble/ops/place_weights.h"
+#include "nibble/weights/weight_parts.h"
 
 namespace nibble {
 namespace {
@@ -91,6 +93,20 @@ Linear WeightLoader::linear(const LinearSpec& spec) const {
   }
   if (spec.bias) layer.bias = vector(spec.name + ".bias", spec.out);
   return layer;
+}
+
+void WeightLoader::place(std::span<Linear* const> together) const {
+  std::vector<Weight*> weights;
+  std::vector<std::span<const std::byte>> mapped;
+  for (Linear* layer : together) {
+    weights.push_back(&layer->weight);
+    if (layer->weight.storage.size() > 0) continue;
+    for (const WeightPart& part : weight_parts(layer->weight.view)) {
+      mapped.emplace_back(part.data, static_cast<std::size_t>(part.bytes()));
+    }
+  }
+  if (!place_weights(compute_, weights)) return;
+  for (const auto& part : mapped) checkpoint_.tensors().drop(part);
 }
 
 std::vector<float> WeightLoader::vector(const std::string& name, std::int64_t size) const {

@@ -21,6 +21,9 @@ class WeightLoader {
 
   /// A linear layer: packed or dense as the checkpoint has it, in place where it can be.
   Linear linear(const LinearSpec& spec) const;
+  /// Moves layers with the same input to the memory nodes whose threads read them
+  /// (ops/place_weights.h), and gives back what that leaves unused of the mapped files.
+  void place(std::span<Linear* const> together) const;
   /// A norm's weight or a bias, (size), rounded to the dtype.
   std::vector<float> vector(const std::string& name, std::int64_t size) const;
 

@@ -1,5 +1,7 @@
 #include "nibble/ops/compute.h"
 
+#include <utility>
+
 namespace nibble {
 
 const char* activation_type_name(ActivationType type) {
@@ -14,8 +16,9 @@ const char* activation_type_name(ActivationType type) {
   return "";
 }
 
-Compute::Compute(const KernelSet& kernels, int threads, ActivationType activations)
-    : kernels_(&kernels), pool_(threads), activations_(activations) {
+Compute::Compute(const KernelSet& kernels, int threads, ActivationType activations,
+                 Topology topology)
+    : kernels_(&kernels), pool_(threads, std::move(topology)), activations_(activations) {
   thread_scratch_.resize(static_cast<std::size_t>(pool_.size()));
 }
 

@@ -22,8 +22,8 @@ class Profiler;
 class Compute {
  public:
   /// `threads` 0: one a usable physical core.
-  Compute(const KernelSet& kernels, int threads,
-          ActivationType activations = ActivationType::kBF16);
+  Compute(const KernelSet& kernels, int threads, ActivationType activations = ActivationType::kBF16,
+          Topology topology = usable_topology());
 
   const KernelSet& kernels() const { return *kernels_; }
   ThreadPool& pool() { return pool_; }

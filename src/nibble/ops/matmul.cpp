@@ -5,35 +5,11 @@
 
 #include "nibble/ops/prepared_input.h"
 #include "nibble/ops/profiler.h"
-#include "nibble/ops/rowwise.h"
+#include "nibble/ops/row_claims.h"
 #include "nibble/weights/packed_group.h"
 
 namespace nibble {
 namespace {
-
-// What one claim of a thread should read at least, so that its stream is long and claims are few
-// ...
-constexpr std::int64_t kMinClaimBytes = 64 << 10;
-// ... and how many claims a thread should find at least, so that a late thread is made up for.
-constexpr std::int64_t kClaimsPerThread = 4;
-
-/// Rows that one claim of a thread covers: whole panels for many tokens, else enough bytes.
-std::int64_t claim_rows(Compute& compute, const WeightView& weight, std::int64_t tokens) {
-  if (tokens > kFewRows) return compute.kernels().panel_rows;
-  const auto row_bytes =
-      static_cast<std::int64_t>(bits_per_weight(weight) * static_cast<double>(weight.cols) / 8) + 1;
-  const std::int64_t for_bytes = kMinClaimBytes / row_bytes;
-  const std::int64_t for_sharing = weight.rows / (compute.pool().size() * kClaimsPerThread);
-  const std::int64_t rows = std::min(for_bytes, for_sharing);
-  return std::max(kRowBlock, rows / kRowBlock * kRowBlock);
-}
-
-/// Consecutive rows of one weight matrix.
-struct Rows {
-  std::int64_t begin;
-  std::int64_t end;
-  std::int64_t count() const { return end - begin; }
-};
 
 /// Where a product goes: element (t, row) at data[t * stride + row].
 struct Target {
@@ -123,24 +99,14 @@ void run_claim(Compute& compute, const PreparedInput& input, const MatmulCall& c
 void matmul(Compute& compute, const float* x, std::int64_t tokens,
             std::span<const MatmulCall> calls) {
   if (tokens == 0 || calls.empty()) return;
-  constexpr std::size_t kMaxCalls = 8;
-  assert(calls.size() <= kMaxCalls);
   const PreparedInput input(compute, x, tokens, calls);
   report_cost(compute, calls, tokens);
 
-  std::int64_t rows_per_claim[kMaxCalls];
-  std::int64_t first_claim[kMaxCalls + 1] = {0};
-  for (std::size_t i = 0; i < calls.size(); ++i) {
-    rows_per_claim[i] = claim_rows(compute, *calls[i].weight, tokens);
-    first_claim[i + 1] =
-        first_claim[i] + (calls[i].weight->rows + rows_per_claim[i] - 1) / rows_per_claim[i];
-  }
-  compute.pool().parallel_for(first_claim[calls.size()], [&](std::int64_t claim, int thread) {
-    std::size_t i = 0;
-    while (claim >= first_claim[i + 1]) ++i;
-    const std::int64_t begin = (claim - first_claim[i]) * rows_per_claim[i];
-    const std::int64_t end = std::min(calls[i].weight->rows, begin + rows_per_claim[i]);
-    run_claim(compute, input, calls[i], {begin, end}, thread);
+  RowClaims claims(compute, tokens);
+  for (const MatmulCall& call : calls) claims.add(*call.weight);
+  compute.pool().parallel_for(claims.count(), [&](std::int64_t index, int thread) {
+    const auto [matrix, rows] = claims.claim(index);
+    run_claim(compute, input, calls[matrix], rows, thread);
   });
 }
 
@@ -152,23 +118,23 @@ void gated_matmul(Compute& compute, const float* x, std::int64_t tokens, const M
   const PreparedInput input(compute, x, tokens, calls);
   report_cost(compute, calls, tokens);
   const std::int64_t width = gate.weight->rows;
-  const std::int64_t per_claim = claim_rows(compute, *gate.weight, tokens);
+  RowClaims claims(compute, tokens);
+  claims.add(*gate.weight);
   const KernelSet& kernels = compute.kernels();
-  compute.pool().parallel_for(
-      (width + per_claim - 1) / per_claim, [&](std::int64_t claim, int thread) {
-        const Rows rows{claim * per_claim, std::min(width, (claim + 1) * per_claim)};
-        const ClaimScratch scratch(compute, thread, gate.weight->cols, tokens * rows.count());
-        const Target gated{out, width};
-        const Target upped = scratch.target(rows);
-        multiply_rows(compute, input, *gate.weight, rows, gated, scratch.kernel);
-        add_bias(kernels, gate.bias, rows, tokens, gated);
-        multiply_rows(compute, input, *up.weight, rows, upped, scratch.kernel);
-        add_bias(kernels, up.bias, rows, tokens, upped);
-        for (std::int64_t t = 0; t < tokens; ++t) {
-          float* g = gated.data + t * gated.stride + rows.begin;
-          kernels.silu_mul(g, upped.data + t * upped.stride + rows.begin, rows.count(), g);
-        }
-      });
+  compute.pool().parallel_for(claims.count(), [&](std::int64_t index, int thread) {
+    const Rows rows = claims.claim(index).rows;
+    const ClaimScratch scratch(compute, thread, gate.weight->cols, tokens * rows.count());
+    const Target gated{out, width};
+    const Target upped = scratch.target(rows);
+    multiply_rows(compute, input, *gate.weight, rows, gated, scratch.kernel);
+    add_bias(kernels, gate.bias, rows, tokens, gated);
+    multiply_rows(compute, input, *up.weight, rows, upped, scratch.kernel);
+    add_bias(kernels, up.bias, rows, tokens, upped);
+    for (std::int64_t t = 0; t < tokens; ++t) {
+      float* g = gated.data + t * gated.stride + rows.begin;
+      kernels.silu_mul(g, upped.data + t * upped.stride + rows.begin, rows.count(), g);
+    }
+  });
 }
 
 }  // namespace nibble

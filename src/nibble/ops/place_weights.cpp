@@ -1,0 +1,65 @@
+#include "nibble/ops/place_weights.h"
+
+#include <array>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "nibble/ops/row_claims.h"
+#include "nibble/weights/weight_parts.h"
+
+namespace nibble {
+namespace {
+
+/// The same weight in new memory that nobody has touched yet. Its pages are small: a huge one
+/// across the border of two shares would give all of it to one node.
+Weight untouched_copy(const WeightView& view) {
+  std::int64_t bytes = 0;
+  for (const WeightPart& part : weight_parts(view)) bytes += part.bytes();
+  Weight copy{.storage = Buffer(static_cast<std::size_t>(bytes), Buffer::Pages::kSmall)};
+  std::array<const std::byte*, kWeightParts> places{};
+  const std::byte* at = copy.storage.data();
+  for (std::size_t i = 0; i < kWeightParts; ++i) {
+    places[i] = at;
+    at += weight_parts(view)[i].bytes();
+  }
+  copy.view = with_parts_at(view, places);
+  return copy;
+}
+
+/// `rows` begin with a block and end with one, or with the matrix.
+void copy_rows(const WeightView& from, const WeightView& to, const Rows& rows) {
+  const WeightParts sources = weight_parts(from);
+  const WeightParts targets = weight_parts(to);
+  for (std::size_t i = 0; i < kWeightParts; ++i) {
+    const WeightPart& part = sources[i];
+    if (part.bytes() == 0) continue;
+    const std::int64_t begin = rows.begin / part.block_rows * part.block_bytes;
+    const std::int64_t end = (rows.end + part.block_rows - 1) / part.block_rows * part.block_bytes;
+    std::memcpy(const_cast<std::byte*>(targets[i].data) + begin, part.data + begin,
+                static_cast<std::size_t>(end - begin));
+  }
+}
+
+}  // namespace
+
+bool place_weights(Compute& compute, std::span<Weight* const> together) {
+  if (compute.pool().nodes() == 1) return false;
+  RowClaims claims(compute, 1);
+  std::vector<Weight> placed;
+  for (const Weight* weight : together) {
+    claims.add(weight->view);
+    placed.push_back(untouched_copy(weight->view));
+  }
+  compute.pool().for_each_thread([&](int thread) {
+    const auto [begin, end] = compute.pool().share(claims.count(), thread);
+    for (std::int64_t index = begin; index < end; ++index) {
+      const auto [matrix, rows] = claims.claim(index);
+      copy_rows(together[matrix]->view, placed[matrix].view, rows);
+    }
+  });
+  for (std::size_t i = 0; i < together.size(); ++i) *together[i] = std::move(placed[i]);
+  return true;
+}
+
+}  // namespace nibble
