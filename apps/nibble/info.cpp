@@ -132,8 +132,10 @@ void info(const InfoFlags& flags, const CommonFlags& common) {
   fmt::print("instruction sets {}\n", cpu.features);
   fmt::print("kernels          {} (this machine runs {}; NIBBLE_ISA chooses)\n", chosen,
              fmt::join(supported_names(), ", "));
-  fmt::print("threads          {} (this process may use {} physical {})\n", compute.pool().size(),
-             cores, cores == 1 ? "core" : "cores");
+  const int nodes = compute.pool().nodes();
+  fmt::print("threads          {} (this process may use {} physical {}{})\n", compute.pool().size(),
+             cores, cores == 1 ? "core" : "cores",
+             nodes > 1 ? fmt::format(" on {} memory nodes", nodes) : "");
   fmt::print("memory           {}, {} available\n",
              human_bytes(static_cast<double>(memory.total_bytes)),
              human_bytes(static_cast<double>(memory.available_bytes)));

@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include <memory>
+#include <set>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 #include "nibble/core/error.h"
@@ -74,6 +76,40 @@ TEST_P(ThreadPoolOf, ThrowsWhatTheWorkThrewAndStaysUsable) {
   }
 }
 
+TEST_P(ThreadPoolOf, EachThreadDoesItsOwnWorkOnce) {
+  ThreadPool pool(GetParam());
+  for (int round = 0; round < 200; ++round) {
+    std::vector<std::atomic<int>> done(static_cast<std::size_t>(pool.size()));
+    std::vector<std::thread::id> by(done.size());
+    pool.for_each_thread([&](int thread) {
+      ++done[static_cast<std::size_t>(thread)];
+      by[static_cast<std::size_t>(thread)] = std::this_thread::get_id();
+    });
+    for (const auto& count : done) ASSERT_EQ(count, 1);
+    EXPECT_EQ(by[0], std::this_thread::get_id());
+    EXPECT_EQ(std::set(by.begin(), by.end()).size(), by.size()) << "nobody helped";
+    // A job that may be shared, at once after one that may not.
+    std::atomic<int> items = 0;
+    pool.parallel_for(10, [&](std::int64_t, int) { ++items; });
+    ASSERT_EQ(items, 10);
+  }
+}
+
+TEST_P(ThreadPoolOf, SharesFollowEachOther) {
+  const ThreadPool pool(GetParam());
+  for (const std::int64_t items : {0, 1, 2, 5, 1000}) {
+    std::int64_t next = 0;
+    for (int thread = 0; thread < pool.size(); ++thread) {
+      const auto [begin, end] = pool.share(items, thread);
+      EXPECT_EQ(begin, next);
+      EXPECT_GE(end, begin);
+      EXPECT_LE(end - begin, items / pool.size() + 1);
+      next = end;
+    }
+    EXPECT_EQ(next, items);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Threads, ThreadPoolOf, ::testing::Values(1, 2, 3, 7));
 
 TEST(ThreadPool, ComesAndGoesUnused) {
@@ -83,6 +119,63 @@ TEST(ThreadPool, ComesAndGoesUnused) {
 TEST(ThreadPool, DefaultsToTheUsableCores) {
   EXPECT_GE(usable_cores(), 1);
   EXPECT_EQ(ThreadPool().size(), usable_cores());
+}
+
+/// Nodes with these numbers of cores. The hardware threads do not exist: tying to them fails, and
+/// is only a matter of speed.
+Topology nodes_of(const std::vector<int>& cores) {
+  Topology topology{.nodes = static_cast<int>(cores.size())};
+  for (int node = 0; node < topology.nodes; ++node) {
+    for (int i = 0; i < cores[static_cast<std::size_t>(node)]; ++i) {
+      topology.cores.push_back({40'000 + static_cast<int>(topology.cores.size()), node});
+    }
+  }
+  return topology;
+}
+
+std::vector<int> nodes_of_threads(const ThreadPool& pool) {
+  std::vector<int> nodes;
+  for (int thread = 0; thread < pool.size(); ++thread) nodes.push_back(pool.core_of(thread).node);
+  return nodes;
+}
+
+TEST(ThreadPoolNodes, ThreadsAreSpreadAsTheCoresAre) {
+  using Nodes = std::vector<int>;
+  EXPECT_EQ(nodes_of_threads(ThreadPool(4, nodes_of({2, 2}))), (Nodes{0, 0, 1, 1}));
+  EXPECT_EQ(nodes_of_threads(ThreadPool(2, nodes_of({4, 4}))), (Nodes{0, 1}));
+  EXPECT_EQ(nodes_of_threads(ThreadPool(4, nodes_of({3, 1}))), (Nodes{0, 0, 0, 1}));
+  EXPECT_EQ(nodes_of_threads(ThreadPool(2, nodes_of({1, 1, 1, 1}))), (Nodes{0, 2}));
+  EXPECT_EQ(nodes_of_threads(ThreadPool(1, nodes_of({1, 1}))), (Nodes{0}));
+  EXPECT_EQ(nodes_of_threads(ThreadPool(6, nodes_of({1, 2}))), (Nodes{0, 0, 1, 1, 1, 1}));
+  EXPECT_EQ(ThreadPool(0, nodes_of({1, 2})).size(), std::min(3, quota_cores()));
+}
+
+// The other threads hold their first item until thread 3 has done all that is left.
+TEST(ThreadPoolNodes, HelpGoesToTheOwnNodeFirst) {
+  ThreadPool pool(4, nodes_of({2, 2}));
+  constexpr std::int64_t kItems = 400;
+  std::atomic<int> arrived = 0;
+  std::atomic<std::int64_t> done = 0;
+  std::vector<std::int64_t> items;  // that thread 3 did, in order
+  pool.parallel_for(kItems, [&](std::int64_t item, int thread) {
+    if (item == pool.share(kItems, thread).begin) {
+      ++arrived;
+      while (arrived < pool.size()) std::this_thread::yield();
+    }
+    if (thread == 3) {
+      items.push_back(item);
+      ++done;
+    }
+    while (done < kItems - 3) {
+      if (thread == 3) return;
+      std::this_thread::yield();
+    }
+  });
+  ASSERT_EQ(std::ssize(items), kItems - 3);
+  for (std::int64_t i = 0; i < 100; ++i) EXPECT_EQ(items[static_cast<std::size_t>(i)], 300 + i);
+  for (std::int64_t i = 100; i < 199; ++i) EXPECT_EQ(items[static_cast<std::size_t>(i)], 101 + i);
+  for (std::int64_t i = 199; i < kItems - 3; ++i)
+    EXPECT_LT(items[static_cast<std::size_t>(i)], 200);
 }
 
 /// In a process of its own: exits with 0 if a pool that cannot get its threads throws Error.

@@ -62,19 +62,20 @@ class ProfileTest {
     for (std::int32_t& value : ids_) value = id(random);
   }
 
+  /// Brings in the weights and every embedding row that will be looked up: those lie in the file.
+  void warm_up() { run(0, std::ssize(ids_)); }
+
   ProfiledPhase prefill() {
-    return profile_passes(prompt_, 1, [&] { run_prompt(); });
+    return profile_passes(prompt_, 1, [&] {
+      cache_.truncate(0);
+      run(0, prompt_);
+    });
   }
 
   /// After prefill().
   ProfiledPhase decode() {
     cache_.truncate(prompt_);
     return profile_passes(1, steps_, [&] { run(cache_.length(), 1); });
-  }
-
-  void run_prompt() {
-    cache_.truncate(0);
-    run(0, prompt_);
   }
 
  private:
@@ -250,7 +251,7 @@ ProfileReport profile(Model& model, const ComputeOptions& compute, const Profile
   ProfileReport report;
   ProfileTest test(model, options);
   measure_peak_of_products(model, compute, options.prompt, report);
-  test.run_prompt();  // brings in the weights
+  test.warm_up();
   report.prefill = test.prefill();
   if (options.generate > 0) profile_decode(model, test, report);
   return report;

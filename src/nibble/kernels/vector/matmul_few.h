@@ -7,7 +7,11 @@
 namespace nibble {
 namespace {
 
-constexpr std::int64_t kPrefetchBytes = 16384;  // ahead of the one stream that a thread reads
+// Ahead of the streams that a thread reads: the codes ...
+constexpr std::int64_t kPrefetchBytes = 4096;
+// ... and the scales and zero points, which are too few for the processor's own prefetching to keep
+// up with: it sees a new line of them only every other group.
+constexpr std::int64_t kPrefetchScaleBytes = 1024;
 
 // Where the parts of one block of 16 packed rows lie.
 struct PackedBlock {
@@ -57,11 +61,20 @@ struct Product<float> {
   static int chunk_column(int part) { return part; }
 };
 
+template <int kBits>
+[[gnu::always_inline]] inline void prefetch_scales(const PackedBlock& block, std::int64_t group) {
+  const auto* scales = reinterpret_cast<const char*>(block.scales + group * 16);
+  const auto* zeros = reinterpret_cast<const char*>(block.zeros + group * 2 * kBits);
+  _mm_prefetch(scales + kPrefetchScaleBytes, _MM_HINT_T0);
+  _mm_prefetch(zeros + kPrefetchScaleBytes * kBits / 16, _MM_HINT_T0);  // as many groups ahead
+}
+
 // totals += scale * (sum(q x) - zero * sum(x)) for one group.
 template <int kBits, int kTokens>
 void add_group(const MatmulTask& task, const PackedBlock& block, std::int64_t group,
                const Vec (&sums)[kTokens][kBlockVectors], Vec (&totals)[kTokens][kBlockVectors]) {
   const std::int64_t groups = task.weight.cols / task.weight.group_size;
+  prefetch_scales<kBits>(block, group);
 #pragma GCC unroll 2
   for (int v = 0; v < kBlockVectors; ++v) {
     const Vec scale = load(block.scales + group * 16 + v * kLanes);

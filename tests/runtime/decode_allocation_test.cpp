@@ -1,0 +1,106 @@
+// A step of decode allocates nothing: this program counts what it asks of the heap and of the
+// system.
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdlib>
+#include <new>
+
+#include "nibble/runtime/model.h"
+#include "nibble/runtime/sampler.h"
+
+namespace {
+
+std::atomic<long> allocations{0};
+
+void* count_and_allocate(std::size_t bytes, std::size_t alignment) {
+  ++allocations;
+  void* memory = nullptr;
+  if (::posix_memalign(&memory, std::max(alignment, sizeof(void*)),
+                       std::max<std::size_t>(bytes, 1)) != 0) {
+    throw std::bad_alloc();
+  }
+  return memory;
+}
+
+}  // namespace
+
+// The forms that the others of the standard library call. Not inlined, where GCC would see a new
+// that ends in free().
+void* operator new(std::size_t bytes) {
+  return count_and_allocate(bytes, alignof(std::max_align_t));
+}
+void* operator new(std::size_t bytes, std::align_val_t alignment) {
+  return count_and_allocate(bytes, static_cast<std::size_t>(alignment));
+}
+[[gnu::noinline]] void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
+[[gnu::noinline]] void operator delete(void* memory, std::align_val_t) noexcept {
+  std::free(memory);
+}
+[[gnu::noinline]] void operator delete(void* memory, std::size_t, std::align_val_t) noexcept {
+  std::free(memory);
+}
+
+// Of nibble::Buffer.
+extern "C" void* mmap(void* address, std::size_t bytes, int protection, int flags, int file,
+                      off_t offset) noexcept {
+  ++allocations;
+  return reinterpret_cast<void*>(
+      ::syscall(SYS_mmap, address, bytes, protection, flags, file, offset));
+}
+
+namespace nibble {
+namespace {
+
+using Case = std::tuple<ActivationType, KvType>;
+class DecodeStep : public ::testing::TestWithParam<Case> {};
+
+/// What `steps` steps of decode with this sampler allocate, after a few to warm up.
+long allocations_of(Model& model, const SamplerOptions& options, int steps) {
+  KvCache cache = model.make_cache();
+  std::vector<float> logits(static_cast<std::size_t>(model.spec().vocab));
+  std::vector<std::int32_t> context{1};
+  context.reserve(static_cast<std::size_t>(model.spec().context));
+  Sampler sampler(options);
+  long before = 0;
+  for (int i = -4; i < steps; ++i) {
+    if (i == 0) before = allocations;
+    model.forward_last({&context.back(), 1}, cache, logits.data());
+    context.push_back(sampler.sample(logits, context));
+  }
+  return allocations - before;
+}
+
+TEST_P(DecodeStep, AllocatesNothing) {
+  const auto [activations, kv] = GetParam();
+  Model model(NIBBLE_DATA_DIR "/stories260K", {.activations = activations, .kv = kv, .threads = 2});
+  EXPECT_EQ(allocations_of(model, {.temperature = 0}, 100), 0);
+  EXPECT_EQ(allocations_of(model, {.temperature = 1, .top_k = 40, .top_p = 0.9}, 100), 0);
+  EXPECT_EQ(allocations_of(model, {.temperature = 0, .repeat_penalty = 1.1}, 100), 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Options, DecodeStep,
+                         ::testing::Values(Case{ActivationType::kBF16, KvType::kBF16},
+                                           Case{ActivationType::kF32, KvType::kF32},
+                                           Case{ActivationType::kInt8, KvType::kInt8}));
+
+TEST(AllocationCounter, CountsTheHeapAndBuffers) {
+  const long before = allocations;
+  const std::vector<int> some(100);
+  EXPECT_EQ(allocations, before + 1);
+  const Buffer buffer(100);
+  EXPECT_EQ(allocations, before + 2);
+}
+
+}  // namespace
+}  // namespace nibble

@@ -1,0 +1,44 @@
+// A model on a machine with several memory nodes, made up by NIBBLE_FAKE_NODES.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "bench/tiny_model.h"
+#include "nibble/runtime/model.h"
+
+namespace nibble {
+namespace {
+
+/// Logits after a prompt, then of each of some steps of decode.
+std::vector<float> logits_of(const std::filesystem::path& path, const ComputeOptions& options) {
+  Model model(path, options);
+  KvCache cache = model.make_cache();
+  const auto vocab = static_cast<std::size_t>(model.spec().vocab);
+  std::vector<float> all;
+  std::vector<std::int32_t> tokens;
+  for (std::int32_t i = 0; i < 20; ++i) tokens.push_back(i * 7 % 200);
+  for (int step = 0; step < 5; ++step) {
+    all.resize(all.size() + vocab);
+    model.forward_last(tokens, cache, all.data() + all.size() - vocab);
+    tokens = {step * 31};
+  }
+  return all;
+}
+
+TEST(FakeNodes, ChangeNoBitOfAModel) {
+  for (const int bits : {16, 8, 4, 3}) {
+    const testing::TemporaryFolder folder;
+    const auto path = testing::make_tiny_model(folder, {.bits = bits, .group_size = 32});
+    for (const int threads : {1, 2, 5}) {
+      const ComputeOptions options{.threads = threads};
+      const std::vector<float> one = logits_of(path, options);
+      ::setenv("NIBBLE_FAKE_NODES", "2", 1);
+      const std::vector<float> two = logits_of(path, options);
+      ::unsetenv("NIBBLE_FAKE_NODES");
+      EXPECT_EQ(one, two) << bits << " bits, " << threads << " threads";
+    }
+  }
+}
+
+}  // namespace
+}  // namespace nibble
