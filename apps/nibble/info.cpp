@@ -10,7 +10,7 @@
 
 #include "command.h"
 #include "nibble/bench/machine.h"
-#include "nibble/bench/process.h"
+#include "nibble/core/process.h"
 #include "nibble/bench/statistics.h"
 #include "nibble/core/progress.h"
 #include "nibble/kernels/select.h"

@@ -11,7 +11,7 @@
 #include <thread>
 
 #include "bench/keep_affinity.h"
-#include "nibble/bench/process.h"
+#include "nibble/core/process.h"
 #include "nibble/kernels/select.h"
 
 namespace nibble {

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <vector>
 
-#include "nibble/bench/process.h"
+#include "nibble/core/process.h"
 #include "nibble/core/error.h"
 #include "nibble/core/interrupt.h"
 #include "nibble/ops/prepared_input.h"

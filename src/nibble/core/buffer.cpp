@@ -4,22 +4,27 @@
 
 #include <cerrno>
 #include <cstring>
+#include <fstream>
+#include <string>
 
 #include "nibble/core/error.h"
 
 namespace nibble {
-namespace {
 
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
-
-}  // namespace
+bool has_huge_pages() {
+  std::ifstream file("/sys/kernel/mm/transparent_hugepage/enabled");  // "always [madvise] never"
+  std::string modes;
+  std::getline(file, modes);
+  return modes.find("[always]") != std::string::npos ||
+         modes.find("[madvise]") != std::string::npos;
+}
 
 Buffer::Buffer(std::size_t bytes, Pages pages) : size_(bytes) {
   if (bytes == 0) return;
   void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) fail("cannot get {} bytes of memory: {}", bytes, std::strerror(errno));
-  if (bytes >= kHugePage) {  // only advice
+  if (bytes >= kHugePageBytes) {  // only advice
     ::madvise(memory, bytes, pages == Pages::kHuge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
   }
   data_ = static_cast<std::byte*>(memory);

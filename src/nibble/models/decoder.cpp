@@ -15,11 +15,11 @@ RmsNorm load_norm(const WeightLoader& loader, const std::string& module, const M
   return {loader.vector(module + ".weight", spec.hidden), spec.norm_eps};
 }
 
-void place(const WeightLoader& loader, std::initializer_list<Linear*> together) {
+void place(WeightLoader& loader, std::initializer_list<Linear*> together) {
   loader.place({together.begin(), together.size()});
 }
 
-DecoderBlock load_block(const WeightLoader& loader, const ModelSpec& spec, std::int64_t layer) {
+DecoderBlock load_block(WeightLoader& loader, const ModelSpec& spec, std::int64_t layer) {
   const auto linear = [&](LinearSpec linear_spec) {
     linear_spec.name = block_name(linear_spec.name, layer);
     return loader.linear(linear_spec);
@@ -72,7 +72,7 @@ std::vector<float> rope_frequencies(const RopeSpec& rope, std::int64_t head_dim)
 
 Decoder::Decoder(const Checkpoint& checkpoint, Compute& compute, DType dtype)
     : spec_(checkpoint.spec()), dtype_(dtype) {
-  const WeightLoader loader(checkpoint, compute, dtype);
+  WeightLoader loader(checkpoint, compute, dtype);
   embedding_ = checkpoint.float_tensor(spec_.embedding + ".weight", {spec_.vocab, spec_.hidden});
   for (std::int64_t layer = 0; layer < spec_.n_layers; ++layer) {
     blocks_.push_back(load_block(loader, spec_, layer));

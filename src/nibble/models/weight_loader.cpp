@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "nibble/core/error.h"
+#include "nibble/core/process.h"
 #include "nibble/ops/place_weights.h"
 #include "nibble/weights/weight_parts.h"
 
@@ -17,6 +18,13 @@ WeightFormat format_of(DType dtype) {
 }
 
 }  // namespace
+
+WeightLoader::WeightLoader(const Checkpoint& checkpoint, Compute& compute, DType dtype)
+    : checkpoint_(checkpoint),
+      compute_(compute),
+      dtype_(dtype),
+      has_huge_pages_(has_huge_pages()),
+      bytes_left_to_move_(memory_info().available_bytes / 2) {}
 
 void round_to_dtype(DType dtype, std::span<float> values) {
   if (dtype == DType::kF32) return;
@@ -95,17 +103,31 @@ Linear WeightLoader::linear(const LinearSpec& spec) const {
   return layer;
 }
 
-void WeightLoader::place(std::span<Linear* const> together) const {
+bool WeightLoader::gains_by_moving(const Weight& weight) const {
+  if (compute_.pool().nodes() > 1) return true;
+  const bool is_mapped = weight.storage.size() == 0;
+  return is_mapped && has_huge_pages_ &&
+         weight_bytes(weight.view) >= static_cast<std::int64_t>(kHugePageBytes);
+}
+
+void WeightLoader::place(std::span<Linear* const> together) {
   std::vector<Weight*> weights;
   std::vector<std::span<const std::byte>> mapped;
+  std::int64_t bytes = 0;
   for (Linear* layer : together) {
-    weights.push_back(&layer->weight);
-    if (layer->weight.storage.size() > 0) continue;
-    for (const WeightPart& part : weight_parts(layer->weight.view)) {
+    Weight& weight = layer->weight;
+    if (!gains_by_moving(weight)) continue;
+    weights.push_back(&weight);
+    bytes += weight_bytes(weight.view);
+    if (weight.storage.size() > 0) continue;
+    for (const WeightPart& part : weight_parts(weight.view)) {
+      if (part.bytes() == 0) continue;
       mapped.emplace_back(part.data, static_cast<std::size_t>(part.bytes()));
     }
   }
-  if (!place_weights(compute_, weights)) return;
+  if (weights.empty() || bytes > bytes_left_to_move_) return;
+  bytes_left_to_move_ -= bytes;
+  place_weights(compute_, weights);
   for (const auto& part : mapped) checkpoint_.tensors().drop(part);
 }
 

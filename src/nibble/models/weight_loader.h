@@ -16,23 +16,27 @@ namespace nibble {
 class WeightLoader {
  public:
   /// `dtype` of dense weights: kBF16, kF16 or kF32. All three must outlive this and what it loads.
-  WeightLoader(const Checkpoint& checkpoint, Compute& compute, DType dtype)
-      : checkpoint_(checkpoint), compute_(compute), dtype_(dtype) {}
+  WeightLoader(const Checkpoint& checkpoint, Compute& compute, DType dtype);
 
   /// A linear layer: packed or dense as the checkpoint has it, in place where it can be.
   Linear linear(const LinearSpec& spec) const;
-  /// Moves layers with the same input to the memory nodes whose threads read them
-  /// (ops/place_weights.h), and gives back what that leaves unused of the mapped files.
-  void place(std::span<Linear* const> together) const;
+  /// Moves weights of layers with the same input to memory that is quicker to read than a mapped
+  /// file: huge pages, and on several memory nodes that of the threads that read them
+  /// (ops/place_weights.h). Leaves them where they are if they are small, if the system has nothing
+  /// better, or once half of the memory to be had is used up: a mapped file can be given back.
+  void place(std::span<Linear* const> together);
   /// A norm's weight or a bias, (size), rounded to the dtype.
   std::vector<float> vector(const std::string& name, std::int64_t size) const;
 
  private:
   Weight dense(const CheckpointTensor& tensor) const;
+  bool gains_by_moving(const Weight& weight) const;
 
   const Checkpoint& checkpoint_;
   Compute& compute_;
   DType dtype_;
+  bool has_huge_pages_;
+  std::int64_t bytes_left_to_move_;
 };
 
 /// Rounds `values` to what `dtype` can hold (kF32: leaves them).

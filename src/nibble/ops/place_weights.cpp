@@ -11,12 +11,17 @@
 namespace nibble {
 namespace {
 
-/// The same weight in new memory that nobody has touched yet. Its pages are small: a huge one
-/// across the border of two shares would give all of it to one node.
-Weight untouched_copy(const WeightView& view) {
-  std::int64_t bytes = 0;
-  for (const WeightPart& part : weight_parts(view)) bytes += part.bytes();
-  Weight copy{.storage = Buffer(static_cast<std::size_t>(bytes), Buffer::Pages::kSmall)};
+// A huge page across the border of two shares goes to one node as a whole: no matter where a node's
+// share is several of them.
+constexpr std::int64_t kMinHugeShare = 4 * static_cast<std::int64_t>(kHugePageBytes);
+
+/// The same weight in new memory that nobody has touched yet.
+Weight untouched_copy(const WeightView& view, int nodes) {
+  const std::int64_t bytes = weight_bytes(view);
+  const bool huge = nodes == 1 || bytes / nodes >= kMinHugeShare;
+  Weight copy{.view = {},
+              .storage = Buffer(static_cast<std::size_t>(bytes),
+                                huge ? Buffer::Pages::kHuge : Buffer::Pages::kSmall)};
   std::array<const std::byte*, kWeightParts> places{};
   const std::byte* at = copy.storage.data();
   for (std::size_t i = 0; i < kWeightParts; ++i) {
@@ -43,13 +48,12 @@ void copy_rows(const WeightView& from, const WeightView& to, const Rows& rows) {
 
 }  // namespace
 
-bool place_weights(Compute& compute, std::span<Weight* const> together) {
-  if (compute.pool().nodes() == 1) return false;
+void place_weights(Compute& compute, std::span<Weight* const> together) {
   RowClaims claims(compute, 1);
   std::vector<Weight> placed;
   for (const Weight* weight : together) {
     claims.add(weight->view);
-    placed.push_back(untouched_copy(weight->view));
+    placed.push_back(untouched_copy(weight->view, compute.pool().nodes()));
   }
   compute.pool().for_each_thread([&](int thread) {
     const auto [begin, end] = compute.pool().share(claims.count(), thread);
@@ -59,7 +63,6 @@ bool place_weights(Compute& compute, std::span<Weight* const> together) {
     }
   });
   for (std::size_t i = 0; i < together.size(); ++i) *together[i] = std::move(placed[i]);
-  return true;
 }
 
 }  // namespace nibble

@@ -1,4 +1,4 @@
-// Weights in the memory of the node whose threads read them.
+// Weights in memory that is quick to read: of the node whose threads read them, in huge pages.
 #pragma once
 
 #include <span>
@@ -8,11 +8,9 @@
 
 namespace nibble {
 
-/// On a machine with several memory nodes, copies weights that are multiplied with the same input
-/// (8 at the most) into memory of their own, each row written first, and with it placed, by the
-/// thread that matmul() deals it to. With one node it leaves them where they are: a mapped file is
-/// shared with the page cache and costs no copy. Gives whether it copied. Throws Error if there is
-/// no memory.
-bool place_weights(Compute& compute, std::span<Weight* const> together);
+/// Copies weights that are multiplied with the same input (8 at the most) into memory of their own,
+/// in huge pages where that can be, each row written first, and with it put on its node, by the
+/// thread that matmul() deals it to. Throws Error if there is no memory.
+void place_weights(Compute& compute, std::span<Weight* const> together);
 
 }  // namespace nibble

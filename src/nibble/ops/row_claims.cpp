@@ -11,7 +11,7 @@ namespace {
 
 // What one claim of a thread should read at least, so that its stream is long and claims are few
 // ...
-constexpr std::int64_t kMinClaimBytes = 64 << 10;
+constexpr std::int64_t kMinClaimBytes = 256 << 10;
 // ... and how many claims a thread should find at least, so that a late thread is made up for.
 constexpr std::int64_t kClaimsPerThread = 4;
 

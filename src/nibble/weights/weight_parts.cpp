@@ -32,6 +32,12 @@ WeightParts weight_parts(const WeightView& view) {
   return {WeightPart{bytes_at(view.data), 1, view.cols * element_bytes, view.rows}, none, none};
 }
 
+std::int64_t weight_bytes(const WeightView& view) {
+  std::int64_t bytes = 0;
+  for (const WeightPart& part : weight_parts(view)) bytes += part.bytes();
+  return bytes;
+}
+
 WeightView with_parts_at(WeightView view, const std::array<const std::byte*, kWeightParts>& data) {
   view.data = data[0];
   if (view.format == WeightFormat::kW8) {

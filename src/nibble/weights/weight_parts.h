@@ -25,6 +25,9 @@ using WeightParts = std::array<WeightPart, kWeightParts>;
 
 WeightParts weight_parts(const WeightView& view);
 
+/// Bytes of all parts.
+std::int64_t weight_bytes(const WeightView& view);
+
 /// The same matrix with its parts at other places: those of `data`, in the order of weight_parts().
 WeightView with_parts_at(WeightView view, const std::array<const std::byte*, kWeightParts>& data);
 

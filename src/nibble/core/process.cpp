@@ -1,4 +1,4 @@
-#include "nibble/bench/process.h"
+#include "nibble/core/process.h"
 
 #include <time.h>
 #include <unistd.h>
