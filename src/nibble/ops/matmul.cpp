@@ -102,8 +102,10 @@ void matmul(Compute& compute, const float* x, std::int64_t tokens,
   const PreparedInput input(compute, x, tokens, calls);
   report_cost(compute, calls, tokens);
 
-  RowClaims claims(compute, tokens);
-  for (const MatmulCall& call : calls) claims.add(*call.weight);
+  const WeightView* weights[RowClaims::kMaxMatrices];
+  assert(calls.size() <= RowClaims::kMaxMatrices);
+  for (std::size_t i = 0; i < calls.size(); ++i) weights[i] = calls[i].weight;
+  const RowClaims claims(compute, tokens, {weights, calls.size()});
   compute.pool().parallel_for(claims.count(), [&](std::int64_t index, int thread) {
     const auto [matrix, rows] = claims.claim(index);
     run_claim(compute, input, calls[matrix], rows, thread);
@@ -118,8 +120,7 @@ void gated_matmul(Compute& compute, const float* x, std::int64_t tokens, const M
   const PreparedInput input(compute, x, tokens, calls);
   report_cost(compute, calls, tokens);
   const std::int64_t width = gate.weight->rows;
-  RowClaims claims(compute, tokens);
-  claims.add(*gate.weight);
+  const RowClaims claims(compute, tokens, {&gate.weight, 1});
   const KernelSet& kernels = compute.kernels();
   compute.pool().parallel_for(claims.count(), [&](std::int64_t index, int thread) {
     const Rows rows = claims.claim(index).rows;

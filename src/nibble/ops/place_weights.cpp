@@ -49,12 +49,13 @@ void copy_rows(const WeightView& from, const WeightView& to, const Rows& rows) {
 }  // namespace
 
 void place_weights(Compute& compute, std::span<Weight* const> together) {
-  RowClaims claims(compute, 1);
+  std::vector<const WeightView*> views;
   std::vector<Weight> placed;
   for (const Weight* weight : together) {
-    claims.add(weight->view);
+    views.push_back(&weight->view);
     placed.push_back(untouched_copy(weight->view, compute.pool().nodes()));
   }
+  const RowClaims claims(compute, 1, views);
   compute.pool().for_each_thread([&](int thread) {
     const auto [begin, end] = compute.pool().share(claims.count(), thread);
     for (std::int64_t index = begin; index < end; ++index) {

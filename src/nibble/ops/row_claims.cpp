@@ -5,35 +5,39 @@
 
 #include "nibble/ops/rowwise.h"
 #include "nibble/weights/packed_group.h"
+#include "nibble/weights/weight_parts.h"
 
 namespace nibble {
 namespace {
 
-// What one claim of a thread should read at least, so that its stream is long and claims are few
-// ...
-constexpr std::int64_t kMinClaimBytes = 256 << 10;
+// What one claim of a thread should read, so that its stream is long and claims are few ...
+constexpr std::int64_t kClaimBytes = 128 << 10;
 // ... and how many claims a thread should find at least, so that a late thread is made up for.
 constexpr std::int64_t kClaimsPerThread = 4;
 
-/// Rows that a thread takes at a time: whole panels for many tokens, else enough bytes.
-std::int64_t claim_rows(Compute& compute, const WeightView& weight, std::int64_t tokens) {
-  if (tokens > kFewRows) return compute.kernels().panel_rows;
-  const auto row_bytes =
-      static_cast<std::int64_t>(bits_per_weight(weight) * static_cast<double>(weight.cols) / 8) + 1;
-  const std::int64_t for_bytes = kMinClaimBytes / row_bytes;
-  const std::int64_t for_sharing = weight.rows / (compute.pool().size() * kClaimsPerThread);
-  const std::int64_t rows = std::min(for_bytes, for_sharing);
-  return std::max(kRowBlock, rows / kRowBlock * kRowBlock);
+/// Bytes of a claim on these weights: the same for all of them, so that shares are equal.
+std::int64_t claim_bytes(Compute& compute, std::span<const WeightView* const> weights) {
+  std::int64_t total = 0;
+  for (const WeightView* weight : weights) total += weight_bytes(*weight);
+  return std::min(kClaimBytes, total / (compute.pool().size() * kClaimsPerThread));
 }
 
 }  // namespace
 
-void RowClaims::add(const WeightView& weight) {
-  assert(matrices_ < kMaxMatrices);
-  const std::int64_t per_claim = claim_rows(compute_, weight, tokens_);
-  const std::int64_t begin = count();
-  const std::int64_t claims = (weight.rows + per_claim - 1) / per_claim;
-  spans_[matrices_++] = {begin, begin + claims, weight.rows, per_claim};
+RowClaims::RowClaims(Compute& compute, std::int64_t tokens,
+                     std::span<const WeightView* const> weights) {
+  assert(weights.size() <= kMaxMatrices);
+  const std::int64_t bytes = claim_bytes(compute, weights);
+  for (const WeightView* weight : weights) {
+    const std::int64_t row_bytes = weight_bytes(*weight) / weight->rows + 1;
+    // Whole panels for many tokens.
+    const std::int64_t per_claim =
+        tokens > kFewRows ? compute.kernels().panel_rows
+                          : std::max(kRowBlock, bytes / row_bytes / kRowBlock * kRowBlock);
+    const std::int64_t begin = count();
+    const std::int64_t claims = (weight->rows + per_claim - 1) / per_claim;
+    spans_[matrices_++] = {begin, begin + claims, weight->rows, per_claim};
+  }
 }
 
 RowClaims::Claim RowClaims::claim(std::int64_t index) const {

@@ -24,15 +24,13 @@ class RowClaims {
  public:
   static constexpr std::size_t kMaxMatrices = 8;
 
-  RowClaims(Compute& compute, std::int64_t tokens) : compute_(compute), tokens_(tokens) {}
-
-  /// Appends a matrix, which must outlive this: kMaxMatrices at the most.
-  void add(const WeightView& weight);
+  /// kMaxMatrices at the most.
+  RowClaims(Compute& compute, std::int64_t tokens, std::span<const WeightView* const> weights);
 
   std::int64_t count() const { return matrices_ == 0 ? 0 : spans_[matrices_ - 1].end; }
 
   struct Claim {
-    std::size_t matrix;  // in the order of add()
+    std::size_t matrix;  // of `weights`
     Rows rows;
   };
   Claim claim(std::int64_t index) const;
@@ -45,8 +43,6 @@ class RowClaims {
     std::int64_t rows_per_claim = 0;
   };
 
-  Compute& compute_;
-  std::int64_t tokens_;
   Span spans_[kMaxMatrices];
   std::size_t matrices_ = 0;
 };
