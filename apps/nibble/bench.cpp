@@ -6,9 +6,9 @@
 #include <nlohmann/json.hpp>
 
 #include "command.h"
-#include "nibble/core/process.h"
 #include "nibble/bench/speed.h"
 #include "nibble/core/log.h"
+#include "nibble/core/process.h"
 #include "nibble/core/progress.h"
 
 namespace nibble::cli {

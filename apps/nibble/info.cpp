@@ -10,8 +10,8 @@
 
 #include "command.h"
 #include "nibble/bench/machine.h"
-#include "nibble/core/process.h"
 #include "nibble/bench/statistics.h"
+#include "nibble/core/process.h"
 #include "nibble/core/progress.h"
 #include "nibble/kernels/select.h"
 

@@ -6,9 +6,9 @@
 #include <cstring>
 #include <vector>
 
-#include "nibble/core/process.h"
 #include "nibble/core/error.h"
 #include "nibble/core/interrupt.h"
+#include "nibble/core/process.h"
 #include "nibble/ops/prepared_input.h"
 
 namespace nibble {

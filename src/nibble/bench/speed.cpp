@@ -9,9 +9,9 @@
 #include <span>
 
 #include "nibble/bench/machine.h"
-#include "nibble/core/process.h"
 #include "nibble/core/error.h"
 #include "nibble/core/log.h"
+#include "nibble/core/process.h"
 #include "nibble/core/progress.h"
 
 namespace nibble {
