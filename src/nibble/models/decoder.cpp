@@ -15,30 +15,19 @@ RmsNorm load_norm(const WeightLoader& loader, const std::string& module, const M
   return {loader.vector(module + ".weight", spec.hidden), spec.norm_eps};
 }
 
-void place(WeightLoader& loader, std::initializer_list<Linear*> together) {
-  loader.place({together.begin(), together.size()});
-}
-
-DecoderBlock load_block(WeightLoader& loader, const ModelSpec& spec, std::int64_t layer) {
+DecoderBlock load_block(const WeightLoader& loader, const ModelSpec& spec, std::int64_t layer) {
   const auto linear = [&](LinearSpec linear_spec) {
     linear_spec.name = block_name(linear_spec.name, layer);
     return loader.linear(linear_spec);
   };
-  DecoderBlock block{
-      .input_norm = load_norm(loader, block_name(spec.input_norm, layer), spec),
-      .attention = {.q = linear(spec.q),
-                    .k = linear(spec.k),
-                    .v = linear(spec.v),
-                    .o = linear(spec.o),
-                    .shape = {spec.n_heads, spec.n_kv_heads, spec.head_dim}},
-      .post_norm = load_norm(loader, block_name(spec.post_norm, layer), spec),
-      .mlp = {.gate = linear(spec.gate), .up = linear(spec.up), .down = linear(spec.down)}};
-  place(loader, {&block.attention.q, &block.attention.k, &block.attention.v});
-  place(loader, {&block.attention.o});
-  place(loader, {&block.mlp.gate});
-  place(loader, {&block.mlp.up});
-  place(loader, {&block.mlp.down});
-  return block;
+  return {.input_norm = load_norm(loader, block_name(spec.input_norm, layer), spec),
+          .attention = {.q = linear(spec.q),
+                        .k = linear(spec.k),
+                        .v = linear(spec.v),
+                        .o = linear(spec.o),
+                        .shape = {spec.n_heads, spec.n_kv_heads, spec.head_dim}},
+          .post_norm = load_norm(loader, block_name(spec.post_norm, layer), spec),
+          .mlp = {.gate = linear(spec.gate), .up = linear(spec.up), .down = linear(spec.down)}};
 }
 
 /// llama3 scaling (transformers, modeling_rope_utils.py: _compute_llama3_parameters): long
@@ -71,16 +60,32 @@ std::vector<float> rope_frequencies(const RopeSpec& rope, std::int64_t head_dim)
 }
 
 Decoder::Decoder(const Checkpoint& checkpoint, Compute& compute, DType dtype)
-    : spec_(checkpoint.spec()), dtype_(dtype) {
-  WeightLoader loader(checkpoint, compute, dtype);
+    : spec_(checkpoint.spec()), dtype_(dtype), loader_(checkpoint, compute, dtype) {
   embedding_ = checkpoint.float_tensor(spec_.embedding + ".weight", {spec_.vocab, spec_.hidden});
   for (std::int64_t layer = 0; layer < spec_.n_layers; ++layer) {
-    blocks_.push_back(load_block(loader, spec_, layer));
+    blocks_.push_back(load_block(loader_, spec_, layer));
   }
-  final_norm_ = load_norm(loader, spec_.final_norm, spec_);
-  head_ = loader.linear(spec_.head);
-  place(loader, {&head_});
+  final_norm_ = load_norm(loader_, spec_.final_norm, spec_);
+  head_ = loader_.linear(spec_.head);
   rope_ = Rope(rope_frequencies(spec_.rope, spec_.head_dim));
+  while (compute.pool().nodes() > 1 && !is_settled()) place_next();
+}
+
+void Decoder::place_next() {
+  const auto place = [this](std::initializer_list<Linear*> together) {
+    loader_.place({together.begin(), together.size()});
+  };
+  if (placed_ < blocks_.size()) {
+    DecoderBlock& block = blocks_[placed_];
+    place({&block.attention.q, &block.attention.k, &block.attention.v});
+    place({&block.attention.o});
+    place({&block.mlp.gate});
+    place({&block.mlp.up});
+    place({&block.mlp.down});
+  } else {
+    place({&head_});
+  }
+  ++placed_;
 }
 
 void Decoder::embed(std::span<const std::int32_t> tokens, float* out) const {
@@ -97,6 +102,7 @@ void Decoder::forward(Compute& compute, std::span<const std::int32_t> tokens, Kv
   const auto count = static_cast<std::int64_t>(tokens.size());
   const auto elements = static_cast<std::size_t>(count * spec_.hidden);
   float* normed = normed_.as<float>(elements);
+  if (count == 1 && !is_settled()) place_next();
   {
     const ProfileScope scope(compute, "embedding");
     embed(tokens, hidden);

@@ -14,6 +14,7 @@
 #include "nibble/layers/rope.h"
 #include "nibble/layers/self_attention.h"
 #include "nibble/models/checkpoint.h"
+#include "nibble/models/weight_loader.h"
 
 namespace nibble {
 
@@ -28,8 +29,8 @@ struct DecoderBlock {
 class Decoder {
  public:
   /// Loads the weights. Those of `checkpoint` that are of `dtype` (kBF16, kF16 or kF32) or packed
-  /// are used where they lie; the others are converted. `checkpoint` must outlive this. Throws
-  /// Error for missing tensors and wrong shapes.
+  /// are used where they lie; the others are converted. `checkpoint` and `compute` must outlive
+  /// this. Throws Error for missing tensors and wrong shapes.
   Decoder(const Checkpoint& checkpoint, Compute& compute, DType dtype);
 
   const ModelSpec& spec() const { return spec_; }
@@ -42,15 +43,24 @@ class Decoder {
   /// Logits of `rows` hidden states, (rows, vocab).
   void logits(Compute& compute, const float* hidden, std::int64_t rows, float* out) const;
 
+  /// Whether weights lie where they will stay. With one memory node they are moved to faster memory
+  /// (WeightLoader::place) a block at a time by passes of a single token: a first answer is not
+  /// kept waiting, and who only reads a prompt pays nothing. With several all are moved at once, at
+  /// load.
+  bool is_settled() const { return placed_ > blocks_.size(); }
+
   /// Bytes and weights that one token of decode reads: every linear layer and the head.
   double bytes_per_token() const;
   double weights_per_token() const;
 
  private:
+  void place_next();
   void embed(std::span<const std::int32_t> tokens, float* out) const;
 
   ModelSpec spec_;
   DType dtype_;
+  WeightLoader loader_;
+  std::size_t placed_ = 0;      // blocks whose weights have been moved, then the head
   CheckpointTensor embedding_;  // (vocab, hidden), rows read as they are needed
   std::vector<DecoderBlock> blocks_;
   RmsNorm final_norm_;
