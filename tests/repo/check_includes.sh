@@ -16,7 +16,7 @@ awk '
   BEGIN {
     # From the top down; folders on one line do not include each other.
     lines = split("apps|server|eval bench|npu|runtime|convert quant|models|layers|ops|kernels|" \
-                  "weights|formats tokenizer|core", ring_lines, "|")
+                  "weights|template|formats tokenizer|core", ring_lines, "|")
     for (i = 1; i <= lines; i++) {
       count = split(ring_lines[i], rings, " ")
       for (j = 1; j <= count; j++) depth[rings[j]] = i

@@ -1,0 +1,48 @@
+#include "nibble/template/chat_template.h"
+
+#include "nibble/template/filters.h"
+#include "nibble/template/lexer.h"
+#include "nibble/template/machine.h"
+#include "nibble/template/parser.h"
+#include "nibble/template/raised.h"
+#include "nibble/tokenizer/utf8.h"
+
+namespace nibble {
+
+TemplateError::TemplateError(std::string origin, int line, std::string type, std::string message)
+    : Error(fmt::format("{}, line {}: {}: {}", origin, line, type, message)),
+      type_(std::move(type)),
+      message_(std::move(message)) {}
+
+ChatTemplate::ChatTemplate(std::string_view text, std::string origin) : origin_(std::move(origin)) {
+  if (text.size() > jinja::kMaxTemplateBytes) {
+    fail("{}: a template of {} bytes, expected at most {}", origin_, text.size(),
+         jinja::kMaxTemplateBytes);
+  }
+  if (!tokenizers::is_valid_utf8(text)) fail("{}: the template is not valid UTF-8", origin_);
+  try {
+    body_ = std::make_unique<const jinja::Body>(jinja::parse(text));
+  } catch (const jinja::SyntaxError& error) {
+    throw TemplateError(origin_, error.line(), error.type(), error.message());
+  }
+}
+
+ChatTemplate::ChatTemplate(ChatTemplate&&) noexcept = default;
+ChatTemplate& ChatTemplate::operator=(ChatTemplate&&) noexcept = default;
+ChatTemplate::~ChatTemplate() = default;
+
+std::string ChatTemplate::render(const jinja::Dict& variables) const {
+  jinja::Dict globals;
+  jinja::add_globals(globals);
+  for (const auto& [name, value] : variables.entries()) globals.set(name, value);
+  jinja::Budget budget;
+  jinja::Machine machine(globals);
+  try {
+    body_->execute(machine);
+  } catch (const jinja::Raised& raised) {
+    throw TemplateError(origin_, machine.line, raised.type(), raised.message());
+  }
+  return machine.take_output();
+}
+
+}  // namespace nibble

@@ -1,0 +1,32 @@
+// A macro as a value: it can be called, with the variables that stood around its definition.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "nibble/template/statement.h"
+
+namespace nibble::jinja {
+
+class MacroObject : public Object {
+ public:
+  /// `definition` must outlive the rendering. The scope is handed to machine.keep().
+  MacroObject(const MacroDefinition& definition, Machine& machine);
+
+  std::string type_name() const override { return "Macro"; }
+  std::string described() const override { return "jinja2.runtime.Macro object"; }
+  std::string repr() override;
+  bool callable() const override { return true; }
+  std::optional<Value> attribute(Machine& machine, const std::string& name) override;
+  Value call(Machine& machine, Arguments& arguments) override;
+
+ private:
+  /// Sets the parameters in the current scope, taking what it uses from `arguments`.
+  void set_parameters(Machine& machine, Arguments& arguments) const;
+  void set_rest(Machine& machine, Arguments& arguments) const;
+
+  const MacroDefinition& definition_;
+  std::shared_ptr<Scope> scope_;
+};
+
+}  // namespace nibble::jinja
