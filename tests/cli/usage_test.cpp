@@ -12,7 +12,8 @@ using ::testing::StartsWith;
 
 const std::vector<std::string> kCommands = {"run",      "quantize",   "eval",    "logits",
                                             "tokenize", "detokenize", "inspect", "init",
-                                            "info",     "bench",      "profile"};
+                                            "info",     "bench",      "profile", "export",
+                                            "chat",     "template"};
 
 class Usage : public ::testing::Test {
  protected:

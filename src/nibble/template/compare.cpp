@@ -102,9 +102,9 @@ bool truth(const Value& value) {
 }
 
 bool equal(const Value& a, const Value& b) {
+  count_steps(1);
   if (a.is_number() && b.is_number()) return equal_numbers(a, b);
   if (a.kind() != b.kind()) return false;
-  count_steps(1);
   switch (a.kind()) {
     case Kind::kText:
       return a.as_text() == b.as_text();
@@ -250,7 +250,7 @@ std::vector<Value> iterate(const Value& value) {
   if (value.is_text()) {
     check_size(value.as_text().size(), sizeof(Value) + sizeof(Text));
     for_each_character(value.as_text(), [&](std::string_view character) {
-      items.push_back(Value::text(std::string(character), value.is_markup()));
+      items.push_back(Value::text(std::string(character)));
     });
   }
   return items;
