@@ -312,9 +312,9 @@ void add_chat(CLI::App& app, CommonFlags& common, Action& action) {
   add_compute_flags(*command, flags->compute);
   add_common_flags(*command, common);
   set_example(*command, "nibble chat SmolLM2-135M-Instruct --system \"You answer in one word.\"",
-              "The model's chat template writes the prompt, its generation_config.json says how to "
-              "draw tokens. The KV cache stays between turns. Messages may come from a pipe, one a "
-              "line. --json prints the conversation when it is over.");
+              "The model's chat template writes the prompt, its generation_config.json says\n"
+              "how to draw tokens. The KV cache stays between turns. Messages may come from a\n"
+              "pipe, one a line. --json prints the conversation when it is over.");
   command->final_callback(
       [flags, &common, &action] { action = [flags, &common] { chat(*flags, common); }; });
 }

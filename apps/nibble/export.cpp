@@ -18,10 +18,11 @@ namespace {
 constexpr const char kNotes[] =
     "hf: a Hugging Face folder of dense weights, bf16 or f16, from any model.\n"
     "awq: AutoAWQ's layout, of layers of 4 bits; all else, the head too, becomes f16.\n"
-    "gguf: for llama.cpp. Without --type, layers of 3 and 4 bits become Q4_1 and those of 8 bits\n"
-    "Q8_0, with the integers they have, and all else BF16. With a type of 4 bits, an embedding or\n"
-    "head that is not quantized becomes Q8_0. Rows that are not whole blocks of Q4_K become Q4_1,\n"
-    "those that are not blocks of 32 BF16.";
+    "gguf: for llama.cpp. Without --type, layers of 3 and 4 bits become Q4_1 and\n"
+    "those of 8 bits Q8_0, with the integers they have, and all else BF16. With a\n"
+    "type of 4 bits, an embedding or head that is not quantized becomes Q8_0. Rows\n"
+    "that are not whole blocks of Q4_K become Q4_1, those that are not blocks of 32\n"
+    "BF16.";
 
 struct ExportFlags {
   std::string model;
