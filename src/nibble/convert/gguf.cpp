@@ -178,14 +178,11 @@ void write_vector(const Checkpoint& checkpoint, const GgufTensor& tensor, GgufWr
   std::vector<float> values(size);
   read_vector(checkpoint.float_tensor(tensor.parameter.name, tensor.parameter.shape), values);
   std::vector<float> stored(size);
-  const std::size_t head = tensor.module.interleaved_heads == 0
-                               ? 1
-                               : size / static_cast<std::size_t>(tensor.module.interleaved_heads);
-  for (std::size_t i = 0; i < size; ++i) {
-    const std::size_t in_head = i % head;
-    const std::size_t place =
-        head == 1 ? i : i - in_head + 2 * (in_head % (head / 2)) + in_head / (head / 2);
-    stored[place] = values[i] + tensor.module.added;
+  const std::int64_t heads = tensor.module.interleaved_heads;
+  for (std::int64_t i = 0; i < std::ssize(values); ++i) {
+    const std::int64_t place = heads == 0 ? i : interleaved_row(i, std::ssize(values) / heads);
+    stored[static_cast<std::size_t>(place)] =
+        values[static_cast<std::size_t>(i)] + tensor.module.added;
   }
   writer.write(std::as_bytes(std::span(stored)));
 }

@@ -118,13 +118,10 @@ bool has_small_groups(const IntegerMatrix& matrix) {
   return matrix.bits <= 4 && regular_group_size(matrix) % 32 == 0 && regular_group_size(matrix) > 0;
 }
 
-/// Where row `row` goes in a batch that begins at row `first`.
+/// Where row `row` goes.
 std::int64_t place_of(const RowFormat& format, std::int64_t rows, std::int64_t row) {
-  if (format.interleaved_heads == 0) return row;
-  const std::int64_t head_rows = rows / format.interleaved_heads;
-  const std::int64_t half = head_rows / 2;
-  const std::int64_t in_head = row % head_rows;
-  return row - in_head + 2 * (in_head % half) + in_head / half;
+  return format.interleaved_heads == 0 ? row
+                                       : interleaved_row(row, rows / format.interleaved_heads);
 }
 
 }  // namespace
