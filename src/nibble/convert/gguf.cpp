@@ -82,9 +82,8 @@ class TypeChooser {
 
   /// The type that holds a packed layer's integers.
   DType own_type(const Parameter& parameter) const {
-    if (!parameter.quantized) return DType::kBF16;
-    return integer_format(checkpoint_, *parameter.quantized)->bits > 4 ? DType::kQ8_0
-                                                                       : DType::kQ4_1;
+    return parameter.quantized ? integer_format(checkpoint_, *parameter.quantized)->block_type
+                               : DType::kBF16;
   }
 
   const Checkpoint& checkpoint_;

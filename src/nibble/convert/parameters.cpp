@@ -129,10 +129,17 @@ std::int64_t place_of(const RowFormat& format, std::int64_t rows, std::int64_t r
 std::optional<IntegerFormat> integer_format(const Checkpoint& checkpoint,
                                             const LinearSpec& linear) {
   if (const auto packed = checkpoint.packed_weight(linear)) {
-    return IntegerFormat{packed_bits(packed->layout), packed_group_size(packed->layout)};
+    const int bits = packed_bits(packed->layout);
+    return IntegerFormat{bits, packed_group_size(packed->layout),
+                         bits == 8 ? DType::kQ8_0 : DType::kQ4_1};
   }
   if (const auto foreign = checkpoint.foreign_weight(linear)) {
-    return IntegerFormat{foreign->matrix.bits, regular_group_size(foreign->matrix)};
+    const IntegerMatrix& matrix = foreign->matrix;
+    const bool is_q8_0 = matrix.code_tensor.dtype == DType::kQ8_0;
+    return IntegerFormat{matrix.bits, regular_group_size(matrix),
+                         has_small_groups(matrix) ? DType::kQ4_1
+                         : is_q8_0                ? DType::kQ8_0
+                                                  : DType::kBF16};
   }
   return std::nullopt;
 }
