@@ -41,8 +41,8 @@ ExportReport export_awq(const Checkpoint& checkpoint, Compute& compute,
                         const std::filesystem::path& out, bool replace);
 
 /// A GGUF file. `type` of the matrices: kBF16, kF16, kQ8_0, kQ4_0, kQ4_1 or kQ4_K; none: layers of
-/// 3 and 4 bits become Q4_1 and those of 8 bits Q8_0, which keeps their integers, all else BF16.
-/// Throws Error for architectures and tokenizers that GGUF has no name for.
+/// 3 and 4 bits become Q4_1 and those of 8 bits Q8_0, where that keeps their integers, all else
+/// BF16. Throws Error for architectures and tokenizers that GGUF has no name for.
 ExportReport export_gguf(const Checkpoint& checkpoint, Compute& compute, std::optional<DType> type,
                          const std::filesystem::path& out, bool replace);
 

@@ -82,9 +82,8 @@ class TypeChooser {
 
   /// The type that holds a packed layer's integers.
   DType own_type(const Parameter& parameter) const {
-    if (!parameter.quantized) return DType::kBF16;
-    return integer_format(checkpoint_, *parameter.quantized)->bits > 4 ? DType::kQ8_0
-                                                                       : DType::kQ4_1;
+    return parameter.quantized ? integer_format(checkpoint_, *parameter.quantized)->block_type
+                               : DType::kBF16;
   }
 
   const Checkpoint& checkpoint_;
@@ -178,14 +177,11 @@ void write_vector(const Checkpoint& checkpoint, const GgufTensor& tensor, GgufWr
   std::vector<float> values(size);
   read_vector(checkpoint.float_tensor(tensor.parameter.name, tensor.parameter.shape), values);
   std::vector<float> stored(size);
-  const std::size_t head = tensor.module.interleaved_heads == 0
-                               ? 1
-                               : size / static_cast<std::size_t>(tensor.module.interleaved_heads);
-  for (std::size_t i = 0; i < size; ++i) {
-    const std::size_t in_head = i % head;
-    const std::size_t place =
-        head == 1 ? i : i - in_head + 2 * (in_head % (head / 2)) + in_head / (head / 2);
-    stored[place] = values[i] + tensor.module.added;
+  const std::int64_t heads = tensor.module.interleaved_heads;
+  for (std::int64_t i = 0; i < std::ssize(values); ++i) {
+    const std::int64_t place = heads == 0 ? i : interleaved_row(i, std::ssize(values) / heads);
+    stored[static_cast<std::size_t>(place)] =
+        values[static_cast<std::size_t>(i)] + tensor.module.added;
   }
   writer.write(std::as_bytes(std::span(stored)));
 }

@@ -32,8 +32,7 @@ std::uint32_t file_type(DType dtype) {
 DType main_type(const Checkpoint& checkpoint, std::optional<DType> type) {
   if (type) return *type;
   const auto format = integer_format(checkpoint, checkpoint.spec().block_linears(0).front());
-  if (!format) return DType::kBF16;
-  return format->bits > 4 ? DType::kQ8_0 : DType::kQ4_1;
+  return format ? format->block_type : DType::kBF16;
 }
 
 std::uint32_t uint_of(std::int64_t value) {

@@ -118,13 +118,10 @@ bool has_small_groups(const IntegerMatrix& matrix) {
   return matrix.bits <= 4 && regular_group_size(matrix) % 32 == 0 && regular_group_size(matrix) > 0;
 }
 
-/// Where row `row` goes in a batch that begins at row `first`.
+/// Where row `row` goes.
 std::int64_t place_of(const RowFormat& format, std::int64_t rows, std::int64_t row) {
-  if (format.interleaved_heads == 0) return row;
-  const std::int64_t head_rows = rows / format.interleaved_heads;
-  const std::int64_t half = head_rows / 2;
-  const std::int64_t in_head = row % head_rows;
-  return row - in_head + 2 * (in_head % half) + in_head / half;
+  return format.interleaved_heads == 0 ? row
+                                       : interleaved_row(row, rows / format.interleaved_heads);
 }
 
 }  // namespace
@@ -132,10 +129,17 @@ std::int64_t place_of(const RowFormat& format, std::int64_t rows, std::int64_t r
 std::optional<IntegerFormat> integer_format(const Checkpoint& checkpoint,
                                             const LinearSpec& linear) {
   if (const auto packed = checkpoint.packed_weight(linear)) {
-    return IntegerFormat{packed_bits(packed->layout), packed_group_size(packed->layout)};
+    const int bits = packed_bits(packed->layout);
+    return IntegerFormat{bits, packed_group_size(packed->layout),
+                         bits == 8 ? DType::kQ8_0 : DType::kQ4_1};
   }
   if (const auto foreign = checkpoint.foreign_weight(linear)) {
-    return IntegerFormat{foreign->matrix.bits, regular_group_size(foreign->matrix)};
+    const IntegerMatrix& matrix = foreign->matrix;
+    const bool is_q8_0 = matrix.code_tensor.dtype == DType::kQ8_0;
+    return IntegerFormat{matrix.bits, regular_group_size(matrix),
+                         has_small_groups(matrix) ? DType::kQ4_1
+                         : is_q8_0                ? DType::kQ8_0
+                                                  : DType::kBF16};
   }
   return std::nullopt;
 }

@@ -29,6 +29,8 @@ struct Parameter {
 struct IntegerFormat {
   int bits = 0;
   int group_size = 0;  // consecutive inputs that share a scale; 0: a whole row, or in no order
+  /// The type of ggml's whose blocks hold the integers as they are; kBF16 where none does.
+  DType block_type = DType::kBF16;
 };
 /// Nothing for a dense layer.
 std::optional<IntegerFormat> integer_format(const Checkpoint& checkpoint, const LinearSpec& linear);

@@ -21,6 +21,12 @@ std::size_t TensorView::row_bytes() const {
   return static_cast<std::size_t>(cols() / layout.block * layout.bytes);
 }
 
+std::int64_t interleaved_row(std::int64_t row, std::int64_t head_rows) {
+  const std::int64_t half = head_rows / 2;
+  const std::int64_t in_head = row % head_rows;
+  return row - in_head + 2 * (in_head % half) + in_head / half;
+}
+
 std::string shape_to_string(const std::vector<std::int64_t>& shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
 }

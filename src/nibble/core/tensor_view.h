@@ -26,6 +26,10 @@ struct TensorView {
   std::size_t row_bytes() const;
 };
 
+/// Where row `row` of a head of `head_rows` rows lies in a file that is ordered for RoPE on
+/// neighbours: row s D/2 + j at 2 j + s. Rows are counted through all heads.
+std::int64_t interleaved_row(std::int64_t row, std::int64_t head_rows);
+
 /// "[2, 3]"
 std::string shape_to_string(const std::vector<std::int64_t>& shape);
 

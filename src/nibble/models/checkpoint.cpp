@@ -140,6 +140,11 @@ std::optional<PackedTensors> Checkpoint::packed_weight(const LinearSpec& linear)
 }
 
 std::optional<ForeignLayer> Checkpoint::foreign_weight(const LinearSpec& linear) const {
+  if (is_gguf()) {
+    // A tied head is the embedding, whose rows are looked up as floats: both are.
+    if (spec_.tied_head && linear.name == spec_.head.name) return std::nullopt;
+    return gguf_integers(dense_weight(linear));
+  }
   if (!foreign_) return std::nullopt;
   return foreign_->find(*source_, path_.string(), linear);
 }

@@ -108,6 +108,33 @@ Json gguf_config(const GgufModel& model, const Architecture& architecture) {
   return config;
 }
 
+std::optional<ForeignLayer> gguf_integers(const CheckpointTensor& tensor) {
+  const DType dtype = tensor.view.dtype;
+  const int bits = dtype == DType::kQ4_0   ? 4
+                   : dtype == DType::kQ5_0 ? 5
+                   : dtype == DType::kQ8_0 ? 8
+                                           : 0;
+  if (bits == 0) return std::nullopt;
+  ForeignLayer layer;
+  layer.format = dtype_name(dtype);
+  layer.group_size = 32;
+  layer.tensors = {tensor.name};
+  IntegerMatrix& matrix = layer.matrix;
+  matrix.codes = IntegerMatrix::Codes::kGgml;
+  matrix.zeros = IntegerMatrix::Zeros::kMiddle;
+  matrix.bits = bits;
+  matrix.rows = tensor.view.rows();
+  matrix.cols = tensor.view.cols();
+  matrix.groups = matrix.cols / layer.group_size;
+  matrix.code_tensor = tensor.view;
+  matrix.scale_tensor.dtype = DType::kF16;  // they lie in the blocks
+  matrix.interleaved_heads = tensor.interleaved_heads;
+  for (std::int64_t col = 0; col < matrix.cols; ++col) {
+    matrix.group_of.push_back(static_cast<std::int32_t>(col / layer.group_size));
+  }
+  return layer;
+}
+
 GgufVocab gguf_vocab(const GgufFile& file) {
   const auto text = [&](const char* key) {
     return std::string(file.find_string(key).value_or(""));

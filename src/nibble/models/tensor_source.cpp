@@ -71,13 +71,6 @@ class GgufSource : public TensorSource {
   std::map<std::string, Place> places_;  // by Hugging Face's name
 };
 
-/// Where row `row` of interleaved heads of `head_rows` rows lies in the file.
-std::int64_t stored_row(std::int64_t row, std::int64_t head_rows) {
-  const std::int64_t half = head_rows / 2;
-  const std::int64_t in_head = row % head_rows;
-  return row - in_head + 2 * (in_head % half) + in_head / half;
-}
-
 /// Rows in Hugging Face's order, as the file has their numbers.
 void read_stored_rows(const CheckpointTensor& tensor, std::int64_t first, std::int64_t count,
                       float* out) {
@@ -88,7 +81,7 @@ void read_stored_rows(const CheckpointTensor& tensor, std::int64_t first, std::i
   }
   const std::int64_t head_rows = view.rows() / tensor.interleaved_heads;
   for (std::int64_t i = 0; i < count; ++i) {
-    dequantize_rows(view, stored_row(first + i, head_rows), 1, out + i * view.cols());
+    dequantize_rows(view, interleaved_row(first + i, head_rows), 1, out + i * view.cols());
   }
 }
 
@@ -101,7 +94,7 @@ void read_stored_vector(const CheckpointTensor& tensor, std::span<float> out) {
   dequantize_rows(tensor.view, 0, 1, stored.data());
   const std::int64_t head_rows = tensor.view.elements() / tensor.interleaved_heads;
   for (std::size_t i = 0; i < out.size(); ++i) {
-    out[i] = stored[static_cast<std::size_t>(stored_row(static_cast<std::int64_t>(i), head_rows))];
+    out[i] = stored[static_cast<std::size_t>(interleaved_row(static_cast<std::int64_t>(i), head_rows))];
   }
 }
 

@@ -17,11 +17,12 @@ namespace {
 // small.
 constexpr std::size_t kBatch = 512;
 
-/// Says which weights are not kept as the file has them: ggml's blocks, which no kernel reads.
+/// Says which weights are not kept as the file has them: ggml's blocks that no packed format holds.
 void note_conversions(const Checkpoint& checkpoint, DType dtype) {
   if (!checkpoint.is_gguf()) return;
   std::map<std::string_view, int> tensors;  // by type
   for (const LinearSpec& linear : checkpoint.spec().linears()) {
+    if (checkpoint.foreign_weight(linear)) continue;
     const DType stored = checkpoint.dense_weight(linear).view.dtype;
     if (dtype_layout(stored).block > 1) ++tensors[dtype_name(stored)];
   }
@@ -34,6 +35,13 @@ void note_conversions(const Checkpoint& checkpoint, DType dtype) {
        checkpoint.path().string(), list, dtype_name(dtype));
 }
 
+bool has_integers(const Checkpoint& checkpoint) {
+  const std::vector<LinearSpec> linears = checkpoint.spec().linears();
+  return std::any_of(linears.begin(), linears.end(), [&](const LinearSpec& linear) {
+    return checkpoint.layout_of(linear).has_value();
+  });
+}
+
 }  // namespace
 
 Model::Model(const std::filesystem::path& path, const ComputeOptions& options)
@@ -42,7 +50,7 @@ Model::Model(const std::filesystem::path& path, const ComputeOptions& options)
       decoder_(checkpoint_, compute_, options.dtype),
       kv_(options.kv) {
   note_conversions(checkpoint_, options.dtype);
-  if (options.activations == ActivationType::kInt8 && !checkpoint_.is_quantized()) {
+  if (options.activations == ActivationType::kInt8 && !has_integers(checkpoint_)) {
     warn("{}: no weights are integers, so that activations stay bf16", path.string());
   }
 }

@@ -147,6 +147,42 @@ float scale_at(const TensorView& scales, std::int64_t index) {
   return scales.dtype == DType::kF16 ? to_float(Float16{half}) : to_float(BFloat16{half});
 }
 
+/// The blocks of row `row` of a matrix of ggml's.
+const std::byte* ggml_row(const IntegerMatrix& matrix, std::int64_t row) {
+  const std::int64_t heads = matrix.interleaved_heads;
+  const std::int64_t stored = heads == 0 ? row : interleaved_row(row, matrix.rows / heads);
+  return matrix.code_tensor.data +
+         stored * static_cast<std::int64_t>(matrix.code_tensor.row_bytes());
+}
+
+/// The integers of a row of blocks: a float16 scale; of 5 bits, the fifth ones in a word; then half
+/// bytes of elements 0-15 in the low and 16-31 in the high halves, or bytes.
+void read_ggml_row(const IntegerMatrix& matrix, std::int64_t row, std::uint8_t* out) {
+  const std::byte* block = ggml_row(matrix, row);
+  const std::int64_t block_bytes = dtype_layout(matrix.code_tensor.dtype).bytes;
+  for (std::int64_t c = 0; c < matrix.cols; c += 32, block += block_bytes) {
+    if (matrix.bits == 8) {
+      for (std::int64_t i = 0; i < 32; ++i) out[c + i] = offset_byte(block[2 + i], 8);
+      continue;
+    }
+    const bool has_fifth = matrix.bits == 5;
+    std::uint32_t fifth = 0;
+    if (has_fifth) std::memcpy(&fifth, block + 2, sizeof fifth);
+    const auto* q = reinterpret_cast<const std::uint8_t*>(block) + (has_fifth ? 6 : 2);
+    for (std::int64_t i = 0; i < 16; ++i) {
+      out[c + i] = static_cast<std::uint8_t>((q[i] & 15u) | (fifth >> i & 1u) << 4);
+      out[c + i + 16] = static_cast<std::uint8_t>((q[i] >> 4) | (fifth >> (i + 16) & 1u) << 4);
+    }
+  }
+}
+
+float ggml_scale(const IntegerMatrix& matrix, std::int64_t row, std::int64_t group) {
+  Float16 scale;
+  std::memcpy(&scale, ggml_row(matrix, row) + group * dtype_layout(matrix.code_tensor.dtype).bytes,
+              sizeof scale);
+  return to_float(scale);
+}
+
 }  // namespace
 
 void read_codes(const IntegerMatrix& matrix, std::int64_t first, std::span<std::uint8_t> q) {
@@ -158,7 +194,9 @@ void read_codes(const IntegerMatrix& matrix, std::int64_t first, std::span<std::
   }
   for (std::int64_t row = first; row < std::min(first + kRowBlock, matrix.rows); ++row) {
     std::uint8_t* out = q.data() + (row - first) * matrix.cols;
-    if (matrix.codes == IntegerMatrix::Codes::kGptq) {
+    if (matrix.codes == IntegerMatrix::Codes::kGgml) {
+      read_ggml_row(matrix, row, out);
+    } else if (matrix.codes == IntegerMatrix::Codes::kGptq) {
       read_stream(Words(matrix.code_tensor, row, matrix.rows), matrix.bits, matrix.cols, out);
     } else if (matrix.codes == IntegerMatrix::Codes::kRows) {
       const Words words(matrix.code_tensor, row * matrix.code_tensor.cols(), 1);
@@ -197,7 +235,8 @@ void read_scales(const IntegerMatrix& matrix, std::int64_t first, std::span<floa
       const std::int64_t index =
           matrix.scales_by_group ? group * matrix.rows + row : row * matrix.groups + group;
       scales[static_cast<std::size_t>(group * kRowBlock + row - first)] =
-          scale_at(matrix.scale_tensor, index);
+          matrix.codes == IntegerMatrix::Codes::kGgml ? ggml_scale(matrix, row, group)
+                                                      : scale_at(matrix.scale_tensor, index);
     }
   }
 }

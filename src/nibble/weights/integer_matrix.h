@@ -17,10 +17,11 @@ namespace nibble {
 /// in 32-bit words, the lowest bits of the first word first.
 struct IntegerMatrix {
   enum class Codes : std::uint8_t {
-    kGptq,  // qweight, (cols * bits / 32, rows) int32: a stream down each column of words
-    kAwq,   // qweight, (cols, rows / 8) int32: 4 bits, rows 0 2 4 6 1 3 5 7 of eight in a word
-    kRows,  // weight_packed, (rows, words) int32: a stream along each row, of q + 2^(bits - 1)
-    kBytes  // weight, (rows, cols) int8: of 8 bits
+    kGptq,   // qweight, (cols * bits / 32, rows) int32: a stream down each column of words
+    kAwq,    // qweight, (cols, rows / 8) int32: 4 bits, rows 0 2 4 6 1 3 5 7 of eight in a word
+    kRows,   // weight_packed, (rows, words) int32: a stream along each row, of q + 2^(bits - 1)
+    kBytes,  // weight, (rows, cols) int8: of 8 bits
+    kGgml    // blocks of 32 of ggml's Q4_0, Q5_0 or Q8_0, each behind its scale
   };
   enum class Zeros : std::uint8_t {
     kMiddle,  // 2^(bits - 1) everywhere: symmetric, in what is stored with that offset
@@ -41,6 +42,7 @@ struct IntegerMatrix {
   TensorView zero_tensor;              // none for Zeros::kMiddle
   TensorView scale_tensor;             // F16, BF16 or F32
   bool scales_by_group = true;         // (groups, rows); else (rows, groups)
+  std::int64_t interleaved_heads = 0;  // of Codes::kGgml: rows lie as interleaved_row() says
   int values_per_word = 0;             // of Codes::kRows: whole values in a word, 0 for a stream
   std::vector<std::int32_t> group_of;  // (cols): the group of each column
 
