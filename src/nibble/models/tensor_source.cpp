@@ -94,7 +94,8 @@ void read_stored_vector(const CheckpointTensor& tensor, std::span<float> out) {
   dequantize_rows(tensor.view, 0, 1, stored.data());
   const std::int64_t head_rows = tensor.view.elements() / tensor.interleaved_heads;
   for (std::size_t i = 0; i < out.size(); ++i) {
-    out[i] = stored[static_cast<std::size_t>(interleaved_row(static_cast<std::int64_t>(i), head_rows))];
+    out[i] =
+        stored[static_cast<std::size_t>(interleaved_row(static_cast<std::int64_t>(i), head_rows))];
   }
 }
 
