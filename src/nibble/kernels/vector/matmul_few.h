@@ -72,7 +72,9 @@ struct Product<float> {
 
 template <int kBits>
 [[gnu::always_inline]] inline void prefetch_scales(const PackedBlock& block, std::int64_t group) {
-  const auto* scales = reinterpret_cast<const char*>(block.scales + group * 16);
+  const void* either = block.f16_scales;  // both kinds take two bytes each
+  if (block.scales != nullptr) either = block.scales;
+  const char* scales = static_cast<const char*>(either) + group * 16 * 2;
   const auto* zeros = reinterpret_cast<const char*>(block.zeros + group * 2 * kBits);
   _mm_prefetch(scales + kPrefetchScaleBytes, _MM_HINT_T0);
   _mm_prefetch(zeros + kPrefetchScaleBytes * kBits / 16, _MM_HINT_T0);  // as many groups ahead
