@@ -86,11 +86,13 @@ using Action = std::function<void()>;
 
 // One a sub-command (the file of its name).
 void add_run(CLI::App& app, CommonFlags& common, Action& action);
+void add_chat(CLI::App& app, CommonFlags& common, Action& action);
 void add_quantize(CLI::App& app, CommonFlags& common, Action& action);
 void add_eval(CLI::App& app, CommonFlags& common, Action& action);
 void add_logits(CLI::App& app, CommonFlags& common, Action& action);
 void add_tokenize(CLI::App& app, CommonFlags& common, Action& action);
 void add_detokenize(CLI::App& app, CommonFlags& common, Action& action);
+void add_template(CLI::App& app, CommonFlags& common, Action& action);
 void add_inspect(CLI::App& app, CommonFlags& common, Action& action);
 void add_init(CLI::App& app, CommonFlags& common, Action& action);
 void add_info(CLI::App& app, CommonFlags& common, Action& action);

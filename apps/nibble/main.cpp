@@ -88,9 +88,10 @@ int main(int argc, char** argv) {
   app.formatter(std::make_shared<cli::HelpFormatter>());  // of the sub-commands too
   cli::CommonFlags common;
   cli::Action action;
-  for (const auto add : {cli::add_run, cli::add_quantize, cli::add_eval, cli::add_logits,
-                         cli::add_tokenize, cli::add_detokenize, cli::add_inspect, cli::add_init,
-                         cli::add_info, cli::add_bench, cli::add_profile, cli::add_export}) {
+  for (const auto add :
+       {cli::add_run, cli::add_chat, cli::add_quantize, cli::add_eval, cli::add_logits,
+        cli::add_tokenize, cli::add_detokenize, cli::add_template, cli::add_inspect, cli::add_init,
+        cli::add_info, cli::add_bench, cli::add_profile, cli::add_export}) {
     add(app, common, action);
   }
   try {

@@ -14,6 +14,10 @@ void request_interrupt() noexcept {
   requested.store(true, std::memory_order_relaxed);
 }
 
+void clear_interrupt() noexcept {
+  requested.store(false, std::memory_order_relaxed);
+}
+
 bool interrupt_requested() noexcept {
   return requested.load(std::memory_order_relaxed);
 }

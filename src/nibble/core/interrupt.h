@@ -15,6 +15,9 @@ class Interrupted : public std::exception {
 /// Asks every long operation of the process to stop. Safe to call from a signal handler.
 void request_interrupt() noexcept;
 
+/// Takes the request back: the operation it was meant for has ended, the process goes on.
+void clear_interrupt() noexcept;
+
 /// Whether a stop was asked for.
 bool interrupt_requested() noexcept;
 

@@ -77,7 +77,8 @@ Generation generate(Model& model, const Tokenizer& tokenizer, KvCache& cache,
   check_prompt(prompt, cache);
   Sampler sampler(options.sampler);
   TextStream stream(tokenizer, options.stop, on_text);
-  const std::vector<std::int32_t>& eos = model.spec().eos;
+  std::vector<std::int32_t> eos = model.spec().eos;
+  eos.insert(eos.end(), options.end_ids.begin(), options.end_ids.end());
   std::vector<float> logits(static_cast<std::size_t>(model.spec().vocab));
   Generation result;
 

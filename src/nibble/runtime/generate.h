@@ -18,6 +18,7 @@ struct GenerateOptions {
   SamplerOptions sampler;
   std::vector<std::string> stop;  // texts that end generation and are not part of it
   bool ignore_eos = false;
+  std::vector<std::int32_t> end_ids;  // tokens that end it besides the model's EOS
 };
 
 enum class StopReason { kEos, kStop, kLength, kContext };

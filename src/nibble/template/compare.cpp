@@ -250,7 +250,7 @@ std::vector<Value> iterate(const Value& value) {
   if (value.is_text()) {
     check_size(value.as_text().size(), sizeof(Value) + sizeof(Text));
     for_each_character(value.as_text(), [&](std::string_view character) {
-      items.push_back(Value::text(std::string(character), value.is_markup()));
+      items.push_back(Value::text(std::string(character)));
     });
   }
   return items;

@@ -151,10 +151,12 @@ Value FilterCall::apply(Machine& machine, Value text) const {
 }
 
 Value FilterCall::run(Machine& machine, Value value) const {
-  const Filter filter = filter_ != nullptr ? filter_ : get_filter(name_);
+  if (filter_ == nullptr) {
+    raise("TemplateRuntimeError", "No filter named {} found.", repr_text(name_));
+  }
   Arguments arguments{.positional = {std::move(value)}, .named = {}};
   arguments_.evaluate(machine, arguments);
-  return filter(machine, arguments);
+  return filter_(machine, arguments);
 }
 
 TestCall::TestCall(int line, ExpressionPtr value, std::string name, CallArguments arguments)
@@ -168,10 +170,12 @@ TestCall::TestCall(int line, ExpressionPtr value, std::string name, CallArgument
 }
 
 Value TestCall::compute(Machine& machine) const {
-  const Test test = test_ != nullptr ? test_ : get_test(name_);
+  if (test_ == nullptr) {
+    raise("TemplateRuntimeError", "No test named {} found.", repr_text(name_));
+  }
   Arguments arguments{.positional = {value_->evaluate(machine)}, .named = {}};
   arguments_.evaluate(machine, arguments);
-  return Value::boolean(test(machine, arguments));
+  return Value::boolean(test_(machine, arguments));
 }
 
 Unary::Unary(int line, Operation operation, ExpressionPtr operand)

@@ -60,7 +60,7 @@ ExpressionParser::Nesting::Nesting(ExpressionParser& parser) : parser_(parser) {
 void ExpressionParser::Frame::close() {
   if (parser_.unknown_.size() == start_) return;
   const Unknown& first = parser_.unknown_[start_];
-  throw SyntaxError(first.line, first.message);
+  throw SyntaxError(first.line, first.message, "TemplateAssertionError");
 }
 
 const Token& ExpressionParser::next() {
@@ -524,7 +524,8 @@ void ExpressionParser::check_target_name(const std::string& name, int line) cons
     syntax_error(line, "can't assign to 'const'");
   }
   if (name == "loop" && loops_around > 0) {
-    syntax_error(line, "Can't assign to special loop variable in for-loop target");
+    throw SyntaxError(line, "Can't assign to special loop variable in for-loop target",
+                      "TemplateAssertionError");
   }
 }
 
@@ -536,6 +537,10 @@ Target ExpressionParser::parse_single_target(bool namespaces) {
     target = parse_target("", namespaces);
     expect_operator(")");
     return target;
+  }
+  if (current().type == Type::kText || current().type == Type::kInteger ||
+      current().type == Type::kReal) {
+    syntax_error(line, "can't assign to 'const'");
   }
   if (current().type != Type::kName) {
     syntax_error(line, "can't assign to {}", repr_text(described(current())));

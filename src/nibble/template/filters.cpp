@@ -15,14 +15,13 @@ Filter find_filter(const std::string& name) {
 
 Filter get_filter(const std::string& name) {
   const Filter filter = find_filter(name);
-  if (filter == nullptr)
-    raise("TemplateRuntimeError", "No filter named {} found.", repr_text(name));
+  if (filter == nullptr) raise("TemplateRuntimeError", "No filter named {}.", repr_text(name));
   return filter;
 }
 
 Test get_test(const std::string& name) {
   const Test test = find_test(name);
-  if (test == nullptr) raise("TemplateRuntimeError", "No test named {} found.", repr_text(name));
+  if (test == nullptr) raise("TemplateRuntimeError", "No test named {}.", repr_text(name));
   return test;
 }
 

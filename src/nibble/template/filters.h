@@ -17,7 +17,7 @@ Filter find_filter(const std::string& name);
 using Test = bool (*)(Machine& machine, Arguments& arguments);
 Test find_test(const std::string& name);
 
-/// As a template calls them when their names are only known then; throws Raised if unknown.
+/// Those that map(), select() and their like are given by name. Throw Raised if unknown.
 Filter get_filter(const std::string& name);
 Test get_test(const std::string& name);
 

@@ -189,17 +189,17 @@ class PercentFormatter {
       at_ = percent;
       if (at_ < text_.size()) out += convert();
     }
-    const bool all_used = values_.is_dict() ||
-                          used_ == (values_.is_tuple() ? values_.items().size() : 1) ||
-                          (values_.is_list() && used_ <= 1 && from_mapping_);
-    const bool may_be_left = values_.is_dict() || values_.is_list() || from_mapping_;
-    if (!all_used && !(may_be_left && used_ == 0)) {
-      type_error("not all arguments converted during string formatting");
-    }
+    if (!all_used()) type_error("not all arguments converted during string formatting");
     return out;
   }
 
  private:
+  /// Values that keys could be looked up in need not be used.
+  bool all_used() const {
+    if (values_.is_tuple()) return used_ == values_.items().size();
+    return used_ > 0 || values_.is_dict() || values_.is_list() || values_.is_undefined();
+  }
+
   char peek() const {
     if (at_ >= text_.size()) value_error("incomplete format");
     return text_[at_];
@@ -219,7 +219,6 @@ class PercentFormatter {
     if (end == std::string_view::npos) value_error("incomplete format key");
     const std::string name(text_.substr(at_, end - at_));
     at_ = end + 1;
-    from_mapping_ = true;
     if (!values_.is_dict()) type_error("format requires a mapping");
     const Value* found = values_.as_dict().find(name);
     if (found == nullptr) raise("KeyError", "{}", repr_text(name));
@@ -367,7 +366,6 @@ class PercentFormatter {
   bool markup_;
   std::size_t at_ = 0;
   std::size_t used_ = 0;
-  bool from_mapping_ = false;
   bool zero_ = false;
 };
 

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "nibble/template/characters.h"
+#include "nibble/template/show.h"
 #include "nibble/tokenizer/unicode.h"
 
 namespace nibble::jinja {
@@ -287,7 +288,7 @@ class Lexer {
       return;
     }
     const std::size_t length = tokenizers::utf8_length(c);
-    syntax_error(line_, "unexpected char '{}' at {}", rest().substr(0, length),
+    syntax_error(line_, "unexpected char {} at {}", repr_text(rest().substr(0, length)),
                  count_characters(text_.substr(0, at_)));
   }
 

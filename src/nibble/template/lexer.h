@@ -38,8 +38,8 @@ std::vector<Token> tokenize(std::string_view source);
 /// A template that cannot be parsed.
 class SyntaxError : public Raised {
  public:
-  SyntaxError(int line, std::string message)
-      : Raised("TemplateSyntaxError", std::move(message)), line_(line) {}
+  SyntaxError(int line, std::string message, std::string type = "TemplateSyntaxError")
+      : Raised(std::move(type), std::move(message)), line_(line) {}
   int line() const { return line_; }
 
  private:

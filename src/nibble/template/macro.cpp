@@ -49,8 +49,9 @@ Value MacroObject::call(Machine& machine, Arguments& arguments) {
   std::string text;
   {
     const Machine::Inner inner(machine, std::make_shared<Scope>(scope_));
-    set_parameters(machine, arguments);
+    const std::vector<std::optional<Value>> given = take_parameters(arguments);
     set_rest(machine, arguments);
+    set_parameters(machine, given);
     Machine::Capture capture(machine);
     definition_.body.execute(machine);
     text = capture.take();
@@ -59,13 +60,18 @@ Value MacroObject::call(Machine& machine, Arguments& arguments) {
   return Value::text(std::move(text));
 }
 
-void MacroObject::set_parameters(Machine& machine, Arguments& arguments) const {
+std::vector<std::optional<Value>> MacroObject::take_parameters(Arguments& arguments) const {
   std::vector<std::optional<Value>> given;
   for (std::size_t i = 0; i < definition_.parameters.size(); ++i) {
     const bool positional = i < arguments.positional.size();
     given.push_back(positional ? std::optional(arguments.positional[i])
                                : take(arguments, definition_.parameters[i].name));
   }
+  return given;
+}
+
+void MacroObject::set_parameters(Machine& machine,
+                                 const std::vector<std::optional<Value>>& given) const {
   for (std::size_t i = 0; i < given.size(); ++i) {
     const auto& [name, fallback] = definition_.parameters[i];
     if (given[i]) {
@@ -86,14 +92,12 @@ void MacroObject::set_rest(Machine& machine, Arguments& arguments) const {
     const std::optional<Value> caller = take(arguments, "caller");
     machine.store("caller", caller ? *caller : Value::undefined("No caller defined"));
   }
-  const std::string name = definition_.name.empty() ? "None" : repr_text(definition_.name);
   if (definition_.uses_named) {
     Dict rest;
     for (const auto& [key, value] : arguments.named) rest.set(key, value);
     machine.store("kwargs", Value::dict(std::move(rest)));
   } else if (!arguments.named.empty()) {
-    const std::string& first = arguments.named.front().first;
-    type_error("macro {} takes no keyword argument {}", name, repr_text(first));
+    refuse_named(arguments);
   }
   const std::size_t used = std::min(arguments.positional.size(), parameters.size());
   if (definition_.uses_positional) {
@@ -101,8 +105,23 @@ void MacroObject::set_rest(Machine& machine, Arguments& arguments) const {
                   Value::tuple({arguments.positional.begin() + static_cast<std::ptrdiff_t>(used),
                                 arguments.positional.end()}));
   } else if (arguments.positional.size() > used) {
-    type_error("macro {} takes not more than {} argument(s)", name, parameters.size());
+    type_error("macro {} takes not more than {} argument(s)", shown_name(), parameters.size());
   }
+}
+
+std::string MacroObject::shown_name() const {
+  return definition_.name.empty() ? "None" : repr_text(definition_.name);
+}
+
+void MacroObject::refuse_named(Arguments& arguments) const {
+  const std::string first = arguments.named.front().first;
+  if (take(arguments, "caller")) {
+    type_error(
+        "macro {} was invoked with two values for the special caller argument. This is most likely "
+        "a bug.",
+        shown_name());
+  }
+  type_error("macro {} takes no keyword argument {}", shown_name(), repr_text(first));
 }
 
 }  // namespace nibble::jinja

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "nibble/template/statement.h"
 
@@ -21,9 +23,14 @@ class MacroObject : public Object {
   Value call(Machine& machine, Arguments& arguments) override;
 
  private:
-  /// Sets the parameters in the current scope, taking what it uses from `arguments`.
-  void set_parameters(Machine& machine, Arguments& arguments) const;
+  /// What is given for each parameter; named ones are taken out of `arguments`.
+  std::vector<std::optional<Value>> take_parameters(Arguments& arguments) const;
+  void set_parameters(Machine& machine, const std::vector<std::optional<Value>>& given) const;
+  /// Sets caller, kwargs and varargs from what is left of `arguments`. Throws Raised for what the
+  /// macro has no use for.
   void set_rest(Machine& machine, Arguments& arguments) const;
+  [[noreturn]] void refuse_named(Arguments& arguments) const;
+  std::string shown_name() const;
 
   const MacroDefinition& definition_;
   std::shared_ptr<Scope> scope_;

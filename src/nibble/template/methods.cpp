@@ -62,7 +62,7 @@ std::optional<Value> find_method(const Value& value, const std::string& name) {
   const MethodTable* table = methods_of(value);
   if (table == nullptr) return std::nullopt;
   const auto found = table->find(name);
-  if (found == table->end()) return std::nullopt;
+  if (found == table->end() || (value.is_tuple() && name == "copy")) return std::nullopt;
   const Method method = found->second;
   return Value::object(std::make_shared<Function>(
       name,

@@ -45,11 +45,19 @@ class Parser : public ExpressionParser {
       }
     }
     if (names.size() > 0) {
-      syntax_error(current().line,
-                   "Unexpected end of template. Jinja was looking for the following tags: {}.",
-                   quoted(names));
+      syntax_error(current().line, "Unexpected end of template. {}", what_is_open(names));
     }
     return body;
+  }
+
+  /// What an unexpected end or tag stands in.
+  std::string what_is_open(Names names) const {
+    std::string text = "Jinja was looking for the following tags: " + quoted(names) + ".";
+    if (!open_tags_.empty()) {
+      text +=
+          " The innermost block that needs to be closed is " + repr_text(open_tags_.back()) + ".";
+    }
+    return text;
   }
 
   static std::string quoted(Names names) {
@@ -80,22 +88,44 @@ class Parser : public ExpressionParser {
   void parse_statement(Body& body, Names names) {
     if (current().type != Type::kName) syntax_error(current().line, "tag name expected");
     const Token& tag = next();
-    const int line = tag.line;
-    if (tag.text == "if") return body.add(parse_if(line));
-    if (tag.text == "for") return body.add(parse_for(line));
-    if (tag.text == "set") return body.add(parse_set(line));
-    if (tag.text == "macro") return body.add(parse_macro(line));
-    if (tag.text == "call") return body.add(parse_call_block(line));
-    if (tag.text == "filter") return body.add(parse_filter_block(line));
-    if (tag.text == "with") return body.add(parse_with(line));
-    if (tag.text == "print") return parse_print(line, body);
-    if (tag.text == "generation") return body.add(parse_generation(line));
-    if (tag.text == "break") return body.add(parse_jump(line, Flow::kBreak));
-    if (tag.text == "continue") return body.add(parse_jump(line, Flow::kContinue));
-    refuse_tag(tag, names);
+    open_tags_.push_back(tag.text);
+    if (!parse_known(tag, body)) {
+      open_tags_.pop_back();
+      refuse_tag(tag, names);
+    }
+    open_tags_.pop_back();
   }
 
-  [[noreturn]] static void refuse_tag(const Token& tag, Names names) {
+  /// False if there is no such tag.
+  bool parse_known(const Token& tag, Body& body) {
+    const int line = tag.line;
+    if (tag.text == "if") {
+      body.add(parse_if(line));
+    } else if (tag.text == "for") {
+      body.add(parse_for(line));
+    } else if (tag.text == "set") {
+      body.add(parse_set(line));
+    } else if (tag.text == "macro") {
+      body.add(parse_macro(line));
+    } else if (tag.text == "call") {
+      body.add(parse_call_block(line));
+    } else if (tag.text == "filter") {
+      body.add(parse_filter_block(line));
+    } else if (tag.text == "with") {
+      body.add(parse_with(line));
+    } else if (tag.text == "print") {
+      parse_print(line, body);
+    } else if (tag.text == "generation") {
+      body.add(parse_generation(line));
+    } else if (tag.text == "break" || tag.text == "continue") {
+      body.add(parse_jump(line, tag.text == "break" ? Flow::kBreak : Flow::kContinue));
+    } else {
+      return false;
+    }
+    return true;
+  }
+
+  [[noreturn]] void refuse_tag(const Token& tag, Names names) const {
     for (const char* known : {"block", "extends", "include", "import", "from", "autoescape"}) {
       if (tag.text == known) {
         syntax_error(tag.line, "the tag '{}' is not supported: a chat template is one file of text",
@@ -105,9 +135,8 @@ class Parser : public ExpressionParser {
     if (names.size() == 0) {
       syntax_error(tag.line, "Encountered unknown tag {}.", repr_text(tag.text));
     }
-    syntax_error(tag.line,
-                 "Encountered unknown tag {}. Jinja was looking for the following tags: {}.",
-                 repr_text(tag.text), quoted(names));
+    syntax_error(tag.line, "Encountered unknown tag {}. {}", repr_text(tag.text),
+                 what_is_open(names));
   }
 
   StatementPtr parse_if(int line) {
@@ -254,6 +283,7 @@ class Parser : public ExpressionParser {
     return std::make_unique<Jump>(line, flow);
   }
 
+  std::vector<std::string> open_tags_;
   int jumpable_ = 0;  // loops of this frame that break and continue can mean
 };
 

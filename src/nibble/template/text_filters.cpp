@@ -74,9 +74,14 @@ Value indent(Machine&, Arguments& arguments) {
                             {"blank", Value::boolean(false)}});
   const std::string indention =
       values[1].is_text() ? values[1].as_text() : multiply(Value::text(" "), values[1]).as_text();
+  require_defined(values[0]);
+  if (values[0].is_list()) {  // to which Python can add a text
+    raise("AttributeError", "'list' object has no attribute 'splitlines'");
+  }
+  if (!values[0].is_text()) {
+    type_error("unsupported operand type(s) for +=: '{}' and 'str'", type_name(values[0]));
+  }
   const Value with_end = add(values[0], Value::text("\n"));
-  if (!with_end.is_text())
-    type_error("'{}' object has no attribute 'splitlines'", type_name(with_end));
   const auto lines = split_lines(with_end.as_text());
   check_size(lines.size(), indention.size());
   const bool blank = truth(values[3]);

@@ -444,13 +444,13 @@ Value format_text(Machine& machine, const Value& format, const Arguments& argume
       at = static_cast<std::size_t>(next_index++);
     } else {
       if (next_index > 0) {
-        value_error("cannot switch from automatic field numbering to manual field specification");
+        value_error("cannot switch from manual field specification to automatic field numbering");
       }
       next_index = -1;
       at = static_cast<std::size_t>(std::stoul(std::string(name.substr(0, 9))));
     }
     if (at >= arguments.positional.size()) {
-      raise("IndexError", "Replacement index {} out of range for positional args tuple", at);
+      raise("IndexError", "tuple index out of range");
     }
     return arguments.positional[at];
   };

@@ -1,0 +1,300 @@
+// nibble chat: a conversation in the terminal, or line by line from a pipe.
+#include <fmt/core.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "command.h"
+#include "line_editor.h"
+#include "nibble/core/error.h"
+#include "nibble/core/interrupt.h"
+#include "nibble/core/json.h"
+#include "nibble/core/log.h"
+#include "nibble/core/output.h"
+#include "nibble/runtime/conversation.h"
+
+namespace nibble::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kHelp =
+    "/reset       forget the conversation\n"
+    "/save FILE   write it as JSON, as `nibble template --messages` reads it\n"
+    "/stats       what the last answer took\n"
+    "/help        this\n"
+    "/exit        leave (so does Ctrl-D)\n"
+    "A line that ends in \\ goes on; lines between \"\"\" and \"\"\" are one message.\n"
+    "Ctrl-C stops the answer.\n";
+
+struct ChatFlags {
+  std::string model;
+  ComputeFlags compute;
+  ConversationOptions options;
+  std::optional<double> temperature;
+};
+
+/// Sampling as generation_config.json says: greedy unless it says do_sample.
+SamplerOptions read_sampling(const fs::path& model) {
+  SamplerOptions sampler;
+  const fs::path file = model / "generation_config.json";
+  if (!fs::is_directory(model) || !fs::exists(file)) return sampler;
+  const Json json = read_json_file(file);
+  const JsonObject config(json, file.string());
+  sampler.repeat_penalty = config.find_number("repetition_penalty").value_or(1.0);
+  if (!config.get_bool("do_sample", false)) return sampler;
+  sampler.temperature = config.find_number("temperature").value_or(1.0);
+  sampler.top_k = config.find_int("top_k").value_or(50);  // transformers' default
+  sampler.top_p = config.find_number("top_p").value_or(1.0);
+  sampler.min_p = config.find_number("min_p").value_or(0.0);
+  try {
+    const Sampler checked(sampler);
+  } catch (const Error& error) {
+    fail("{}: {}", file.string(), error.what());
+  }
+  return sampler;
+}
+
+fs::path history_file() {
+  const char* home = std::getenv("HOME");
+  return home == nullptr || *home == '\0' ? fs::path()
+                                          : fs::path(home) / ".cache/nibble/chat_history";
+}
+
+/// Ctrl-C stops what is under way, as often as it is pressed.
+void install_interrupt_handler() {
+  struct sigaction action {};
+  action.sa_handler = [](int) { request_interrupt(); };
+  sigaction(SIGINT, &action, nullptr);
+}
+
+void print_text(std::string_view text) {
+  const bool written =
+      std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
+  if (!written) fail("standard output: cannot be written");  // and nobody reads the rest
+}
+
+Json turn_json(const ChatTurn& turn) {
+  return {
+      {"prompt_tokens", turn.prompt_tokens},
+      {"cached_tokens", turn.cached_tokens},
+      {"generated_tokens", turn.generation.ids.size()},
+      {"stop_reason", turn.interrupted ? "interrupt" : stop_reason_name(turn.generation.reason)},
+      {"dropped_messages", turn.dropped},
+      {"prefill_ms", turn.generation.prefill_ms},
+      {"ms_per_token", turn.generation.ms_per_token()}};
+}
+
+/// One chat under way.
+class ChatLoop {
+ public:
+  ChatLoop(Conversation& conversation, bool json)
+      : conversation_(conversation), json_(json), editor_(history_file()) {}
+
+  void run() {
+    if (editor_.is_terminal()) {
+      log_message(LogLevel::kNormal, "/help lists the commands; Ctrl-D leaves");
+    }
+    std::string message;
+    while (read_message(message)) {
+      if (message.empty()) continue;
+      if (message[0] == '/') {
+        if (!command(message)) break;
+      } else {
+        say(message);
+      }
+    }
+    if (json_) print_json({{"messages", messages_json()}, {"turns", turns_json()}});
+  }
+
+ private:
+  /// A message of one line or several; false at the end.
+  bool read_message(std::string& message) {
+    message.clear();
+    std::string line;
+    bool in_block = false;
+    for (;;) {
+      const bool first = message.empty() && !in_block;
+      const auto result = editor_.read(first ? "> " : "... ", line);
+      if (result == LineEditor::Result::kEnd) return !message.empty();
+      if (result == LineEditor::Result::kInterrupted) {
+        print_text("\n");
+        message.clear();
+        in_block = false;
+        continue;
+      }
+      if (first && line.starts_with("\"\"\"")) {
+        in_block = true;
+        line.erase(0, 3);
+      }
+      if (in_block && line.ends_with("\"\"\"")) {
+        message += line.substr(0, line.size() - 3);
+        break;
+      }
+      const bool goes_on = !in_block && line.ends_with('\\');
+      if (goes_on) line.pop_back();
+      message += line;
+      if (!in_block && !goes_on) break;
+      if (!message.empty() || !in_block) message += '\n';
+    }
+    editor_.remember(message);
+    return true;
+  }
+
+  /// Runs a command; false if it ends the chat.
+  bool command(const std::string& line) {
+    const std::size_t blank = std::min(line.find(' '), line.size());
+    const std::string name = line.substr(0, blank);
+    const std::string argument =
+        line.substr(std::min(line.find_first_not_of(' ', blank), line.size()));
+    if (name == "/exit" || name == "/quit") return false;
+    if (name == "/reset") {
+      conversation_.reset();
+      log_message(LogLevel::kNormal, "the conversation starts anew");
+    } else if (name == "/save") {
+      save(argument);
+    } else if (name == "/stats") {
+      print_stats();
+    } else {
+      if (name != "/help") complain(fmt::format("{}: no such command", name));
+      show(kHelp);
+    }
+    return true;
+  }
+
+  void say(const std::string& message) {
+    ChatTurn turn;
+    try {
+      turn = conversation_.answer(message, [this](std::string_view piece) {
+        if (!json_) print_text(piece);
+      });
+    } catch (const Error& error) {
+      // A message that does not fit is the user's to shorten; a pipe's is nobody's.
+      if (!editor_.is_terminal()) throw;
+      return complain(error.what());
+    }
+    if (!json_) print_text("\n");
+    if (turn.interrupted) complain("stopped");
+    if (turn.dropped > 0) {
+      complain(fmt::format("the context of {} tokens was full: the oldest {} messages were dropped",
+                           conversation_.context(), turn.dropped));
+    }
+    if (turn.generation.reason == StopReason::kContext) {
+      complain(fmt::format("stopped: the context of {} tokens is full (-c/--context)",
+                           conversation_.context()));
+    }
+  }
+
+  void save(const std::string& path) {
+    if (path.empty()) return complain("/save wants the name of a file");
+    try {
+      OutputFile file(path);
+      file.write(messages_json().dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+      file.commit();
+      log_message(LogLevel::kNormal,
+                  fmt::format("{} messages written to {}", conversation_.messages().size(), path));
+    } catch (const Error& error) {
+      complain(error.what());
+    }
+  }
+
+  void print_stats() {
+    const auto& turns = conversation_.turns();
+    std::string text = fmt::format("context: {} of {} tokens\n", conversation_.context_used(),
+                                   conversation_.context());
+    if (turns.empty()) return show(text + "no answer yet\n");
+    const ChatTurn& turn = turns.back();
+    const Generation& made = turn.generation;
+    const std::int64_t computed = turn.prompt_tokens - turn.cached_tokens;
+    const double ms = made.ms_per_token();
+    text += fmt::format(
+        "turn {}: prompt {} tokens, {} of them from the cache, {} computed in {:.1f} ms\n",
+        turns.size(), turn.prompt_tokens, turn.cached_tokens, computed, made.prefill_ms);
+    text +=
+        turn.interrupted
+            ? "answer stopped by Ctrl-C\n"
+            : fmt::format("answer: {} tokens{}, ended by {}\n", made.ids.size(),
+                          ms > 0 ? fmt::format(", {:.2f} ms each ({:.1f} a second)", ms, 1000 / ms)
+                                 : std::string(),
+                          stop_reason_name(made.reason));
+    show(text);
+  }
+
+  /// What a command prints: a result, so on standard output unless that is one JSON document.
+  void show(const std::string& text) const {
+    if (json_) {
+      fmt::print(stderr, "{}", text);
+    } else {
+      print_text(text);
+    }
+  }
+
+  static void complain(const std::string& text) { log_message(LogLevel::kNormal, text); }
+
+  Json messages_json() const {
+    Json messages = Json::array();
+    for (const auto& [role, content] : conversation_.messages()) {
+      messages.push_back({{"role", role}, {"content", content}});
+    }
+    return messages;
+  }
+
+  Json turns_json() const {
+    Json turns = Json::array();
+    for (const ChatTurn& turn : conversation_.turns()) turns.push_back(turn_json(turn));
+    return turns;
+  }
+
+  Conversation& conversation_;
+  bool json_;
+  LineEditor editor_;
+};
+
+void chat(const ChatFlags& flags, const CommonFlags& common) {
+  const fs::path path = locate_model(flags.model);
+  const ChatFormat format = ChatFormat::load(path);
+  ConversationOptions options = flags.options;
+  options.context = flags.compute.context;
+  const auto max_tokens = options.generate.max_tokens;
+  options.generate = {.max_tokens = max_tokens, .sampler = read_sampling(path)};
+  options.generate.sampler.seed = common.seed;
+  if (flags.temperature) options.generate.sampler.temperature = *flags.temperature;
+  Model model(path, flags.compute.options(common));
+  const Tokenizer tokenizer = model.checkpoint().load_tokenizer();
+  Conversation conversation(model, tokenizer, format, options);
+  install_interrupt_handler();
+  ChatLoop(conversation, common.json).run();
+}
+
+}  // namespace
+
+void add_chat(CLI::App& app, CommonFlags& common, Action& action) {
+  CLI::App* command = app.add_subcommand("chat", "Talk with a model");
+  auto flags = std::make_shared<ChatFlags>();
+  add_model_argument(*command, flags->model);
+  command->add_option("--system", flags->options.system, "What the model is told to be");
+  flags->options.generate.max_tokens = -1;
+  command
+      ->add_option("-n,--max-tokens", flags->options.generate.max_tokens,
+                   "Tokens of an answer at the most (-1: no limit)")
+      ->check(CLI::Range(std::int64_t{-1}, std::int64_t{1} << 30))
+      ->capture_default_str();
+  command
+      ->add_option("--temperature", flags->temperature,
+                   "0: always the most likely token (default: the model's generation_config.json; "
+                   "without one 0)")
+      ->check(CLI::Range(0.0, 100.0));
+  add_compute_flags(*command, flags->compute);
+  add_common_flags(*command, common);
+  set_example(*command, "nibble chat SmolLM2-135M-Instruct --system \"You answer in one word.\"",
+              "The model's chat template writes the prompt, its generation_config.json says how to "
+              "draw tokens. The KV cache stays between turns. Messages may come from a pipe, one a "
+              "line. --json prints the conversation when it is over.");
+  command->final_callback(
+      [flags, &common, &action] { action = [flags, &common] { chat(*flags, common); }; });
+}
+
+}  // namespace nibble::cli
