@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "command.h"
 #include "line_editor.h"
@@ -64,12 +65,28 @@ fs::path history_file() {
                                           : fs::path(home) / ".cache/nibble/chat_history";
 }
 
-/// Ctrl-C stops what is under way, as often as it is pressed.
-void install_interrupt_handler() {
-  struct sigaction action {};
-  action.sa_handler = [](int) { request_interrupt(); };
-  sigaction(SIGINT, &action, nullptr);
-}
+/// For as long as this lives, Ctrl-C stops what is under way, as often as it is pressed, and
+/// SIGTERM ends the process at once.
+class InterruptOnly {
+ public:
+  InterruptOnly() {
+    struct sigaction action {};
+    action.sa_handler = [](int) { request_interrupt(); };
+    sigaction(SIGINT, &action, &interrupt_before_);
+    action.sa_handler = SIG_DFL;
+    sigaction(SIGTERM, &action, &terminate_before_);
+  }
+  ~InterruptOnly() {
+    sigaction(SIGINT, &interrupt_before_, nullptr);
+    sigaction(SIGTERM, &terminate_before_, nullptr);
+  }
+  InterruptOnly(const InterruptOnly&) = delete;
+  InterruptOnly& operator=(const InterruptOnly&) = delete;
+
+ private:
+  struct sigaction interrupt_before_ {};
+  struct sigaction terminate_before_ {};
+};
 
 void print_text(std::string_view text) {
   const bool written =
@@ -95,7 +112,10 @@ class ChatLoop {
       : conversation_(conversation), json_(json), editor_(history_file()) {}
 
   void run() {
+    // While it waits for a pipe, Ctrl-C ends the command as it does any other.
+    std::optional<InterruptOnly> always;
     if (editor_.is_terminal()) {
+      always.emplace();
       log_message(LogLevel::kNormal, "/help lists the commands; Ctrl-D leaves");
     }
     std::string message;
@@ -166,11 +186,15 @@ class ChatLoop {
   }
 
   void say(const std::string& message) {
+    const InterruptOnly interrupt_only;
     ChatTurn turn;
     try {
       turn = conversation_.answer(message, [this](std::string_view piece) {
         if (!json_) print_text(piece);
       });
+    } catch (const Interrupted&) {  // before the answer began
+      clear_interrupt();
+      return complain("stopped");
     } catch (const Error& error) {
       // A message that does not fit is the user's to shorten; a pipe's is nobody's.
       if (!editor_.is_terminal()) throw;
@@ -265,7 +289,6 @@ void chat(const ChatFlags& flags, const CommonFlags& common) {
   Model model(path, flags.compute.options(common));
   const Tokenizer tokenizer = model.checkpoint().load_tokenizer();
   Conversation conversation(model, tokenizer, format, options);
-  install_interrupt_handler();
   ChatLoop(conversation, common.json).run();
 }
 

@@ -8,9 +8,20 @@
 #include "nibble/tokenizer/utf8.h"
 
 namespace nibble {
+namespace {
+
+/// A message in one line.
+std::string one_line(std::string text) {
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = ' ';
+  }
+  return text;
+}
+
+}  // namespace
 
 TemplateError::TemplateError(std::string origin, int line, std::string type, std::string message)
-    : Error(fmt::format("{}, line {}: {}: {}", origin, line, type, message)),
+    : Error(fmt::format("{}, line {}: {}: {}", origin, line, type, one_line(message))),
       type_(std::move(type)),
       message_(std::move(message)) {}
 

@@ -1,0 +1,107 @@
+// nibble template and nibble chat.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <string>
+
+#include "cli/expect_failure.h"
+#include "cli/run_command.h"
+#include "core/temporary_folder.h"
+
+namespace nibble::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+class Chat : public ::testing::Test {
+ protected:
+  Chat() {
+    model_ = copy_stories(folder_ / "model");
+    write_file(model_ / "chat_template.jinja",
+               "{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+               "{% if add_generation_prompt %}answer:{% endif %}");
+    write_file(folder_ / "talk.json", R"([{"role": "user", "content": "Hi é"}])");
+  }
+  std::string path(const char* name) const { return (folder_ / name).string(); }
+
+  TemporaryFolder folder_;
+  std::filesystem::path model_;
+};
+
+TEST_F(Chat, TemplateOfAModel) {
+  const Outcome plain = nibble({"template", model_.string(), "--messages", path("talk.json")});
+  expect_success(plain);
+  EXPECT_EQ(plain.out, "<s>user: Hi é\n");
+  write_file(folder_ / "more.json",
+             R"({"messages": [{"role": "user", "content": "Hi"}], "add_generation_prompt": true,
+                 "bos_token": "!"})");
+  const Outcome json =
+      nibble({"template", model_.string(), "--messages", path("more.json"), "--json"});
+  expect_success(json);
+  EXPECT_EQ(json.json(), nlohmann::json({{"text", "!user: Hi\nanswer:"}}));
+}
+
+TEST_F(Chat, TemplateOfAFile) {
+  write_file(folder_ / "t.jinja", "{{ tools is none }} {{ messages | length }}");
+  const Outcome outcome = run_command(
+      {.args = {"template", "--template", path("t.jinja"), "--messages", "-"}, .input = "[]"});
+  expect_success(outcome);
+  EXPECT_EQ(outcome.out, "True 0");
+}
+
+TEST_F(Chat, TemplatesErrorsAreOneLine) {
+  write_file(folder_ / "t.jinja", "\n{{ raise_exception('roles must\nalternate') }}");
+  expect_failure(
+      nibble({"template", "--template", path("t.jinja"), "--messages", path("talk.json")}), 1,
+      {"t.jinja, line 2", "TemplateError: roles must alternate"});
+  write_file(folder_ / "t.jinja", "{% if %}");
+  expect_failure(
+      nibble({"template", "--template", path("t.jinja"), "--messages", path("talk.json")}), 1,
+      {"t.jinja, line 1", "TemplateSyntaxError"});
+  write_file(folder_ / "bad.json", R"({"tools": []})");
+  expect_failure(nibble({"template", model_.string(), "--messages", path("bad.json")}), 1,
+                 {"bad.json", "\"messages\""});
+  expect_failure(nibble({"template", "--messages", path("talk.json")}), 2, {"MODEL"});
+}
+
+TEST_F(Chat, LinesFromAPipe) {
+  const Outcome outcome =
+      run_command({.args = {"chat", model_.string(), "-n", "12", "--json", "--system", "Be brief"},
+                   .input = "Tell me\nMore\\\nof it\n/save " + path("saved.json") + "\n"});
+  expect_success(outcome);
+  const nlohmann::json result = outcome.json();
+  ASSERT_EQ(result["messages"].size(), 5u);
+  EXPECT_EQ(result["messages"][0]["content"], "Be brief");
+  EXPECT_EQ(result["messages"][3]["content"], "More\nof it");
+  ASSERT_EQ(result["turns"].size(), 2u);
+  EXPECT_EQ(result["turns"][0]["cached_tokens"], 0);
+  EXPECT_GT(result["turns"][1]["cached_tokens"], 0);
+  const Outcome again = nibble({"template", model_.string(), "--messages", path("saved.json")});
+  expect_success(again);
+  EXPECT_THAT(again.out, HasSubstr("user: More\nof it\n"));
+}
+
+TEST_F(Chat, CommandsFromAPipe) {
+  const Outcome outcome = run_command({.args = {"chat", model_.string(), "-n", "5"},
+                                       .input = "/stats\nHi\n/stats\n/reset\n/help\n/exit\nHi\n"});
+  expect_success(outcome);
+  EXPECT_THAT(outcome.out, HasSubstr("no answer yet"));
+  EXPECT_THAT(outcome.out, HasSubstr("turn 1: prompt"));
+  EXPECT_THAT(outcome.out, HasSubstr("/save FILE"));
+}
+
+TEST_F(Chat, AModelWithoutATemplate) {
+  std::filesystem::remove(model_ / "chat_template.jinja");
+  expect_failure(run_command({.args = {"chat", model_.string()}, .input = "Hi\n"}), 1,
+                 {"no chat template"});
+}
+
+TEST_F(Chat, SamplingThatIsOutOfRange) {
+  write_file(model_ / "generation_config.json", R"({"do_sample": true, "top_p": 7})");
+  expect_failure(run_command({.args = {"chat", model_.string()}, .input = "Hi\n"}), 1,
+                 {"generation_config.json", "top-p"});
+}
+
+}  // namespace
+}  // namespace nibble::testing
