@@ -80,8 +80,8 @@ std::optional<Value> repeat(const Value& value, const Value& times) {
 
 Int floor_divide_integers(Int a, Int b) {
   if (b == 0) divided_by_zero("integer division or modulo by zero");
-  const Int quotient = b == -1 ? -a : a / b;
-  return quotient - ((b != -1 && a % b != 0 && (a < 0) != (b < 0)) ? 1 : 0);
+  if (b == -1) return subtract(Value::integer(0), Value::integer(a)).as_integer();
+  return a / b - (a % b != 0 && (a < 0) != (b < 0) ? 1 : 0);
 }
 
 Int modulo_integers(Int a, Int b) {
@@ -138,8 +138,10 @@ double round_digits(double value, std::int64_t digits) {
 }
 
 Int round_integer(Int value, std::int64_t digits) {
+  constexpr Int kMost = Int{1} << 120;  // room for the next multiple of 10^37
   if (digits >= 0) return value;
-  if (digits < -38) return 0;
+  if (value > kMost || value < -kMost) overflow();
+  if (digits < -37) return 0;
   Int unit = 1;
   for (std::int64_t i = 0; i < -digits; ++i) unit *= 10;
   const Int floor = value - modulo_integers(value, unit);

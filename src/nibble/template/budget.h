@@ -7,7 +7,7 @@
 
 namespace nibble::jinja {
 
-inline constexpr std::size_t kMaxTemplateBytes = std::size_t{1} << 22;  // of a template's text
+inline constexpr std::size_t kMaxTemplateBytes = std::size_t{1} << 20;  // of a template's text
 inline constexpr int kMaxNodeDepth = 200;          // of expressions and blocks inside each other
 inline constexpr int kMaxCallDepth = 1200;         // of evaluations under way, across macros
 inline constexpr int kMaxValueDepth = 300;         // of lists and dicts inside each other

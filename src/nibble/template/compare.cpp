@@ -102,9 +102,9 @@ bool truth(const Value& value) {
 }
 
 bool equal(const Value& a, const Value& b) {
+  count_steps(1);
   if (a.is_number() && b.is_number()) return equal_numbers(a, b);
   if (a.kind() != b.kind()) return false;
-  count_steps(1);
   switch (a.kind()) {
     case Kind::kText:
       return a.as_text() == b.as_text();

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <optional>
+#include <utility>
 
 #include "nibble/template/characters.h"
 #include "nibble/template/show.h"
@@ -156,12 +156,19 @@ class Lexer {
     return sign;
   }
 
+  /// What decides how much of the text in front of a tag stays.
+  struct Edge {
+    char sign;           // '-', '+' or none
+    bool is_variable;    // the tag is {{
+    bool line_starting;  // the text began a line
+  };
+
   /// The text in front of a tag, less what white space control takes away.
-  std::string_view control(std::string_view data, char sign, bool is_variable) const {
-    if (sign == '-') return strip_right(data);
-    if (sign == '+' || is_variable) return data;
+  static std::string_view control(std::string_view data, const Edge& edge) {
+    if (edge.sign == '-') return strip_right(data);
+    if (edge.sign == '+' || edge.is_variable) return data;
     const std::size_t line_start = data.rfind('\n') + 1;  // 0 if there is none
-    const bool at_line_start = line_start > 0 || line_starting_;
+    const bool at_line_start = line_start > 0 || edge.line_starting;
     const std::string_view last_line = data.substr(line_start);
     return at_line_start && strip_left(last_line).empty() ? data.substr(0, line_start) : data;
   }
@@ -184,7 +191,7 @@ class Lexer {
     const int tag_line = line_;
     const char sign = take_opening();
     line_ = data_line;
-    add_data(control(data, sign, kind == '{'));
+    add_data(control(data, {sign, kind == '{', line_starting_}));
     line_ = tag_line;
     line_starting_ = false;
     if (kind == '#') return lex_comment();
@@ -235,34 +242,27 @@ class Lexer {
       return false;
     }
     const std::size_t start = at_;
+    const int start_line = line_;
+    const bool starting = line_starting_;
     for (std::size_t found = text_.find("{%", at_); found != std::string_view::npos;
-         found = text_.find("{%", found + 1)) {
-      if (end_raw(start, found)) return true;
+         found = text_.find("{%", found + 2)) {
+      move_to(found);
+      const char sign = take_opening();
+      skip_space();
+      if (!take_endraw()) continue;
+      const int end_line = std::exchange(line_, start_line);
+      add_data(control(text_.substr(start, found - start), {sign, false, starting}));
+      line_ = end_line;
+      return true;
     }
     syntax_error(line_, "Missing end of raw directive");
   }
 
-  bool end_raw(std::size_t start, std::size_t tag) {
-    const std::size_t before = at_;
-    const int line_before = line_;
-    move_to(tag);
-    const char sign = take_opening();
+  bool take_endraw() {
+    if (!at("endraw")) return false;
+    skip(6);
     skip_space();
-    if (at("endraw")) {
-      skip(6);
-      skip_space();
-      const std::string_view data = control(text_.substr(start, tag - start), sign, false);
-      if (take_end("%}", true, true)) {
-        const int line_after = line_;
-        line_ = line_before;
-        add_data(data);
-        line_ = line_after;
-        return true;
-      }
-    }
-    at_ = before;
-    line_ = line_before;
-    return false;
+    return take_end("%}", true, true);
   }
 
   void lex_code(bool is_variable) {
