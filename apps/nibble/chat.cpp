@@ -160,7 +160,6 @@ class ChatLoop {
       if (!in_block && !goes_on) break;
       if (!message.empty() || !in_block) message += '\n';
     }
-    editor_.remember(message);
     return true;
   }
 

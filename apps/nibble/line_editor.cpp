@@ -80,28 +80,29 @@ bool LineEditor::is_terminal() const {
   return state_->editor != nullptr;
 }
 
-void LineEditor::remember(const std::string& line) {
-  if (state_->history == nullptr || line.empty()) return;
-  HistEvent event;
-  history(state_->history, &event, H_ENTER, line.c_str());
+LineEditor::Result LineEditor::read(const char* prompt, std::string& line) {
+  return is_terminal() ? edit(prompt, line) : read_piped(line);
 }
 
-LineEditor::Result LineEditor::read(const char* prompt, std::string& line) {
-  if (state_->editor != nullptr) {
-    el_set(state_->editor, EL_CLIENTDATA, const_cast<char*>(prompt));
-    int count = 0;
-    errno = 0;
-    const char* text = el_gets(state_->editor, &count);
-    if (interrupt_requested()) {
-      clear_interrupt();
-      el_reset(state_->editor);
-      return Result::kInterrupted;
-    }
-    if (text == nullptr || count <= 0) return errno == EINTR ? Result::kInterrupted : Result::kEnd;
-    line.assign(text, static_cast<std::size_t>(count));
-    while (line.ends_with('\n') || line.ends_with('\r')) line.pop_back();
-    return Result::kLine;
+LineEditor::Result LineEditor::edit(const char* prompt, std::string& line) {
+  el_set(state_->editor, EL_CLIENTDATA, const_cast<char*>(prompt));
+  int count = 0;
+  errno = 0;
+  const char* text = el_gets(state_->editor, &count);
+  if (interrupt_requested()) {
+    clear_interrupt();
+    el_reset(state_->editor);
+    return Result::kInterrupted;
   }
+  if (text == nullptr || count <= 0) return errno == EINTR ? Result::kInterrupted : Result::kEnd;
+  line.assign(text, static_cast<std::size_t>(count));
+  while (line.ends_with('\n') || line.ends_with('\r')) line.pop_back();
+  HistEvent event;
+  if (!line.empty()) history(state_->history, &event, H_ENTER, line.c_str());
+  return Result::kLine;
+}
+
+LineEditor::Result LineEditor::read_piped(std::string& line) {
   for (;;) {
     const std::size_t end = state_->pending.find('\n');
     if (end != std::string::npos || (state_->at_end && !state_->pending.empty())) {

@@ -19,12 +19,14 @@ class LineEditor {
   LineEditor& operator=(const LineEditor&) = delete;
 
   bool is_terminal() const;
-  /// The next line without its end. kInterrupted: Ctrl-C took the line back. kEnd: Ctrl-D.
+  /// The next line without its end, added to the history. kInterrupted: Ctrl-C took the line back.
+  /// kEnd: Ctrl-D.
   Result read(const char* prompt, std::string& line);
-  /// Adds to the history.
-  void remember(const std::string& line);
 
  private:
+  Result edit(const char* prompt, std::string& line);
+  Result read_piped(std::string& line);
+
   struct State;
   std::unique_ptr<State> state_;
 };

@@ -10,9 +10,9 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-const std::vector<std::string> kCommands = {"run",      "quantize",   "eval",    "logits",
-                                            "tokenize", "detokenize", "inspect", "init",
-                                            "info",     "bench",      "profile"};
+const std::vector<std::string> kCommands = {
+    "run",  "quantize", "eval",  "logits",  "tokenize", "detokenize", "inspect",
+    "init", "info",     "bench", "profile", "chat",     "template"};
 
 class Usage : public ::testing::Test {
  protected:
