@@ -1,5 +1,6 @@
 #include "nibble/runtime/chat_format.h"
 
+#include <algorithm>
 #include <array>
 
 #include "nibble/core/error.h"
@@ -107,7 +108,14 @@ ChatFormat ChatFormat::load(const fs::path& path) {
     format.sources_ = gguf_templates(file);
     format.special_tokens_ = gguf_special_tokens(file);
   }
-  choose_template(format.sources_, false, format.origin_);
+  // Others are for tasks that are not offered: what is wrong with them is nobody's trouble.
+  const auto is_other = [](const TemplateSource& source) {
+    return source.name != "default" && source.name != "tool_use";
+  };
+  if (std::all_of(format.sources_.begin(), format.sources_.end(), is_other)) {
+    choose_template(format.sources_, false, format.origin_);  // says what there is
+  }
+  std::erase_if(format.sources_, is_other);
   for (const TemplateSource& source : format.sources_) {
     format.templates_.emplace_back(source.text, source.origin);
   }
