@@ -22,7 +22,7 @@ std::string repeated(const std::string& piece, int count) {
 const std::string kLoop = "{% for i in range(100000) %}";
 const std::string kEnd = "{% endfor %}";
 
-TEST(Limits, EndlessWork) {
+TEST(LimitsSlow, EndlessWork) {
   EXPECT_THAT(render(kLoop + kLoop + kLoop + kEnd + kEnd + kEnd), StartsWith("TimeoutError"));
   EXPECT_THAT(render("{% set s = 'a' * 1000000 %}" + kLoop + "{% set x = s | upper %}" + kEnd),
               StartsWith("TimeoutError"));
@@ -44,7 +44,7 @@ TEST(Limits, Memory) {
   EXPECT_THAT(render("{{ [[1]] | tojson(indent=10000000000) }}"), StartsWith("MemoryError"));
 }
 
-TEST(Limits, SharedPartsPrintedManyTimes) {
+TEST(LimitsSlow, SharedPartsPrintedManyTimes) {
   const std::string doubled =
       "{% set ns = namespace(l=['abcdefgh']) %}{% for i in range(40) %}"
       "{% set ns.l = [ns.l, ns.l] %}{% endfor %}";

@@ -137,7 +137,7 @@ std::size_t count_characters(std::string_view text) {
 }
 
 void for_each_character(std::string_view text, FunctionRef<void(std::string_view)> visit) {
-  count_bytes(text.size());
+  count_steps(static_cast<std::int64_t>(text.size() / 8));
   while (!text.empty()) {
     const std::size_t length = utf8_length(text[0]);
     visit(text.substr(0, length));

@@ -123,6 +123,7 @@ Flow For::loop(Machine& machine, const Value& items, int level) const {
   const LoopEnd end(*loop);
   bool any = false;
   while (loop->next()) {
+    count_steps(4);
     any = true;
     const Machine::Inner inner(machine);
     machine.store("loop", Value::object(loop));
