@@ -35,6 +35,14 @@ void* count_and_allocate(std::size_t bytes, std::size_t alignment) {
 void* operator new(std::size_t bytes) {
   return count_and_allocate(bytes, alignof(std::max_align_t));
 }
+// (AddressSanitizer has one of its own of this, which does not call the first.)
+void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
+  try {
+    return count_and_allocate(bytes, alignof(std::max_align_t));
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
 void* operator new(std::size_t bytes, std::align_val_t alignment) {
   return count_and_allocate(bytes, static_cast<std::size_t>(alignment));
 }
