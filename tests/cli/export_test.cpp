@@ -74,6 +74,8 @@ TEST_F(Export, WhatExistsNeedsForce) {
       here({"export", "model", "--to", "gguf", "-o", "model/model.safetensors", "--force"}), 1,
       {"model/model.safetensors", "replace the model"});
   EXPECT_EQ(read_file(model_ / "model.safetensors"), weights);
+  write_file(model_ / "m.gguf", "an export of before");
+  expect_success(here({"export", "model", "--to", "gguf", "-o", "model/m.gguf", "--force", "-q"}));
   expect_failure(here({"export", "model", "--to", "gguf", "-o", ""}), 1, {"output is empty"});
 }
 
