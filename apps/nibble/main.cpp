@@ -41,7 +41,7 @@ void install_signal_handlers() {
 }
 
 int report(const char* message) {
-  fmt::print(stderr, "nibble: {}\n", message);
+  fmt::print(stderr, "nibble: {}\n", one_line(message));
   return kFailed;
 }
 
@@ -57,7 +57,7 @@ int finish_output() {
 std::string usage_message(const CLI::App* app, const CLI::Error& error) {
   std::string command = "nibble";
   for (const CLI::App* chosen : app->get_subcommands()) command += " " + chosen->get_name();
-  return fmt::format("nibble: {} ({} --help says more)\n", error.what(), command);
+  return fmt::format("nibble: {} ({} --help says more)\n", one_line(error.what()), command);
 }
 
 int run(const cli::Action& action) {

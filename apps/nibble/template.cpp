@@ -29,6 +29,7 @@ ChatInput parse_input(const std::string& text, const std::string& origin) {
   const jinja::Value json = jinja::parse_json(text, origin);
   ChatInput input;
   input.messages = json;
+  input.origin = fmt::format("{}: messages", origin);
   if (json.is_list()) return input;
   if (!json.is_dict() || json.as_dict().find("messages") == nullptr) {
     fail("{}: expected a list of messages, or an object with \"messages\"", origin);

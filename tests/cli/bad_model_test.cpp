@@ -94,6 +94,13 @@ TEST_F(BadModel, OtherKeysOfTheConfig) {
       {"rope_scaling", {{"rope_type", "odd"}, {"factor", 2}}},
       {"rope_scaling", {{"rope_type", "linear"}, {"factor", 0}}},
       {"rope_scaling", {{"rope_type", "linear"}}},
+      {"rope_scaling",
+       {{"rope_type", "longrope"},
+        {"long_factor", {1, 1}},
+        {"short_factor", {1, 1}},
+        {"attention_factor", 1}}},
+      {"partial_rotary_factor", 0.5},
+      {"rope_parameters", {{"partial_rotary_factor", 0.5}}},
       {"quantization_config", {{"quant_method", "other"}}},
       {"architectures", "LlamaForCausalLM"}};
   const Json before = config();
@@ -118,6 +125,26 @@ TEST_F(BadModel, AnUnknownArchitectureListsThoseKnown) {
   changed.erase("model_type");
   write_config(changed);
   expect_refused({"config.json", "architectures", "model_type", "LlamaForCausalLM"});
+}
+
+TEST_F(BadModel, NamesOfSeveralLinesAreToldInOne) {
+  Json changed = config();
+  changed["quantization_config"] = {{"quant_method", "a\nb\x1b"}};
+  write_config(changed);
+  expect_refused({"config.json", "\"a\\nb\\x1b\""});
+  changed["architectures"] = {"GPT\n9"};
+  write_config(changed);
+  expect_refused({"config.json", "\"GPT\\n9\""});
+  expect_failure(nibble({"export", model_.string(), "--to", "a\nb", "-o", "x"}), 2, {"a\\nb"});
+}
+
+TEST_F(BadModel, AContextTooLongForTheMemorySaysSo) {
+  for (const char* kv : {"bf16", "int8"}) {
+    const Outcome outcome =
+        run_command({.args = {"run", model_.string(), "x", "-c", "1073741824", "--kv", kv, "-q"},
+                     .memory = std::uint64_t{1} << 33});
+    expect_failure(outcome, 1, {"a context of 1073741824 positions", "bytes of memory", "-c"});
+  }
 }
 
 TEST_F(BadModel, ConfigsThatAreNoJson) {

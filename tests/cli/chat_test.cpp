@@ -62,7 +62,22 @@ TEST_F(Chat, TemplatesErrorsAreOneLine) {
   write_file(folder_ / "bad.json", R"({"tools": []})");
   expect_failure(nibble({"template", model_.string(), "--messages", path("bad.json")}), 1,
                  {"bad.json", "\"messages\""});
+  for (const char* messages : {R"({"messages": 5})", R"([{"role": "user"}, 5])"}) {
+    write_file(folder_ / "bad.json", messages);
+    expect_failure(nibble({"template", model_.string(), "--messages", path("bad.json")}), 1,
+                   {"bad.json: messages", "expected"});
+  }
   expect_failure(nibble({"template", "--messages", path("talk.json")}), 2, {"MODEL"});
+}
+
+TEST_F(Chat, PiecesOfATextAreBoundedBeforeTheyAreMade) {
+  for (const char* call : {"split('a')", "rsplit('a')", "split()"}) {
+    write_file(folder_ / "t.jinja", "{{ ('a ' * 60000000)." + std::string(call) + " }}");
+    const Outcome outcome = run_command(
+        {.args = {"template", "--template", path("t.jinja"), "--messages", path("talk.json")},
+         .memory = std::uint64_t{1} << 30});
+    expect_failure(outcome, 1, {"t.jinja, line 1", "MemoryError"});
+  }
 }
 
 TEST_F(Chat, LinesFromAPipe) {

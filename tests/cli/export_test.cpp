@@ -69,6 +69,14 @@ TEST_F(Export, WhatExistsNeedsForce) {
                  {"replace the model"});
   expect_failure(here({"export", "m.gguf", "--to", "gguf", "-o", "m.gguf", "--force"}), 1,
                  {"replace the model"});
+  const std::string weights = read_file(model_ / "model.safetensors");
+  expect_failure(
+      here({"export", "model", "--to", "gguf", "-o", "model/model.safetensors", "--force"}), 1,
+      {"model/model.safetensors", "replace the model"});
+  EXPECT_EQ(read_file(model_ / "model.safetensors"), weights);
+  write_file(model_ / "m.gguf", "an export of before");
+  expect_success(here({"export", "model", "--to", "gguf", "-o", "model/m.gguf", "--force", "-q"}));
+  expect_failure(here({"export", "model", "--to", "gguf", "-o", ""}), 1, {"output is empty"});
 }
 
 TEST_F(Export, WrongUsage) {

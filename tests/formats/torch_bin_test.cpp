@@ -255,6 +255,9 @@ TEST_F(HandMadePickle, MachineIsBounded) {
   fails("\x80\x02I1\n.", "opcode 0x49, which torch.save does not write");
   fails("\x80\x02" + std::string((1 << 22) + 2, '(') + ".", "the stack is too deep");
   fails("\x80\x02" + std::string((1 << 22) + 2, 'N') + ".", "more than 4194304 values");
+  std::string memo = "\x80\x02N";
+  for (std::uint32_t key = 0; key <= 1u << 22; ++key) memo += "r" + testing::le(key);
+  fails(memo + ".", "more than 4194304 values in the memo");
 }
 
 TEST_F(HandMadePickle, ContainersInThemselves) {

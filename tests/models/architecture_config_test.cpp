@@ -54,11 +54,12 @@ TEST(WindowConfig, LayerTypesWin) {
   config["layer_types"] = {"full_attention", "linear_attention"};
   EXPECT_ERROR(spec_of(config), AllOf(HasSubstr("layer_types"), HasSubstr("linear_attention")));
   config["layer_types"] = {"full_attention"};
-  EXPECT_ERROR(spec_of(config), AllOf(HasSubstr("layer_types"), HasSubstr("2")));
+  EXPECT_ERROR(spec_of(config),
+               AllOf(HasSubstr("layer_types"), HasSubstr("= 2 names, found 1 of them")));
   config["layer_types"] = {"full_attention", 3};
   EXPECT_ERROR(spec_of(config), HasSubstr("layer_types"));
   config["layer_types"] = "full_attention";
-  EXPECT_ERROR(spec_of(config), HasSubstr("layer_types"));
+  EXPECT_ERROR(spec_of(config), AllOf(HasSubstr("layer_types"), HasSubstr("found string")));
 }
 
 TEST(WindowConfig, OfMistralIsForAllLayersAndNullIsNone) {

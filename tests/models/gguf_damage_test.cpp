@@ -65,6 +65,22 @@ TEST_P(DamagedGguf, IsRefusedOrRuns) {
   EXPECT_GT(ran, 5);
 }
 
+// A block with some of its biases is damaged, not one without.
+TEST(GgufBiases, OneThatIsMissingIsNamed) {
+  const TemporaryFolder folder;
+  const auto refuses = [&](const std::string& name, const char* missing) {
+    std::string bytes = testing::read_file(kFixtures / "gguf_f32_biases" / "model.gguf");
+    bytes[bytes.find(name)] = 'x';
+    testing::write_file(folder / "model.gguf", bytes);
+    EXPECT_ERROR(test::Runner(folder / "model.gguf", {.threads = 1}),
+                 ::testing::HasSubstr(missing));
+  };
+  refuses("blk.0.attn_q.bias", "self_attn.q_proj.bias\" is missing");
+  refuses("blk.0.attn_output.bias", "self_attn.o_proj.bias\" is missing");
+  refuses("blk.0.ffn_gate.bias", "mlp.gate_proj.bias\" is missing");
+  refuses("blk.0.ffn_down.bias", "mlp.down_proj.bias\" is missing");
+}
+
 INSTANTIATE_TEST_SUITE_P(Files, DamagedGguf,
                          ::testing::Values("gguf_f32_biases", "gguf_mixed_gpt2",
                                            "gguf_rope_freqs_llama"));

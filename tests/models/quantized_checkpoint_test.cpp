@@ -165,6 +165,21 @@ TEST_F(SpoiledQuantized, PartsThatAreNotRight) {
   EXPECT_ERROR(load("", q + ".qweight"), HasSubstr("qweight\" has shape [1, 64, 8], expected [64"));
 }
 
+TEST_F(SpoiledQuantized, WhatContradictsItself) {
+  take("awq_g32");
+  quantization()["group_size"] = 33;  // as many groups as with 32, which end elsewhere
+  EXPECT_ERROR(load(),
+               HasSubstr("q_proj\": 64 inputs, AWQ needs a multiple of \"group_size\", 33"));
+  take("ct_w4_g32_asym");
+  Json& group = quantization()["config_groups"]["group_0"];
+  group["weights"]["symmetric"] = true;
+  EXPECT_ERROR(load(), HasSubstr("\"weight_zero_point\" holds numbers other than 0"));
+  group["weights"]["symmetric"] = false;
+  EXPECT_NO_THROW(load());
+  group["targets"] = "Linear";
+  EXPECT_ERROR(load(), HasSubstr("\"targets\" must be a list of strings"));
+}
+
 TEST_F(SpoiledQuantized, GroupsThatAreNotThere) {
   take("gptq4_g32_act");
   const SafetensorsFile file(source_);

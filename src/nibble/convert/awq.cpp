@@ -263,7 +263,7 @@ ExportReport export_awq(const Checkpoint& checkpoint, Compute& compute, const fs
   std::vector<Parameter> parameters = list_parameters(checkpoint);
   const int group_size = common_group_size(checkpoint, parameters);
   OutputFolder folder(out, replace);
-  check_not_model(checkpoint.path(), out);
+  check_not_model(checkpoint, out);
   Json config = export_config(checkpoint, DType::kF16);
   config["quantization_config"] = quantization_config(checkpoint, parameters, group_size);
   write_folder_files(checkpoint, config, folder.temporary());

@@ -228,7 +228,7 @@ ExportReport export_gguf(const Checkpoint& checkpoint, Compute& compute, std::op
                          const fs::path& out, bool replace) {
   const Clock::time_point start = Clock::now();
   if (fs::exists(out) && !replace) fail("{}: exists already (--force replaces it)", out.string());
-  check_not_model(checkpoint.path(), out);
+  check_not_model(checkpoint, out);
   const Architecture& architecture = gguf_architecture(checkpoint);
   TypeChooser types(checkpoint, type);
   const std::vector<GgufTensor> tensors = plan_tensors(checkpoint, architecture, types);

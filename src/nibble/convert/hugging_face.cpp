@@ -96,12 +96,19 @@ void write_folder_files(const Checkpoint& checkpoint, const Json& config, const 
   write_json(folder / "generation_config.json", generation);
 }
 
-void check_not_model(const fs::path& model, const fs::path& out) {
-  const fs::path from = fs::weakly_canonical(model);
+void check_not_model(const Checkpoint& checkpoint, const fs::path& out) {
+  if (out.empty()) return;  // refused where it is opened
   const fs::path to = fs::weakly_canonical(out);
-  const auto [unused, rest] = std::mismatch(from.begin(), from.end(), to.begin(), to.end());
-  if (rest == to.end()) {
-    fail("{}: the output would replace the model that is read, {}", out.string(), model.string());
+  for (const fs::path& place : checkpoint.places()) {
+    const fs::path from = fs::weakly_canonical(place);
+    const auto [inner, outer] = std::mismatch(from.begin(), from.end(), to.begin(), to.end());
+    // What reads a folder does not read GGUF files in it: one may be an export of before.
+    const bool is_file_of_it =
+        inner == from.end() && fs::is_regular_file(to) && to.extension() != ".gguf";
+    if (outer == to.end() || is_file_of_it) {
+      fail("{}: the output would replace the model that is read, {}", out.string(),
+           checkpoint.path().string());
+    }
   }
 }
 
@@ -109,7 +116,7 @@ ExportReport export_hugging_face(const Checkpoint& checkpoint, Compute& compute,
                                  const fs::path& out, bool replace) {
   const Clock::time_point start = Clock::now();
   OutputFolder folder(out, replace);
-  check_not_model(checkpoint.path(), out);
+  check_not_model(checkpoint, out);
   write_folder_files(checkpoint, export_config(checkpoint, dtype), folder.temporary());
   const std::vector<Parameter> parameters = list_parameters(checkpoint);
   SafetensorsWriter writer(folder.temporary() / "model.safetensors", declare(parameters, dtype));

@@ -28,11 +28,26 @@ void set_log_level(LogLevel level) {
                                                   : spdlog::level::debug);
 }
 
+std::string one_line(std::string_view text) {
+  std::string line;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '\n') {
+      line += "\\n";
+    } else if (byte < 0x20 || byte == 0x7f) {
+      line += fmt::format("\\x{:02x}", byte);
+    } else {
+      line += c;
+    }
+  }
+  return line;
+}
+
 void log_message(LogLevel level, std::string_view text) {
   const auto wanted = level == LogLevel::kVerbose ? spdlog::level::debug : spdlog::level::warn;
   if (!logger().should_log(wanted)) return;
   hide_progress();
-  logger().log(wanted, text);
+  logger().log(wanted, one_line(text));
 }
 
 }  // namespace nibble

@@ -3,6 +3,7 @@
 
 #include <fmt/core.h>
 
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -12,6 +13,10 @@ enum class LogLevel { kQuiet, kNormal, kVerbose };
 
 /// What is shown: nothing but errors (-q), remarks and warnings (default), details too (-v).
 void set_log_level(LogLevel level);
+
+/// `text` in one line: control characters, which may stand in any name or value out of a file, as
+/// escapes.
+std::string one_line(std::string_view text);
 
 void log_message(LogLevel level, std::string_view text);
 

@@ -14,7 +14,8 @@ namespace {
 using Kind = PickleValue::Kind;
 using Id = PickleValue::Id;
 
-constexpr std::size_t kMaxValues = 1u << 22;  // also on the stack; a tensor takes about 30
+constexpr std::size_t kMaxValues =
+    1u << 22;  // also on the stack and in the memo; a tensor takes about 30
 constexpr int kLastProtocol = 5;
 
 /// The machine that a pickle is a program for: a stack of values, marks in it, and a memo.
@@ -107,7 +108,10 @@ class PickleReader {
     push({.kind = kind, .items = std::move(items)});
   }
 
-  void remember(std::uint64_t key) { memo_[key] = top(); }
+  void remember(std::uint64_t key) {
+    if (memo_.size() >= kMaxValues) refuse("more than {} values in the memo", kMaxValues);
+    memo_[key] = top();
+  }
   void recall(std::uint64_t key) {
     const auto found = memo_.find(key);
     if (found == memo_.end()) refuse("asks for value {} of the memo, which is not there", key);

@@ -305,7 +305,8 @@ Storages read_legacy_storages(std::span<const std::byte> bytes, const Pickle& ke
       fail("{}: the storage {} belongs to no tensor", origin, quoted_name(key.text));
     }
     std::int64_t count = 0;
-    if (bytes.size() < sizeof count) fail("{}: cut off before storage {}", origin, key.text);
+    if (bytes.size() < sizeof count)
+      fail("{}: cut off before storage {}", origin, quoted_name(key.text));
     std::memcpy(&count, bytes.data(), sizeof count);
     bytes = bytes.subspan(sizeof count);
     const auto there = static_cast<std::int64_t>(bytes.size()) / size->second;

@@ -39,8 +39,12 @@ KvCache::KvCache(const KvCacheShape& shape, KvType type) : shape_(shape), type_(
     fail("a context of {} positions is too long for this machine", shape.capacity);
   }
   const std::int64_t rows = 2 * shape.n_layers * rows_per_part();
-  elements_ = Buffer(static_cast<std::size_t>(rows * shape.head_dim * kv_element_bytes(type)));
-  if (type == KvType::kInt8) scales_ = Buffer(static_cast<std::size_t>(rows) * sizeof(float));
+  try {
+    elements_ = Buffer(static_cast<std::size_t>(rows * shape.head_dim * kv_element_bytes(type)));
+    if (type == KvType::kInt8) scales_ = Buffer(static_cast<std::size_t>(rows) * sizeof(float));
+  } catch (const Error& error) {
+    fail("a context of {} positions: {} (-c asks for fewer)", shape.capacity, error.what());
+  }
 }
 
 std::int64_t KvCache::bytes_per_position() const {

@@ -85,6 +85,13 @@ void Checkpoint::open_gguf() {
   source_ = make_gguf_source(gguf_, gguf_modules(spec_, architecture));
 }
 
+std::vector<fs::path> Checkpoint::places() const {
+  if (!is_gguf()) return {path_};
+  std::vector<fs::path> parts;
+  for (const GgufFile& file : gguf_->files()) parts.push_back(file.file().path());
+  return parts;
+}
+
 void Checkpoint::read_quantization(const JsonObject& config) {
   const auto quantization = config.find_object("quantization_config");
   if (!quantization) return;

@@ -35,8 +35,10 @@ bool slides(const JsonObject& config, std::int64_t layer) {
 void check_layer_types(const JsonObject& config, std::int64_t n_layers) {
   const Json& types = config.json().at("layer_types");
   if (!types.is_array() || types.size() != static_cast<std::size_t>(n_layers)) {
-    fail("{}: \"layer_types\" must be a list of \"num_hidden_layers\" = {} names", config.origin(),
-         n_layers);
+    fail("{}: \"layer_types\" must be a list of \"num_hidden_layers\" = {} names, found {}",
+         config.origin(), n_layers,
+         types.is_array() ? fmt::format("{} of them", types.size())
+                          : std::string(types.type_name()));
   }
 }
 

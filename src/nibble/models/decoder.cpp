@@ -4,7 +4,6 @@
 #include <cmath>
 #include <initializer_list>
 
-#include "nibble/core/error.h"
 #include "nibble/models/weight_loader.h"
 #include "nibble/ops/profiler.h"
 #include "nibble/weights/packed_group.h"
@@ -80,10 +79,6 @@ float scale_llama3(const RopeSpec& rope, float frequency) {
 }  // namespace
 
 std::vector<float> rope_frequencies(const RopeSpec& rope, std::int64_t head_dim) {
-  if (rope.scaling == RopeSpec::Scaling::kFactors && 2 * std::ssize(rope.factors) != head_dim) {
-    fail("RoPE scaling has {} factors, expected one for each pair of a head of {}",
-         rope.factors.size(), head_dim);
-  }
   std::vector<float> frequencies;
   for (std::int64_t i = 0; i < head_dim / 2; ++i) {
     const double exponent = static_cast<double>(2 * i) / static_cast<double>(head_dim);

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <initializer_list>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string_view>
 
 #include "nibble/core/error.h"
@@ -29,7 +30,9 @@ std::int64_t read_group_size(const JsonObject& config, const char* key) {
 std::vector<std::string> strings_of(const JsonObject& object, const char* key) {
   std::vector<std::string> out;
   if (!object.has(key)) return out;
-  for (const Json& item : object.json().at(key)) {
+  const Json& list = object.json().at(key);
+  if (!list.is_array()) fail("{}: \"{}\" must be a list of strings", object.origin(), key);
+  for (const Json& item : list) {
     if (!item.is_string()) fail("{}: \"{}\" must be a list of strings", object.origin(), key);
     out.push_back(item.get<std::string>());
   }
@@ -109,6 +112,18 @@ class ForeignQuantization::Parts {
   [[noreturn]] void refuse(fmt::format_string<Args...> format, Args&&... args) const {
     fail("{}: module \"{}\": {}", origin_, linear_.name,
          fmt::format(format, std::forward<Args>(args)...));
+  }
+
+  /// Symmetric layers may have zero points, but of 0 only.
+  void refuse_zeros(const char* suffix) const {
+    const auto zeros = find(suffix);
+    if (!zeros) return;
+    const std::span<const std::byte> bytes(zeros->data, zeros->bytes);
+    if (std::any_of(bytes.begin(), bytes.end(),
+                    [](std::byte byte) { return byte != std::byte{}; })) {
+      refuse("\"{}\" holds numbers other than 0, expected none where \"symmetric\" is true",
+             suffix + 1);
+    }
   }
 
   /// The group of each column: neighbours of `group_size` (0: all) share one.
@@ -275,6 +290,9 @@ ForeignLayer ForeignQuantization::find_awq(Parts& parts) const {
   const std::int64_t group_size = schemes_[0].group_size;
   const std::int64_t groups = group_size == 0 ? 1 : ceil_divide(linear.in, group_size);
   if (linear.out % 8 != 0) parts.refuse("{} outputs, AWQ needs a multiple of 8", linear.out);
+  if (group_size > 0 && linear.in % group_size != 0) {
+    parts.refuse("{} inputs, AWQ needs a multiple of \"group_size\", {}", linear.in, group_size);
+  }
   ForeignLayer layer{.format = "awq w4", .group_size = static_cast<int>(group_size)};
   IntegerMatrix& matrix = layer.matrix;
   matrix.codes = IntegerMatrix::Codes::kAwq;
@@ -356,7 +374,11 @@ ForeignLayer ForeignQuantization::find_compressed(Parts& parts) const {
   }
   matrix.scale_tensor =
       parts.shaped(".weight_scale", {DType::kF16, DType::kBF16, DType::kF32}, {linear.out, groups});
-  if (!scheme.symmetric) find_compressed_zeros(parts, scheme.bits, matrix);
+  if (scheme.symmetric) {
+    parts.refuse_zeros(".weight_zero_point");
+  } else {
+    find_compressed_zeros(parts, scheme.bits, matrix);
+  }
   matrix.group_of = parts.group_of(".weight_g_idx", scheme.group_size, groups);
   return layer;
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
 #include <nlohmann/json.hpp>
 
 #include "nibble/core/error.h"
@@ -45,6 +46,13 @@ Json rope_scaling(const GgufModel& model, const std::string& prefix, std::int64_
   if (!type || *type == "none") return nullptr;
   return {{"rope_type", std::string(*type)},
           {"factor", file.get_number(prefix + "rope.scaling.factor")}};
+}
+
+/// Whether one of these modules of a block has a bias: then all are to have one.
+bool has_bias(const GgufModel& model, std::initializer_list<std::string_view> modules) {
+  return std::any_of(modules.begin(), modules.end(), [&](std::string_view module) {
+    return model.contains(fmt::format("blk.0.{}.bias", module));
+  });
 }
 
 void add_special_ids(const GgufFile& file, Json& config) {
@@ -100,8 +108,8 @@ Json gguf_config(const GgufModel& model, const Architecture& architecture) {
       {"rope_theta", file.find_number(prefix + "rope.freq_base").value_or(10000.0)},
       {"rope_scaling", rope_scaling(model, prefix, head_dim)},
       {"tie_word_embeddings", !model.contains("output.weight")},
-      {"attention_bias", model.contains("blk.0.attn_q.bias")},
-      {"mlp_bias", model.contains("blk.0.ffn_gate.bias")},
+      {"attention_bias", has_bias(model, {"attn_q", "attn_k", "attn_v", "attn_output"})},
+      {"mlp_bias", has_bias(model, {"ffn_gate", "ffn_up", "ffn_down"})},
       {"torch_dtype", "bfloat16"},
   };
   add_special_ids(file, config);

@@ -38,6 +38,21 @@ void read_sizes(const JsonObject& config, const LlamaFamilyDefaults& defaults, M
   spec.context = config.get_int("max_position_embeddings", 1, kMaxContext, defaults.context);
 }
 
+void check_rope(const JsonObject& config, const ModelSpec& spec) {
+  const std::size_t factors = spec.rope->factors.size();
+  if (factors > 0 && factors != static_cast<std::size_t>(spec.head_dim / 2)) {
+    fail("{}: \"rope_scaling\" has {} factors, expected one for each pair of a head of {}",
+         config.origin(), factors, spec.head_dim);
+  }
+  const auto parameters = config.find_object("rope_parameters");
+  for (const JsonObject* object : {&config, parameters ? &*parameters : &config}) {
+    const double share = object->find_number("partial_rotary_factor").value_or(1);
+    if (share == 1) continue;
+    fail("{}: \"partial_rotary_factor\" {} is not supported; supported: 1", object->origin(),
+         share);
+  }
+}
+
 void name_modules(const JsonObject& config, ModelSpec& spec) {
   const std::int64_t q_width = spec.n_heads * spec.head_dim;
   const std::int64_t kv_width = spec.n_kv_heads * spec.head_dim;
@@ -66,6 +81,7 @@ ModelSpec read_llama_family(const JsonObject& config, const LlamaFamilyDefaults&
   spec.norm.eps = static_cast<float>(config.find_number("rms_norm_eps").value_or(1e-6));
   if (spec.norm.eps < 0) fail("{}: \"rms_norm_eps\" must be 0 or more", config.origin());
   spec.rope = read_rope(config);
+  check_rope(config, spec);
   spec.tied_head = config.get_bool("tie_word_embeddings", defaults.tied_head);
   spec.bos = read_bos(config);
   spec.eos = read_eos(config);

@@ -81,12 +81,13 @@ Value with_reasoning(const Value& message) {
   return Value::dict(std::move(made));
 }
 
-Value prepare_messages(const Value& messages) {
-  if (!messages.is_list()) fail("messages: expected a list of objects");
+Value prepare_messages(const Value& messages, const std::string& origin) {
+  if (!messages.is_list()) fail("{}: expected a list of objects", origin);
   std::vector<Value> prepared;
   for (const Value& message : messages.items()) {
     if (!message.is_dict()) {
-      fail("messages: item {}: expected an object with \"role\" and \"content\"", prepared.size());
+      fail("{}: item {}: expected an object with \"role\" and \"content\"", origin,
+           prepared.size());
     }
     prepared.push_back(with_reasoning(message));
   }
@@ -133,7 +134,7 @@ ChatFormat ChatFormat::from_file(const fs::path& file) {
 
 std::string ChatFormat::render(const ChatInput& input) const {
   Dict variables = special_tokens_;
-  variables.set("messages", prepare_messages(input.messages));
+  variables.set("messages", prepare_messages(input.messages, input.origin));
   variables.set("tools", input.tools);
   variables.set("documents", Value());
   variables.set("add_generation_prompt", Value::boolean(input.add_generation_prompt));

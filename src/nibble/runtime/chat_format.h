@@ -17,6 +17,7 @@ struct ChatInput {
   jinja::Value tools;                  // a list of JSON schemas, or None
   bool add_generation_prompt = false;  // begin the assistant's answer
   jinja::Dict more;                    // any other variables; they win over the special tokens
+  std::string origin = "messages";     // where the messages are from, for errors
 };
 
 class ChatFormat {

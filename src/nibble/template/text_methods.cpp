@@ -58,20 +58,26 @@ Value strip(Machine&, const Value& self, Arguments& arguments) {
   return same(self, text);
 }
 
+/// A text may have as many pieces as bytes: too many for a list are refused on the way.
+void add_piece(Pieces& pieces, std::string_view piece) {
+  check_size(pieces.size() + 1, sizeof(Value) + sizeof(Text));
+  pieces.push_back(piece);
+}
+
 /// The words between white space; from the left or the right at most `limit` cuts (-1: all).
 Pieces split_words(std::string_view text, std::int64_t limit) {
   Pieces pieces;
   text = strip_left(text);
   while (!text.empty()) {
     if (limit >= 0 && static_cast<std::int64_t>(pieces.size()) == limit) {
-      pieces.push_back(text);  // Python keeps the white space behind the rest
+      add_piece(pieces, text);  // Python keeps the white space behind the rest
       break;
     }
     std::size_t end = 0;
     while (end < text.size() && !is_space(tokenizers::front_code_point(text.substr(end)))) {
       end += tokenizers::utf8_length(text[end]);
     }
-    pieces.push_back(text.substr(0, end));
+    add_piece(pieces, text.substr(0, end));
     text = strip_left(text.substr(end));
   }
   return pieces;
@@ -82,7 +88,7 @@ Pieces split_words_right(std::string_view text, std::int64_t limit) {
   text = strip_right(text);
   while (!text.empty()) {
     if (limit >= 0 && static_cast<std::int64_t>(pieces.size()) == limit) {
-      pieces.push_back(text);
+      add_piece(pieces, text);
       break;
     }
     std::size_t start = text.size();
@@ -91,7 +97,7 @@ Pieces split_words_right(std::string_view text, std::int64_t limit) {
       if (is_space(tokenizers::front_code_point(text.substr(start - length)))) break;
       start -= length;
     }
-    pieces.push_back(text.substr(start));
+    add_piece(pieces, text.substr(start));
     text = strip_right(text.substr(0, start));
   }
   std::reverse(pieces.begin(), pieces.end());
@@ -102,10 +108,10 @@ Pieces split_at(std::string_view text, std::string_view separator, std::int64_t 
   Pieces pieces;
   for (std::size_t found; limit != 0 && (found = text.find(separator)) != std::string_view::npos;
        --limit) {
-    pieces.push_back(text.substr(0, found));
+    add_piece(pieces, text.substr(0, found));
     text.remove_prefix(found + separator.size());
   }
-  pieces.push_back(text);
+  add_piece(pieces, text);
   return pieces;
 }
 
@@ -113,10 +119,10 @@ Pieces split_at_right(std::string_view text, std::string_view separator, std::in
   Pieces pieces;
   for (std::size_t found; limit != 0 && (found = text.rfind(separator)) != std::string_view::npos;
        --limit) {
-    pieces.push_back(text.substr(found + separator.size()));
+    add_piece(pieces, text.substr(found + separator.size()));
     text = text.substr(0, found);
   }
-  pieces.push_back(text);
+  add_piece(pieces, text);
   std::reverse(pieces.begin(), pieces.end());
   return pieces;
 }
