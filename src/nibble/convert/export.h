@@ -46,7 +46,4 @@ ExportReport export_awq(const Checkpoint& checkpoint, Compute& compute,
 ExportReport export_gguf(const Checkpoint& checkpoint, Compute& compute, std::optional<DType> type,
                          const std::filesystem::path& out, bool replace);
 
-/// Refuses an output that would take the place of the model that is read.
-void check_not_model(const std::filesystem::path& model, const std::filesystem::path& out);
-
 }  // namespace nibble

@@ -1,12 +1,11 @@
 #include "nibble/convert/hugging_face.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "nibble/core/error.h"
 #include "nibble/core/output.h"
+#include "nibble/core/stopwatch.h"
 #include "nibble/formats/safetensors_writer.h"
 #include "nibble/models/companions.h"
 #include "nibble/models/decoder.h"
@@ -15,8 +14,6 @@
 namespace nibble {
 namespace fs = std::filesystem;
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 void write_json(const fs::path& file, const Json& json) {
   OutputFile output(file);
@@ -96,18 +93,9 @@ void write_folder_files(const Checkpoint& checkpoint, const Json& config, const 
   write_json(folder / "generation_config.json", generation);
 }
 
-void check_not_model(const fs::path& model, const fs::path& out) {
-  const fs::path from = fs::weakly_canonical(model);
-  const fs::path to = fs::weakly_canonical(out);
-  const auto [unused, rest] = std::mismatch(from.begin(), from.end(), to.begin(), to.end());
-  if (rest == to.end()) {
-    fail("{}: the output would replace the model that is read, {}", out.string(), model.string());
-  }
-}
-
 ExportReport export_hugging_face(const Checkpoint& checkpoint, Compute& compute, DType dtype,
                                  const fs::path& out, bool replace) {
-  const Clock::time_point start = Clock::now();
+  const Stopwatch stopwatch;
   OutputFolder folder(out, replace);
   check_not_model(checkpoint.path(), out);
   write_folder_files(checkpoint, export_config(checkpoint, dtype), folder.temporary());
@@ -134,7 +122,7 @@ ExportReport export_hugging_face(const Checkpoint& checkpoint, Compute& compute,
         "the head is a quantized copy of the tied embedding: it is written as a tensor of its own");
   }
   report.bytes_out = static_cast<std::int64_t>(writer.file_bytes());
-  report.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  report.seconds = stopwatch.seconds();
   return report;
 }
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <system_error>
@@ -146,6 +147,16 @@ void OutputFolder::commit() {
   temporary_.clear();
   fs::remove_all(old, error);
   sync_folder(path_.parent_path());
+}
+
+void check_not_model(const fs::path& model, const fs::path& out) {
+  const fs::path from = fs::weakly_canonical(model);
+  const fs::path to = fs::weakly_canonical(out);
+  const auto [unused, rest] = std::mismatch(from.begin(), from.end(), to.begin(), to.end());
+  if (rest == to.end()) {
+    fail("{}: the output would replace the model that is read, {}; expected another place",
+         out.string(), model.string());
+  }
 }
 
 }  // namespace nibble
