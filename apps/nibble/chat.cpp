@@ -1,9 +1,10 @@
 // nibble chat: a conversation in the terminal, or line by line from a pipe.
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <csignal>
-#include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -88,12 +89,6 @@ class InterruptOnly {
   struct sigaction terminate_before_ {};
 };
 
-void print_text(std::string_view text) {
-  const bool written =
-      std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
-  if (!written) fail("standard output: cannot be written");  // and nobody reads the rest
-}
-
 Json turn_json(const ChatTurn& turn) {
   return {
       {"prompt_tokens", turn.prompt_tokens},
@@ -139,7 +134,10 @@ class ChatLoop {
     for (;;) {
       const bool first = message.empty() && !in_block;
       const auto result = editor_.read(first ? "> " : "... ", line);
-      if (result == LineEditor::Result::kEnd) return !message.empty();
+      if (result == LineEditor::Result::kEnd) {
+        if (editor_.is_terminal()) print_text("\n");  // behind the ^D
+        return !message.empty();
+      }
       if (result == LineEditor::Result::kInterrupted) {
         print_text("\n");
         message.clear();
@@ -226,9 +224,11 @@ class ChatLoop {
 
   void print_stats() {
     const auto& turns = conversation_.turns();
+    if (turns.empty()) {
+      return show(fmt::format("context: {} tokens; no answer yet\n", conversation_.context()));
+    }
     std::string text = fmt::format("context: {} of {} tokens\n", conversation_.context_used(),
                                    conversation_.context());
-    if (turns.empty()) return show(text + "no answer yet\n");
     const ChatTurn& turn = turns.back();
     const Generation& made = turn.generation;
     const std::int64_t computed = turn.prompt_tokens - turn.cached_tokens;
@@ -302,13 +302,13 @@ void add_chat(CLI::App& app, CommonFlags& common, Action& action) {
   command
       ->add_option("-n,--max-tokens", flags->options.generate.max_tokens,
                    "Tokens of an answer at the most (-1: no limit)")
-      ->check(CLI::Range(std::int64_t{-1}, std::int64_t{1} << 30))
+      ->check(in_range(-1, std::int64_t{1} << 30))
       ->capture_default_str();
   command
       ->add_option("--temperature", flags->temperature,
                    "0: always the most likely token (default: the model's generation_config.json; "
                    "without one 0)")
-      ->check(CLI::Range(0.0, 100.0));
+      ->check(CLI::Range(0.0, 100.0).description(""));
   add_compute_flags(*command, flags->compute);
   add_common_flags(*command, common);
   set_example(*command, "nibble chat SmolLM2-135M-Instruct --system \"You answer in one word.\"",

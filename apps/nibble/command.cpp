@@ -7,10 +7,10 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <cstdio>
 #include <cstring>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <string_view>
 
 #include "nibble/core/error.h"
 #include "nibble/core/interrupt.h"
@@ -176,6 +176,12 @@ std::vector<std::int64_t> parse_integers(const std::string& option, const std::s
 void print_json(const Json& json) {
   // Text of a model may hold bytes that are no UTF-8: JSON has only U+FFFD for them.
   fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
+}
+
+void print_text(std::string_view text) {
+  const bool written =
+      std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
+  if (!written) fail("standard output: cannot be written");  // and nobody reads the rest
 }
 
 }  // namespace nibble::cli

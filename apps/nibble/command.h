@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "nibble/core/json.h"
@@ -80,6 +81,8 @@ class HelpFormatter : public CLI::Formatter {
 
 /// Prints a JSON document on standard output.
 void print_json(const Json& json);
+/// Prints a piece of text on standard output at once. Throws Error if it cannot be written.
+void print_text(std::string_view text);
 
 /// What main() runs: set by the callback of the sub-command chosen.
 using Action = std::function<void()>;

@@ -1,7 +1,6 @@
 // nibble run: streams a completion.
 #include <fmt/core.h>
 
-#include <cstdio>
 #include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -27,12 +26,6 @@ std::vector<std::int32_t> encode_prompt(const Model& model, const Tokenizer& tok
   std::vector<std::int32_t> ids = tokenizer.encode(text);
   if (ids.empty() && model.spec().bos) ids.push_back(*model.spec().bos);
   return ids;
-}
-
-void print_text(std::string_view text) {
-  const bool written =
-      std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
-  if (!written) fail("standard output: cannot be written");  // and nobody reads the rest
 }
 
 void report(const RunFlags& flags, const Generation& result, std::size_t prompt_tokens,

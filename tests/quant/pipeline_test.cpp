@@ -353,6 +353,19 @@ TEST(QuantizeStories, CopiesTheTokenizer) {
   }
 }
 
+TEST(QuantizeStories, CopiesNamedChatTemplates) {
+  const TemporaryFolder folder;
+  fs::copy(kStories, folder / "model");
+  for (const char* name : {"chat_templates/default.jinja", "additional_chat_templates/rag.jinja"}) {
+    fs::create_directories((folder / "model" / name).parent_path());
+    write_file(folder / "model" / name, name);
+  }
+  quantize(folder / "model", folder / "out");
+  EXPECT_EQ(read_file(folder / "out/chat_templates/default.jinja"), "chat_templates/default.jinja");
+  EXPECT_EQ(read_file(folder / "out/additional_chat_templates/rag.jinja"),
+            "additional_chat_templates/rag.jinja");
+}
+
 TEST(QuantizeGguf, WritesTheTokenizerAndEndsOfText) {
   const std::string text = "Once upon a time, there was the cat and the dog.";
   for (const char* name : {"gguf_rope_freqs_llama", "gguf_mixed_gpt2"}) {

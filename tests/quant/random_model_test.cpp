@@ -220,6 +220,18 @@ TEST(RandomModel, LeavesNothingBehindOnErrors) {
   EXPECT_EQ(read_file(folder / "model" / "model.safetensors"), before);
 }
 
+TEST(RandomModel, NeverReplacesTheModelWhoseConfigItTakes) {
+  const TemporaryFolder folder;
+  const fs::path model = make_tiny_model(folder, {});
+  const std::string before = read_file(model / "model.safetensors");
+  ThreadPool pool(1);
+  for (const fs::path& config : {model, model / "config.json"}) {
+    EXPECT_ERROR(write_random_model(config, {.seed = 9}, pool, model, true),
+                 HasSubstr("replace the model"));
+  }
+  EXPECT_EQ(read_file(model / "model.safetensors"), before);
+}
+
 TEST(RandomModel, ReportsFallbacksOfTheGroupSize) {
   const TemporaryFolder folder;
   write_file(folder / "config.json", tiny_config().dump());

@@ -13,15 +13,14 @@
 #include "nibble/core/process.h"
 #include "nibble/core/progress.h"
 #include "nibble/core/stopwatch.h"
+#include "nibble/models/weight_loader.h"
 
 namespace nibble {
 namespace {
 
 WeightFormat format_of(const Checkpoint& checkpoint, const LinearSpec& linear, DType dtype) {
   if (const auto layout = checkpoint.layout_of(linear)) return packed_format(*layout);
-  return dtype == DType::kF32   ? WeightFormat::kF32
-         : dtype == DType::kF16 ? WeightFormat::kF16
-                                : WeightFormat::kBF16;
+  return dense_format(dtype);
 }
 
 /// Positions that the tests need. Throws Error if that is more than the context has.

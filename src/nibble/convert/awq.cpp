@@ -7,7 +7,6 @@
 //   scales  float16 (in / G, out)    weight = (q - zero) * scale
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -16,13 +15,12 @@
 #include "nibble/core/error.h"
 #include "nibble/core/interrupt.h"
 #include "nibble/core/output.h"
+#include "nibble/core/stopwatch.h"
 #include "nibble/formats/safetensors_writer.h"
 
 namespace nibble {
 namespace fs = std::filesystem;
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 constexpr std::array<int, 8> kOrder = {0, 2, 4, 6, 1, 3, 5, 7};
 constexpr std::int64_t kOutputsPerWord = 8;
@@ -129,7 +127,7 @@ void add_row(const ParameterRow& from, std::int64_t row, std::int64_t out, int g
   }
 }
 
-/// What float16 makes of the scales, which are bfloat16.
+/// What float16 makes of the scales, which are bfloat16 in our own format.
 struct ScaleCheck {
   std::int64_t inexact = 0;   // those that lose digits: magnitudes below 2^-14
   std::int64_t infinite = 0;  // those of 65520 and more
@@ -259,7 +257,7 @@ class AwqExport {
 
 ExportReport export_awq(const Checkpoint& checkpoint, Compute& compute, const fs::path& out,
                         bool replace) {
-  const Clock::time_point start = Clock::now();
+  const Stopwatch stopwatch;
   std::vector<Parameter> parameters = list_parameters(checkpoint);
   const int group_size = common_group_size(checkpoint, parameters);
   OutputFolder folder(out, replace);
@@ -276,7 +274,7 @@ ExportReport export_awq(const Checkpoint& checkpoint, Compute& compute, const fs
     report.notes.emplace_back(
         "AWQ's layout leaves the head dense: it is written as float16 of its dequantized values");
   }
-  report.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  report.seconds = stopwatch.seconds();
   return report;
 }
 

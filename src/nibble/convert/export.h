@@ -46,7 +46,7 @@ ExportReport export_awq(const Checkpoint& checkpoint, Compute& compute,
 ExportReport export_gguf(const Checkpoint& checkpoint, Compute& compute, std::optional<DType> type,
                          const std::filesystem::path& out, bool replace);
 
-/// Refuses an output that would take the place of the model that is read, or of one of its files.
+/// check_not_model() of core/output.h for every file that the model is read from.
 void check_not_model(const Checkpoint& checkpoint, const std::filesystem::path& out);
 
 }  // namespace nibble

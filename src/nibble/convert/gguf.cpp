@@ -1,7 +1,6 @@
 // GGUF files as llama.cpp's converter and quantizer would write them, of the same names and row
 // orders that reading undoes (models/gguf_names.h).
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -10,6 +9,7 @@
 #include "nibble/convert/hugging_face.h"
 #include "nibble/core/error.h"
 #include "nibble/core/output.h"
+#include "nibble/core/stopwatch.h"
 #include "nibble/formats/gguf_writer.h"
 #include "nibble/models/decoder.h"
 #include "nibble/models/gguf_names.h"
@@ -19,8 +19,6 @@
 namespace nibble {
 namespace fs = std::filesystem;
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 /// A tensor of the file and the parameter it is made of.
 struct GgufTensor {
@@ -226,7 +224,7 @@ void add_source_notes(const Checkpoint& checkpoint, ExportReport& report) {
 
 ExportReport export_gguf(const Checkpoint& checkpoint, Compute& compute, std::optional<DType> type,
                          const fs::path& out, bool replace) {
-  const Clock::time_point start = Clock::now();
+  const Stopwatch stopwatch;
   if (fs::exists(out) && !replace) fail("{}: exists already (--force replaces it)", out.string());
   check_not_model(checkpoint, out);
   const Architecture& architecture = gguf_architecture(checkpoint);
@@ -257,7 +255,7 @@ ExportReport export_gguf(const Checkpoint& checkpoint, Compute& compute, std::op
   }
   writer.commit();
   report.bytes_out = static_cast<std::int64_t>(writer.file_bytes());
-  report.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  report.seconds = stopwatch.seconds();
   return report;
 }
 

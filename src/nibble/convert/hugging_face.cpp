@@ -1,12 +1,11 @@
 #include "nibble/convert/hugging_face.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "nibble/core/error.h"
 #include "nibble/core/output.h"
+#include "nibble/core/stopwatch.h"
 #include "nibble/formats/safetensors_writer.h"
 #include "nibble/models/companions.h"
 #include "nibble/models/decoder.h"
@@ -15,8 +14,6 @@
 namespace nibble {
 namespace fs = std::filesystem;
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 void write_json(const fs::path& file, const Json& json) {
   OutputFile output(file);
@@ -97,24 +94,12 @@ void write_folder_files(const Checkpoint& checkpoint, const Json& config, const 
 }
 
 void check_not_model(const Checkpoint& checkpoint, const fs::path& out) {
-  if (out.empty()) return;  // refused where it is opened
-  const fs::path to = fs::weakly_canonical(out);
-  for (const fs::path& place : checkpoint.places()) {
-    const fs::path from = fs::weakly_canonical(place);
-    const auto [inner, outer] = std::mismatch(from.begin(), from.end(), to.begin(), to.end());
-    // What reads a folder does not read GGUF files in it: one may be an export of before.
-    const bool is_file_of_it =
-        inner == from.end() && fs::is_regular_file(to) && to.extension() != ".gguf";
-    if (outer == to.end() || is_file_of_it) {
-      fail("{}: the output would replace the model that is read, {}", out.string(),
-           checkpoint.path().string());
-    }
-  }
+  for (const fs::path& place : checkpoint.places()) check_not_model(place, out);
 }
 
 ExportReport export_hugging_face(const Checkpoint& checkpoint, Compute& compute, DType dtype,
                                  const fs::path& out, bool replace) {
-  const Clock::time_point start = Clock::now();
+  const Stopwatch stopwatch;
   OutputFolder folder(out, replace);
   check_not_model(checkpoint, out);
   write_folder_files(checkpoint, export_config(checkpoint, dtype), folder.temporary());
@@ -141,7 +126,7 @@ ExportReport export_hugging_face(const Checkpoint& checkpoint, Compute& compute,
         "the head is a quantized copy of the tied embedding: it is written as a tensor of its own");
   }
   report.bytes_out = static_cast<std::int64_t>(writer.file_bytes());
-  report.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  report.seconds = stopwatch.seconds();
   return report;
 }
 

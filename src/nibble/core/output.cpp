@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <system_error>
@@ -146,6 +147,20 @@ void OutputFolder::commit() {
   temporary_.clear();
   fs::remove_all(old, error);
   sync_folder(path_.parent_path());
+}
+
+void check_not_model(const fs::path& model, const fs::path& out) {
+  if (out.empty()) return;  // refused where it is opened
+  const fs::path from = fs::weakly_canonical(model);
+  const fs::path to = fs::weakly_canonical(out);
+  const auto [inner, outer] = std::mismatch(from.begin(), from.end(), to.begin(), to.end());
+  // What reads a folder does not read GGUF files in it: one may be an export of before.
+  const bool is_file_of_it =
+      inner == from.end() && fs::is_regular_file(to) && to.extension() != ".gguf";
+  if (outer == to.end() || is_file_of_it) {
+    fail("{}: the output would replace the model that is read, {}; expected another place",
+         out.string(), model.string());
+  }
 }
 
 }  // namespace nibble

@@ -58,4 +58,8 @@ class OutputFolder {
   std::filesystem::path temporary_;
 };
 
+/// Throws Error if `out` would take the place of the model that is read (`nibble quantize M -o M`),
+/// or of a folder that it is in.
+void check_not_model(const std::filesystem::path& model, const std::filesystem::path& out);
+
 }  // namespace nibble

@@ -20,6 +20,23 @@ constexpr std::array kCompanions = {"generation_config.json",
                                     "chat_template.jinja",
                                     "chat_template.json"};
 
+constexpr std::array kTemplateFolders = {"chat_templates", "additional_chat_templates"};
+
+void copy_or_fail(const fs::path& from, const fs::path& to) {
+  std::error_code error;
+  fs::copy_file(from, to, error);
+  if (error) fail("{}: cannot be copied: {}", from.string(), error.message());
+}
+
+void copy_templates(const fs::path& from, const fs::path& to) {
+  std::error_code none;
+  for (const auto& entry : fs::directory_iterator(from, none)) {
+    if (entry.path().extension() != ".jinja") continue;
+    fs::create_directories(to);
+    copy_or_fail(entry.path(), to / entry.path().filename());
+  }
+}
+
 }  // namespace
 
 const char* torch_dtype_name(DType dtype) {
@@ -28,11 +45,9 @@ const char* torch_dtype_name(DType dtype) {
 
 void copy_companions(const fs::path& from, const fs::path& to) {
   for (const char* name : kCompanions) {
-    if (!fs::exists(from / name)) continue;
-    std::error_code error;
-    fs::copy_file(from / name, to / name, error);
-    if (error) fail("{}: cannot be copied: {}", (from / name).string(), error.message());
+    if (fs::exists(from / name)) copy_or_fail(from / name, to / name);
   }
+  for (const char* name : kTemplateFolders) copy_templates(from / name, to / name);
 }
 
 void write_companions(const Checkpoint& checkpoint, const fs::path& folder) {

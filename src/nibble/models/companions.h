@@ -11,8 +11,8 @@ namespace nibble {
 /// What config.json's "torch_dtype" calls kF32, kF16 and kBF16.
 const char* torch_dtype_name(DType dtype);
 
-/// Copies generation_config.json and the tokenizer's files, those that there are, from one folder
-/// to another.
+/// Copies generation_config.json, the tokenizer's files and chat templates, those that there are,
+/// from one folder to another.
 void copy_companions(const std::filesystem::path& from, const std::filesystem::path& to);
 
 /// The same for a checkpoint of any kind: a GGUF file's tokenizer is written as files.

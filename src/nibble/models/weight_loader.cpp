@@ -9,22 +9,18 @@
 #include "nibble/weights/weight_parts.h"
 
 namespace nibble {
-namespace {
-
-WeightFormat format_of(DType dtype) {
-  return dtype == DType::kF32   ? WeightFormat::kF32
-         : dtype == DType::kF16 ? WeightFormat::kF16
-                                : WeightFormat::kBF16;
-}
-
-}  // namespace
-
 WeightLoader::WeightLoader(const Checkpoint& checkpoint, Compute& compute, DType dtype)
     : checkpoint_(checkpoint),
       compute_(compute),
       dtype_(dtype),
       has_huge_pages_(has_huge_pages()),
       bytes_left_to_move_(memory_info().available_bytes / 2) {}
+
+WeightFormat dense_format(DType dtype) {
+  return dtype == DType::kF32   ? WeightFormat::kF32
+         : dtype == DType::kF16 ? WeightFormat::kF16
+                                : WeightFormat::kBF16;
+}
 
 void round_to_dtype(DType dtype, std::span<float> values) {
   if (dtype == DType::kF32) return;
@@ -48,7 +44,7 @@ void store_as_dtype(DType dtype, std::span<const float> values, std::byte* out) 
 Weight WeightLoader::dense(const CheckpointTensor& tensor) const {
   const std::int64_t rows = tensor.view.rows();
   const std::int64_t cols = tensor.view.cols();
-  Weight weight{.view = {.format = format_of(dtype_), .rows = rows, .cols = cols}};
+  Weight weight{.view = {.format = dense_format(dtype_), .rows = rows, .cols = cols}};
   const bool aligned =
       reinterpret_cast<std::uintptr_t>(tensor.view.data) % dtype_layout(dtype_).bytes == 0;
   if (tensor.view.dtype == dtype_ && tensor.interleaved_heads == 0 && aligned) {
@@ -94,7 +90,7 @@ std::size_t aligned_to_line(std::int64_t bytes) {
   return static_cast<std::size_t>((bytes + 63) / 64 * 64);
 }
 
-/// One part of `total` bytes in pieces of so many bytes a block.
+/// The piece of a part that is one block's, `bytes` long.
 template <typename T>
 std::span<T> piece(std::byte* part, std::int64_t block, std::int64_t bytes) {
   return {reinterpret_cast<T*>(part + block * bytes), static_cast<std::size_t>(bytes) / sizeof(T)};
@@ -146,7 +142,7 @@ WeightView repacked_view(const RepackPlan& plan, const std::byte* codes, const s
 Weight WeightLoader::dequantized(const ForeignLayer& foreign) const {
   const IntegerMatrix& matrix = foreign.matrix;
   const std::int64_t row_bytes = matrix.cols * dtype_layout(dtype_).bytes;
-  Weight weight{.view = {.format = format_of(dtype_), .rows = matrix.rows, .cols = matrix.cols},
+  Weight weight{.view = {.format = dense_format(dtype_), .rows = matrix.rows, .cols = matrix.cols},
                 .storage = Buffer(static_cast<std::size_t>(matrix.rows * row_bytes))};
   weight.view.data = weight.storage.data();
   const std::int64_t blocks = (matrix.rows + kRowBlock - 1) / kRowBlock;

@@ -43,6 +43,9 @@ class WeightLoader {
   std::int64_t bytes_left_to_move_;
 };
 
+/// The format of dense weights of `dtype` (kF32, kF16 or kBF16).
+WeightFormat dense_format(DType dtype);
+
 /// Rounds `values` to what `dtype` can hold (kF32: leaves them).
 void round_to_dtype(DType dtype, std::span<float> values);
 

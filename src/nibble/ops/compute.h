@@ -37,7 +37,7 @@ class Compute {
     return thread_scratch_[static_cast<std::size_t>(thread)].as<std::byte>(bytes);
   }
 
-  /// Buffers that matmul() prepares its input in (ops/matmul.cpp).
+  /// Buffers that matmul() prepares its input in (ops/prepared_input.cpp).
   struct InputBuffers {
     Buffer bf16;
     Buffer f32;

@@ -1,7 +1,6 @@
 #include "nibble/quant/pipeline.h"
 
 #include <algorithm>
-#include <chrono>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -9,6 +8,7 @@
 #include "nibble/core/interrupt.h"
 #include "nibble/core/output.h"
 #include "nibble/core/progress.h"
+#include "nibble/core/stopwatch.h"
 #include "nibble/formats/safetensors_writer.h"
 #include "nibble/models/companions.h"
 #include "nibble/models/weight_loader.h"
@@ -17,14 +17,8 @@
 namespace nibble {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 // Rows that are read, rounded and written at a time: enough work for many threads, little memory.
 constexpr std::int64_t kBlocksPerBatch = 32;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 template <typename T>
 std::span<const std::byte> bytes_of(const std::vector<T>& values) {
@@ -220,27 +214,16 @@ void add_sizes(const ModelSpec& spec, const QuantizePlan& plan, QuantizeReport& 
       8.0 * static_cast<double>(report.bytes_out) / static_cast<double>(parameter_count(spec));
 }
 
-/// Refuses an output that would take the place of the model itself (`nibble quantize M -o M`).
-void check_not_inside(const std::filesystem::path& model, const std::filesystem::path& out) {
-  const std::filesystem::path from = std::filesystem::weakly_canonical(model);
-  const std::filesystem::path to = std::filesystem::weakly_canonical(out);
-  const auto [unused, rest] = std::mismatch(from.begin(), from.end(), to.begin(), to.end());
-  if (rest == to.end()) {
-    fail("{}: the output would replace the model that is read, {}; expected another folder",
-         out.string(), model.string());
-  }
-}
-
 }  // namespace
 
 QuantizeReport quantize_model(const Checkpoint& checkpoint, const QuantizePlan& plan,
                               Compute& compute, const std::filesystem::path& out, bool replace) {
-  const Clock::time_point start = Clock::now();
+  const Stopwatch stopwatch;
   if (checkpoint.is_quantized()) {
     fail("{}: is quantized already; quantize the original instead", checkpoint.path().string());
   }
   OutputFolder folder(out, replace);
-  check_not_inside(checkpoint.path(), out);
+  check_not_model(checkpoint.path(), out);
   Progress progress("quantizing", work_of(checkpoint.spec(), plan), "weights");
   QuantizeReport report;
   write_config(checkpoint.config(), plan, "pergrp", folder.temporary());
@@ -249,11 +232,11 @@ QuantizeReport quantize_model(const Checkpoint& checkpoint, const QuantizePlan& 
                       progress);
   writer.run(report);
   add_sizes(checkpoint.spec(), plan, report);
-  report.seconds = seconds_since(start);
-  const Clock::time_point sync_start = Clock::now();
+  report.seconds = stopwatch.seconds();
+  const Stopwatch sync_stopwatch;
   writer.commit();
   folder.commit();
-  report.sync_seconds = seconds_since(sync_start);
+  report.sync_seconds = sync_stopwatch.seconds();
   return report;
 }
 

@@ -269,6 +269,7 @@ RandomModelReport write_random_model(const fs::path& config, const RandomModelOp
   const QuantizePlan plan = plan_random(spec, options);
 
   OutputFolder folder(out, replace);
+  check_not_model(fs::absolute(config_file).parent_path(), out);
   write_config(json, plan, "random", folder.temporary());
   copy_companions(config_file.parent_path(), folder.temporary());
   SafetensorsWriter writer(folder.temporary() / "model.safetensors", declarations(spec, plan),

@@ -1,7 +1,7 @@
-// Integer weights as other tools' checkpoints hold them: AutoAWQ's GEMM layout, GPTQ's, and those
-// of compressed-tensors. All mean w' = (q - zero) * scale, with a scale and a zero point for each
-// row and group of columns. Read 16 rows at a time as what our own formats are packed from
-// (weights/repack.h); the tensors' shapes have been checked by then.
+// Integer weights as other tools' checkpoints hold them: AutoAWQ's GEMM layout, GPTQ's, those of
+// compressed-tensors and GGUF's without minimums. All mean w' = (q - zero) * scale, with a scale
+// and a zero point for each row and group of columns. Read 16 rows at a time as what our own
+// formats are packed from (weights/repack.h); the tensors' shapes have been checked by then.
 #pragma once
 
 #include <cstdint>

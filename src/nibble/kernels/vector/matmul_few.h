@@ -1,5 +1,6 @@
-// Matrix products for a few tokens (decode) with float32 activations: the weights are unpacked once
-// in registers and multiplied with every token. Include the set's simd.h and codes.h first.
+// Matrix products for a few tokens (decode) with float32 activations, or with bfloat16 where the
+// set says how (Product): the weights are unpacked once in registers and multiplied with every
+// token. Include the set's simd.h and codes.h first.
 #pragma once
 
 #include "nibble/kernels/kernel_set.h"
