@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/error_matchers.h"
+#include "nibble/core/bfloat16.h"
 #include "nibble/formats/gguf.h"
 #include "nibble/formats/npy.h"
 
@@ -54,14 +55,6 @@ TEST_P(DequantizeFixture, TakesAnyRange) {
   }
 }
 
-TEST_P(DequantizeFixture, RoundsToBfloat16) {
-  std::vector<BFloat16> out(2 * 64);
-  rows_to_bf16(tensor_, 1, 2, out.data());
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    EXPECT_EQ(out[i].bits, to_bfloat16(expected_[64 + i]).bits) << i;
-  }
-}
-
 INSTANTIATE_TEST_SUITE_P(Types, DequantizeFixture,
                          ::testing::Values("bf16", "q8_0", "q4_0", "q4_1"));
 
@@ -89,16 +82,10 @@ TEST(Dequantize, EveryFloat16AndBfloat16) {
   const OddTensor brains(DType::kBF16, {64, 1024}, patterns.data());
   const auto half_floats = all_rows(halves.view());
   const auto brain_floats = all_rows(brains.view());
-  std::vector<BFloat16> rounded(patterns.size());
-  rows_to_bf16(halves.view(), 0, 64, rounded.data());
-  std::vector<BFloat16> copied(patterns.size());
-  rows_to_bf16(brains.view(), 0, 64, copied.data());
   for (std::size_t i = 0; i < patterns.size(); ++i) {
     const float half = to_float(Float16{patterns[i]});
     ASSERT_EQ(std::bit_cast<std::uint32_t>(half_floats[i]), std::bit_cast<std::uint32_t>(half));
     ASSERT_EQ(std::bit_cast<std::uint32_t>(brain_floats[i]), patterns[i] * 65536u);
-    ASSERT_EQ(rounded[i].bits, to_bfloat16(half).bits);
-    ASSERT_EQ(copied[i].bits, patterns[i]);
   }
 }
 
@@ -108,11 +95,6 @@ TEST(Dequantize, Float32RowsOfOddLengths) {
     for (std::size_t i = 0; i < values.size(); ++i) values[i] = std::sin(static_cast<float>(i));
     const OddTensor tensor(DType::kF32, {3, cols}, values.data());
     EXPECT_EQ(all_rows(tensor.view()), values);
-    std::vector<BFloat16> out(static_cast<std::size_t>(2 * cols));
-    rows_to_bf16(tensor.view(), 1, 2, out.data());
-    for (std::size_t i = 0; i < out.size(); ++i) {
-      ASSERT_EQ(out[i].bits, to_bfloat16(values[static_cast<std::size_t>(cols) + i]).bits);
-    }
   }
 }
 
@@ -127,14 +109,12 @@ TEST(Dequantize, MatricesOfMoreDimensionsAreRowsToo) {
 TEST(Dequantize, RefusesOtherTypesByName) {
   const std::vector<std::int64_t> values(4);
   std::vector<float> floats(4);
-  std::vector<BFloat16> brains(4);
   for (const DType dtype :
        {DType::kF64, DType::kI8, DType::kU8, DType::kI16, DType::kI32, DType::kI64, DType::kBool}) {
     const OddTensor tensor(dtype, {2, 2}, values.data());
     const auto names_type = HasSubstr("type " + std::string(dtype_name(dtype)));
     EXPECT_FALSE(can_dequantize(dtype));
     EXPECT_ERROR(dequantize_rows(tensor.view(), 0, 2, floats.data()), names_type);
-    EXPECT_ERROR(rows_to_bf16(tensor.view(), 0, 2, brains.data()), names_type);
   }
   EXPECT_TRUE(can_dequantize(DType::kQ4_1));
 }

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "core/error_matchers.h"
-#include "nibble/core/bfloat16.h"
 #include "nibble/formats/gguf.h"
 #include "nibble/weights/dequantize.h"
 #include "nibble/weights/ggml_quantize.h"
@@ -39,16 +38,6 @@ TEST_P(Blocks, AreThePackagesValuesBitForBit) {
   for (std::size_t i = 0; i < values.size(); ++i) {
     ASSERT_EQ(std::bit_cast<std::uint32_t>(values[i]), std::bit_cast<std::uint32_t>(expected[i]))
         << "element " << i;
-  }
-}
-
-TEST_P(Blocks, BecomeBfloat16InPieces) {
-  const TensorView& blocks = file_.get("blocks." + std::string(GetParam()));
-  const std::vector<float> expected = all_rows(blocks);
-  std::vector<BFloat16> out(expected.size());
-  rows_to_bf16(blocks, 0, blocks.rows(), out.data());
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    ASSERT_EQ(out[i].bits, to_bfloat16(expected[i]).bits) << "element " << i;
   }
 }
 

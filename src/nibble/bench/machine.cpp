@@ -15,7 +15,6 @@
 namespace nibble {
 namespace {
 
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
 constexpr std::size_t kReadBytes = std::size_t{1} << 30;
 // Far above the part of a last-level cache that a process gets to keep on a small machine.
 constexpr std::size_t kMinBuffer = std::size_t{64} << 20;
@@ -24,7 +23,7 @@ constexpr std::size_t kReadChunk = std::size_t{1} << 20;
 
 std::size_t reading_buffer_bytes() {
   const auto quarter = static_cast<std::size_t>(memory_info().available_bytes) / 4;
-  return std::clamp(quarter, kMinBuffer, kReadBytes) / kHugePage * kHugePage;
+  return std::clamp(quarter, kMinBuffer, kReadBytes) / kHugePageBytes * kHugePageBytes;
 }
 
 }  // namespace

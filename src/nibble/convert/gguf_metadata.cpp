@@ -1,7 +1,6 @@
 #include "nibble/convert/gguf_metadata.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "nibble/convert/parameters.h"
 #include "nibble/core/error.h"

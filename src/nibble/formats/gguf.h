@@ -85,7 +85,7 @@ class GgufFile {
   const std::vector<TensorEntry>& entries() const { return tensors_.entries(); }
   std::vector<std::string> names() const;
   bool contains(std::string_view name) const { return tensors_.contains(name); }
-  /// The tensor `name`, or null. Throws Error if it has a type that Nibble cannot use (Q2_K ...).
+  /// The tensor `name`, or null. Throws Error if it has a type that Nibble cannot use, as IQ2_XXS.
   const TensorView* find(std::string_view name) const { return tensors_.find(name); }
   /// As find(), but a missing tensor is an Error too.
   const TensorView& get(std::string_view name) const { return tensors_.get(name); }

@@ -1,6 +1,5 @@
 // The getters of GgufFile's metadata. The values were checked when the file was opened, so that
 // here only their types are in question.
-#include <algorithm>
 #include <cmath>
 #include <cstring>
 

@@ -4,7 +4,6 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <system_error>
-#include <utility>
 
 #include "nibble/core/error.h"
 #include "nibble/core/json.h"

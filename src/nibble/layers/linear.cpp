@@ -35,11 +35,10 @@ const float* ordered_input(Compute& compute, const Linear& layer, const float* x
 void apply_gated_apart(Compute& compute, const GatedLayer& layer, const float* x,
                        std::int64_t tokens, float* out) {
   const std::int64_t width = layer.gate.out_features();
-  const auto elements = static_cast<std::size_t>(tokens * width);
-  Buffer upped(elements * sizeof(float));
+  Buffer buffer;
+  float* factors = buffer.as<float>(static_cast<std::size_t>(tokens * width));
   apply_linear(compute, layer.gate, x, tokens, out);
-  apply_linear(compute, layer.up, x, tokens, upped.as<float>(elements));
-  const auto* factors = reinterpret_cast<const float*>(upped.data());
+  apply_linear(compute, layer.up, x, tokens, factors);
   for_each_row(compute, tokens, [&](std::int64_t t) {
     float* row = out + t * width;
     compute.kernels().activate_mul(layer.activation, row, factors + t * width, width, row);

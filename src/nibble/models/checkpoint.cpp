@@ -1,6 +1,5 @@
 #include "nibble/models/checkpoint.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "nibble/core/error.h"

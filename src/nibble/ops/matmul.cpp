@@ -1,6 +1,5 @@
 #include "nibble/ops/matmul.h"
 
-#include <algorithm>
 #include <cassert>
 
 #include "nibble/ops/prepared_input.h"

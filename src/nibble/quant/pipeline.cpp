@@ -1,7 +1,6 @@
 #include "nibble/quant/pipeline.h"
 
 #include <algorithm>
-#include <map>
 #include <nlohmann/json.hpp>
 
 #include "nibble/core/error.h"

@@ -1,7 +1,6 @@
 #include "nibble/template/compare.h"
 
 #include <algorithm>
-#include <cmath>
 #include <functional>
 
 #include "nibble/template/characters.h"

@@ -50,7 +50,6 @@ class Machine {
   void store(const std::string& name, Value value) { scope_->set(name, std::move(value)); }
 
   const std::shared_ptr<Scope>& scope() const { return scope_; }
-  const std::shared_ptr<Scope>& top_scope() const { return top_; }
   /// Keeps a scope that outlives its block, and those around it, and empties them at the end: what
   /// they hold may hold them.
   void keep(std::shared_ptr<Scope> scope);

@@ -1,6 +1,5 @@
 #include "nibble/template/objects.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "nibble/template/methods.h"

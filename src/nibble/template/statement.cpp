@@ -1,7 +1,5 @@
 #include "nibble/template/statement.h"
 
-#include <algorithm>
-
 #include "nibble/template/compare.h"
 #include "nibble/template/loop.h"
 #include "nibble/template/macro.h"

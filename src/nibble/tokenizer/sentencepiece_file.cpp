@@ -3,7 +3,6 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <functional>
 
 #include "nibble/tokenizer/refuse.h"
 #include "nibble/tokenizer/utf8.h"

@@ -1,6 +1,5 @@
 #include "nibble/tokenizer/utf8.h"
 
-#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
