@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <utility>
+#include <vector>
 
 #include "nibble/core/error.h"
 
@@ -40,6 +41,30 @@ TEST(Buffer, MovesTakeTheMemoryAlong) {
 
 TEST(Buffer, MoreThanTheAddressSpaceIsAnError) {
   EXPECT_THROW(Buffer(std::size_t{1} << 62), Error);
+}
+
+TEST(Buffer, LargeOnesBeginWithAHugePage) {
+  for (const std::size_t bytes : {kHugePageBytes, kHugePageBytes + 1, 7 * kHugePageBytes - 5}) {
+    const Buffer buffer(bytes);
+    EXPECT_EQ(buffer.size(), bytes);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(buffer.data()) % kHugePageBytes, 0u);
+    buffer.data()[0] = buffer.data()[bytes - 1] = std::byte{1};
+  }
+}
+
+TEST(Arena, PiecesAreApartAndAligned) {
+  Arena arena;
+  std::vector<std::pair<std::byte*, std::size_t>> pieces;
+  for (const std::size_t bytes : {1ul, 64ul, 1000ul, 3ul << 20, 200ul << 20, 300ul << 20, 5ul}) {
+    std::byte* piece = arena.take(bytes);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(piece) % 64, 0u);
+    piece[0] = piece[bytes - 1] = std::byte{1};  // is there
+    for (const auto& [other, size] : pieces) {
+      EXPECT_TRUE(piece + bytes <= other || other + size <= piece);
+    }
+    pieces.emplace_back(piece, bytes);
+  }
+  EXPECT_THROW(arena.take(std::size_t{1} << 62), Error);
 }
 
 }  // namespace

@@ -48,10 +48,10 @@ std::vector<Weight> weights_of(const std::vector<TestMatrix>& matrices) {
   return weights;
 }
 
-void place(Compute& compute, std::vector<Weight>& weights) {
+void place(Compute& compute, std::vector<Weight>& weights, Arena& arena) {
   std::vector<Weight*> together;
   for (Weight& weight : weights) together.push_back(&weight);
-  place_weights(compute, together);
+  place_weights(compute, together, arena);
 }
 
 std::vector<std::vector<float>> multiply(Compute& compute, const std::vector<Weight>& weights,
@@ -91,7 +91,8 @@ TEST(PlaceWeights, ChangesNoBit) {
             std::pair(7, std::vector{1, 2, 1})}) {
         Compute compute(select_kernels(), threads, activations, nodes_of(nodes));
         std::vector<Weight> weights = weights_of(matrices);
-        place(compute, weights);
+        Arena arena;
+        place(compute, weights, arena);
         for (std::size_t i = 0; i < weights.size(); ++i) {
           const WeightParts from = weight_parts(matrices[i].view);
           const WeightParts to = weight_parts(weights[i].view);
@@ -129,7 +130,8 @@ TEST(PlaceWeights, EachThreadTouchesItsOwnRowsFirst) {
   Compute compute(select_kernels(), 3, ActivationType::kBF16, nodes_of({2, 1}));
   std::vector<Weight> weights = weights_of(matrices);
   const std::vector<long> before = faults_of(compute.pool());
-  place(compute, weights);
+  Arena arena;
+  place(compute, weights, arena);
   const std::vector<long> after = faults_of(compute.pool());
   const auto pages = static_cast<long>(4099 * 1024 / ::sysconf(_SC_PAGESIZE));
   for (std::size_t thread = 0; thread < 3; ++thread) {
@@ -164,7 +166,8 @@ TEST(PlaceWeights, RowsGoToTheThreadThatMultipliesThem) {
   Compute compute(kernels, 3, ActivationType::kBF16, nodes_of({2, 1}));
   const std::vector<TestMatrix> matrices = matrices_of({{WeightFormat::kBF16, 4099, 512}});
   std::vector<Weight> weights = weights_of(matrices);
-  place(compute, weights);
+  Arena arena;
+  place(compute, weights, arena);
   std::vector<std::thread::id> ids(3);
   compute.pool().for_each_thread(
       [&](int thread) { ids[static_cast<std::size_t>(thread)] = std::this_thread::get_id(); });

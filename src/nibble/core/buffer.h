@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <utility>
+#include <vector>
 
 namespace nibble {
 
@@ -11,7 +12,8 @@ inline constexpr std::size_t kHugePageBytes = std::size_t{2} << 20;
 /// Whether the system gives huge pages to memory that asks for them.
 bool has_huge_pages();
 
-/// Zeroed memory straight from the operating system, aligned to a page. Pages cost nothing until
+/// Zeroed memory straight from the operating system, aligned to a page (a huge one where it has
+/// them). Pages cost nothing until
 /// they are first written, so that a cache may be as long as a model's whole context; the thread
 /// that writes a page first owns it on a machine with several memory nodes.
 class Buffer {
@@ -46,6 +48,19 @@ class Buffer {
 
   std::byte* data_ = nullptr;
   std::size_t size_ = 0;
+};
+
+/// Many pieces of memory close together, so that small ones lie in huge pages too. Given back all
+/// at once.
+class Arena {
+ public:
+  /// A piece of `bytes`, aligned to a cache line, that nobody has touched yet. Throws Error if
+  /// there is no memory.
+  std::byte* take(std::size_t bytes);
+
+ private:
+  std::vector<Buffer> chunks_;
+  std::size_t used_ = 0;  // of the last chunk
 };
 
 }  // namespace nibble

@@ -145,6 +145,8 @@ bool ThreadPool::take_item(int part, int thread, std::int64_t& item) {
 }
 
 void ThreadPool::run_items(int thread) {
+  // Counted here and told once: the common count is a line that all threads write.
+  std::uint32_t done = 0;
   for (const int part : help_order_[static_cast<std::size_t>(thread)]) {
     for (std::int64_t item = 0; take_item(part, thread, item);) {
       try {
@@ -157,13 +159,15 @@ void ThreadPool::run_items(int thread) {
         }
         leave_out_rest();
       }
-      finish_items(1);
+      ++done;
     }
   }
+  finish_items(done);
 }
 
 void ThreadPool::leave_out_rest() {
-  // The caller holds an item that is not done, so the job in the parts is its own until it returns.
+  // The caller has an item that it has not told to be done, so the job in the parts is its own
+  // until it returns.
   for (Part& part : parts_) {
     std::uint64_t claims = part.claims.load(std::memory_order_acquire);
     while (!part.claims.compare_exchange_weak(claims, claims & ~std::uint64_t{UINT32_MAX})) {

@@ -209,8 +209,7 @@ Linear WeightLoader::linear(const LinearSpec& spec) const {
 bool WeightLoader::gains_by_moving(const Weight& weight) const {
   if (compute_.pool().nodes() > 1) return true;
   const bool is_mapped = weight.storage.size() == 0;
-  return is_mapped && has_huge_pages_ &&
-         weight_bytes(weight.view) >= static_cast<std::int64_t>(kHugePageBytes);
+  return is_mapped && has_huge_pages_;
 }
 
 void WeightLoader::place(std::span<Linear* const> together) {
@@ -230,7 +229,7 @@ void WeightLoader::place(std::span<Linear* const> together) {
   }
   if (weights.empty() || bytes > bytes_left_to_move_) return;
   bytes_left_to_move_ -= bytes;
-  place_weights(compute_, weights);
+  place_weights(compute_, weights, moved_);
   for (const auto& part : mapped) checkpoint_.tensors().drop(part);
 }
 

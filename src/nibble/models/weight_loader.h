@@ -23,8 +23,9 @@ class WeightLoader {
   Linear linear(const LinearSpec& spec) const;
   /// Moves weights of layers with the same input to memory that is quicker to read than a mapped
   /// file: huge pages, and on several memory nodes that of the threads that read them
-  /// (ops/place_weights.h). Leaves them where they are if they are small, if the system has nothing
-  /// better, or once half of the memory to be had is used up: a mapped file can be given back.
+  /// (ops/place_weights.h). Leaves them where they are if the system has nothing better, or once
+  /// half of the memory to be had is used up: a mapped file can be given back. What is moved lives
+  /// as long as this.
   void place(std::span<Linear* const> together);
   /// A norm's weight or a bias, (size), rounded to the dtype.
   std::vector<float> vector(const std::string& name, std::int64_t size) const;
@@ -41,6 +42,7 @@ class WeightLoader {
   DType dtype_;
   bool has_huge_pages_;
   std::int64_t bytes_left_to_move_;
+  Arena moved_;
 };
 
 /// The format of dense weights of `dtype` (kF32, kF16 or kBF16).

@@ -125,8 +125,9 @@ void matmul(Compute& compute, const float* x, std::int64_t tokens,
   for (std::size_t i = 0; i < calls.size(); ++i) weights[i] = calls[i].weight;
   const RowClaims claims(compute, tokens, {weights, calls.size()});
   compute.pool().parallel_for(claims.count(), [&](std::int64_t index, int thread) {
-    const auto [matrix, rows] = claims.claim(index);
-    run_claim(compute, input, calls[matrix], rows, thread);
+    claims.visit(index, [&](std::size_t matrix, const Rows& rows) {
+      run_claim(compute, input, calls[matrix], rows, thread);
+    });
   });
 }
 
@@ -140,8 +141,7 @@ void gated_matmul(Compute& compute, const float* x, std::int64_t tokens, const M
   const std::int64_t width = gate.weight->rows;
   const RowClaims claims(compute, tokens, {&gate.weight, 1});
   const KernelSet& kernels = compute.kernels();
-  compute.pool().parallel_for(claims.count(), [&](std::int64_t index, int thread) {
-    const Rows rows = claims.claim(index).rows;
+  const auto run_rows = [&](const Rows& rows, int thread) {
     const ClaimScratch scratch(compute, thread, gate.weight->cols, 2 * tokens * rows.count());
     const Target gated = scratch.target(rows);
     const Target upped{gated.data + tokens * rows.count(), gated.stride};
@@ -156,6 +156,9 @@ void gated_matmul(Compute& compute, const float* x, std::int64_t tokens, const M
                            upped.data + t * upped.stride + rows.begin, rows.count(),
                            target.data + t * target.stride + rows.begin);
     }
+  };
+  compute.pool().parallel_for(claims.count(), [&](std::int64_t index, int thread) {
+    claims.visit(index, [&](std::size_t, const Rows& rows) { run_rows(rows, thread); });
   });
 }
 

@@ -16,14 +16,17 @@ namespace {
 constexpr std::int64_t kMinHugeShare = 4 * static_cast<std::int64_t>(kHugePageBytes);
 
 /// The same weight in new memory that nobody has touched yet.
-Weight untouched_copy(const WeightView& view, int nodes) {
+Weight untouched_copy(const WeightView& view, int nodes, Arena& arena) {
   const std::int64_t bytes = weight_bytes(view);
-  const bool huge = nodes == 1 || bytes / nodes >= kMinHugeShare;
-  Weight copy{.view = {},
-              .storage = Buffer(static_cast<std::size_t>(bytes),
-                                huge ? Buffer::Pages::kHuge : Buffer::Pages::kSmall)};
+  Weight copy;
+  if (nodes > 1) {
+    copy.storage =
+        Buffer(static_cast<std::size_t>(bytes),
+               bytes / nodes >= kMinHugeShare ? Buffer::Pages::kHuge : Buffer::Pages::kSmall);
+  }
   std::array<const std::byte*, kWeightParts> places{};
-  const std::byte* at = copy.storage.data();
+  const std::byte* at =
+      nodes > 1 ? copy.storage.data() : arena.take(static_cast<std::size_t>(bytes));
   for (std::size_t i = 0; i < kWeightParts; ++i) {
     places[i] = at;
     at += weight_parts(view)[i].bytes();
@@ -48,19 +51,20 @@ void copy_rows(const WeightView& from, const WeightView& to, const Rows& rows) {
 
 }  // namespace
 
-void place_weights(Compute& compute, std::span<Weight* const> together) {
+void place_weights(Compute& compute, std::span<Weight* const> together, Arena& arena) {
   std::vector<const WeightView*> views;
   std::vector<Weight> placed;
   for (const Weight* weight : together) {
     views.push_back(&weight->view);
-    placed.push_back(untouched_copy(weight->view, compute.pool().nodes()));
+    placed.push_back(untouched_copy(weight->view, compute.pool().nodes(), arena));
   }
   const RowClaims claims(compute, 1, views);
   compute.pool().for_each_thread([&](int thread) {
     const auto [begin, end] = compute.pool().share(claims.count(), thread);
     for (std::int64_t index = begin; index < end; ++index) {
-      const auto [matrix, rows] = claims.claim(index);
-      copy_rows(together[matrix]->view, placed[matrix].view, rows);
+      claims.visit(index, [&](std::size_t matrix, const Rows& rows) {
+        copy_rows(together[matrix]->view, placed[matrix].view, rows);
+      });
     }
   });
   for (std::size_t i = 0; i < together.size(); ++i) *together[i] = std::move(placed[i]);

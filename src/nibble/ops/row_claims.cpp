@@ -11,17 +11,11 @@
 namespace nibble {
 namespace {
 
-// What one claim of a thread should read, so that its stream is long and claims are few ...
-constexpr std::int64_t kClaimBytes = 128 << 10;
-// ... and how many claims a thread should find at least, so that a late thread is made up for.
-constexpr std::int64_t kClaimsPerThread = 4;
-
-/// Bytes of a claim on these weights: the same for all of them, so that shares are equal.
-std::int64_t claim_bytes(Compute& compute, std::span<const WeightView* const> weights) {
-  std::int64_t total = 0;
-  for (const WeightView* weight : weights) total += weight_bytes(*weight);
-  return std::min(kClaimBytes, total / (compute.pool().size() * kClaimsPerThread));
-}
+// What a claim reads at the most: where a claim ends and another stream begins, memory waits for
+// about half a microsecond.
+constexpr std::int64_t kLongClaimBytes = 1 << 20;
+// The last claim of a share: a few microseconds of reading.
+constexpr std::int64_t kShortClaimBytes = 64 << 10;
 
 /// Rows of a claim for many tokens: a panel of the kernel that multiplies these weights.
 std::int64_t panel_rows(const Compute& compute, const WeightView& weight) {
@@ -35,25 +29,76 @@ std::int64_t panel_rows(const Compute& compute, const WeightView& weight) {
 RowClaims::RowClaims(Compute& compute, std::int64_t tokens,
                      std::span<const WeightView* const> weights) {
   assert(weights.size() <= kMaxMatrices);
-  const std::int64_t bytes = claim_bytes(compute, weights);
+  std::int64_t bytes = 0;
   for (const WeightView* weight : weights) {
-    const std::int64_t row_bytes = weight_bytes(*weight) / weight->rows + 1;
-    // Whole panels for many tokens.
-    const std::int64_t per_claim =
-        tokens > kFewRows ? panel_rows(compute, *weight)
-                          : std::max(kRowBlock, bytes / row_bytes / kRowBlock * kRowBlock);
-    const std::int64_t begin = count();
-    const std::int64_t claims = (weight->rows + per_claim - 1) / per_claim;
-    spans_[matrices_++] = {begin, begin + claims, weight->rows, per_claim};
+    const std::int64_t begin = blocks_;
+    blocks_ += (weight->rows + kRowBlock - 1) / kRowBlock;
+    bytes += weight_bytes(*weight);
+    matrices_[matrix_count_++] = {.rows = weight->rows, .blocks = {begin, blocks_}};
+  }
+  tokens > kFewRows ? deal_panels(compute, weights) : deal_shares(compute.pool().size(), bytes);
+}
+
+void RowClaims::deal_panels(const Compute& compute, std::span<const WeightView* const> weights) {
+  for (std::size_t i = 0; i < matrix_count_; ++i) {
+    Matrix& matrix = matrices_[i];
+    matrix.panel_blocks = panel_rows(compute, *weights[i]) / kRowBlock;
+    const std::int64_t blocks = matrix.blocks.end - matrix.blocks.begin;
+    count_ += (blocks + matrix.panel_blocks - 1) / matrix.panel_blocks;
+    matrix.panels_end = count_;
   }
 }
 
-RowClaims::Claim RowClaims::claim(std::int64_t index) const {
-  std::size_t matrix = 0;
-  while (index >= spans_[matrix].end) ++matrix;
-  const Span& span = spans_[matrix];
-  const std::int64_t begin = (index - span.begin) * span.rows_per_claim;
-  return {matrix, {begin, std::min(span.rows, begin + span.rows_per_claim)}};
+void RowClaims::deal_shares(int threads, std::int64_t bytes) {
+  if (blocks_ == 0) return;
+  threads_ = threads;
+  const std::int64_t block_bytes = bytes / blocks_ + 1;
+  const std::int64_t share = (blocks_ + threads - 1) / threads;
+  long_blocks_ = std::max<std::int64_t>(1, kLongClaimBytes / block_bytes);
+  long_claims_ = std::max<std::int64_t>(0, share / long_blocks_ - 1);
+  claims_per_thread_ = long_claims_ + 1;
+  for (std::int64_t left = share - long_claims_ * long_blocks_;
+       left > 1 && left * block_bytes > kShortClaimBytes; left = (left + 1) / 2) {
+    ++claims_per_thread_;
+  }
+  count_ = threads_ * claims_per_thread_;
+}
+
+std::int64_t RowClaims::offset_in_share(std::int64_t blocks, std::int64_t claim) const {
+  if (claim == claims_per_thread_) return blocks;
+  if (claim <= long_claims_) return std::min(blocks, claim * long_blocks_);
+  const std::int64_t left = std::max<std::int64_t>(0, blocks - long_claims_ * long_blocks_);
+  return blocks - (left >> (claim - long_claims_));
+}
+
+RowClaims::Blocks RowClaims::panel(std::int64_t claim) const {
+  const Matrix* matrix = matrices_;
+  std::int64_t first = 0;  // of the matrix's claims
+  for (; claim >= matrix->panels_end; ++matrix) first = matrix->panels_end;
+  const std::int64_t begin = matrix->blocks.begin + (claim - first) * matrix->panel_blocks;
+  return {begin, std::min(matrix->blocks.end, begin + matrix->panel_blocks)};
+}
+
+RowClaims::Blocks RowClaims::blocks_of(std::int64_t claim) const {
+  if (threads_ == 0) return panel(claim);
+  const std::int64_t thread = claim / claims_per_thread_;
+  const std::int64_t place = claim % claims_per_thread_;
+  const std::int64_t begin = blocks_ * thread / threads_;
+  const std::int64_t share = blocks_ * (thread + 1) / threads_ - begin;
+  return {begin + offset_in_share(share, place), begin + offset_in_share(share, place + 1)};
+}
+
+void RowClaims::visit(std::int64_t claim,
+                      FunctionRef<void(std::size_t matrix, const Rows& rows)> visit) const {
+  const Blocks claimed = blocks_of(claim);
+  for (std::size_t i = 0; i < matrix_count_; ++i) {
+    const Matrix& matrix = matrices_[i];
+    const std::int64_t begin = std::max(claimed.begin, matrix.blocks.begin);
+    const std::int64_t end = std::min(claimed.end, matrix.blocks.end);
+    if (begin >= end) continue;
+    const std::int64_t first = matrix.blocks.begin;
+    visit(i, {(begin - first) * kRowBlock, std::min(matrix.rows, (end - first) * kRowBlock)});
+  }
 }
 
 }  // namespace nibble

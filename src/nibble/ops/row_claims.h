@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 
+#include "nibble/core/function_ref.h"
 #include "nibble/ops/compute.h"
 #include "nibble/weights/weight_view.h"
 
@@ -18,8 +19,10 @@ struct Rows {
 };
 
 /// The claims on several matrices that are multiplied with the same input, one matrix after the
-/// other. The pool deals claims out in consecutive shares, so that from pass to pass a thread reads
-/// the same rows of each matrix, as far as nobody helps.
+/// other. For many tokens a claim is a panel of the kernel. For few, where reading the weights is
+/// what takes time, each thread has an equal share of the rows in one stretch, the same from pass
+/// to pass as far as nobody helps: its claims are long, so that it reads long streams, and at the
+/// end of its share shorter and shorter, so that no thread waits long for another.
 class RowClaims {
  public:
   static constexpr std::size_t kMaxMatrices = 8;
@@ -27,24 +30,41 @@ class RowClaims {
   /// kMaxMatrices at the most.
   RowClaims(Compute& compute, std::int64_t tokens, std::span<const WeightView* const> weights);
 
-  std::int64_t count() const { return matrices_ == 0 ? 0 : spans_[matrices_ - 1].end; }
+  std::int64_t count() const { return count_; }
 
-  struct Claim {
-    std::size_t matrix;  // of `weights`
-    Rows rows;
-  };
-  Claim claim(std::int64_t index) const;
+  /// Calls visit(matrix, rows) for what the claim has of each of `weights`.
+  void visit(std::int64_t claim,
+             FunctionRef<void(std::size_t matrix, const Rows& rows)> visit) const;
 
  private:
-  struct Span {
-    std::int64_t begin = 0;  // claims
-    std::int64_t end = 0;
+  // Blocks of kRowBlock rows, those of all matrices counted in one.
+  struct Blocks {
+    std::int64_t begin;
+    std::int64_t end;
+  };
+  struct Matrix {
     std::int64_t rows = 0;
-    std::int64_t rows_per_claim = 0;
+    Blocks blocks{0, 0};
+    std::int64_t panel_blocks = 0;  // of a claim for many tokens
+    std::int64_t panels_end = 0;    // its claims end before this one
   };
 
-  Span spans_[kMaxMatrices];
-  std::size_t matrices_ = 0;
+  void deal_panels(const Compute& compute, std::span<const WeightView* const> weights);
+  void deal_shares(int threads, std::int64_t bytes);
+  Blocks blocks_of(std::int64_t claim) const;
+  Blocks panel(std::int64_t claim) const;
+  std::int64_t offset_in_share(std::int64_t blocks, std::int64_t claim) const;
+
+  Matrix matrices_[kMaxMatrices];
+  std::size_t matrix_count_ = 0;
+  std::int64_t blocks_ = 0;
+  std::int64_t count_ = 0;
+  // Of few tokens; no threads for many.
+  std::int64_t threads_ = 0;
+  std::int64_t claims_per_thread_ = 0;
+  std::int64_t long_claims_ =
+      0;  // of a thread, of long_blocks_ each; the others halve what is left
+  std::int64_t long_blocks_ = 0;
 };
 
 }  // namespace nibble

@@ -43,64 +43,29 @@ struct Product<BFloat16> {
   static int chunk_column(int part) { return part / 2 * 2; }
 };
 
-inline __m512i load_bf16(const BFloat16* p, std::int64_t n) {
-  const __mmask32 mask = n >= 32 ? ~__mmask32{0} : (__mmask32{1} << n) - 1;
-  return _mm512_maskz_loadu_epi16(mask, p);
-}
-
-// Rows row .. row + kRows of a row-major matrix with every token, along the columns.
-template <int kRows, int kTokens>
-void few_bf16_rows(const MatmulTask& task, std::int64_t row) {
-  const std::int64_t cols = task.weight.cols;
-  const auto* w = static_cast<const BFloat16*>(task.weight.data) + row * cols;
-  const auto* x = static_cast<const BFloat16*>(task.x);
-  Vec sums[kRows][kTokens];
-#pragma GCC unroll 4
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 8
-    for (int t = 0; t < kTokens; ++t) sums[r][t] = zero();
+template <>
+struct RowProduct<BFloat16, BFloat16> {
+  static constexpr int kCols = 32;
+  static __m512i load_columns(const BFloat16* p) { return _mm512_loadu_si512(p); }
+  static __m512i load_columns(const BFloat16* p, std::int64_t n) {
+    const __mmask32 mask = n >= 32 ? ~__mmask32{0} : (__mmask32{1} << n) - 1;
+    return _mm512_maskz_loadu_epi16(mask, p);
   }
-  for (std::int64_t c = 0; c < cols; c += 32) {
-    __m512i columns[kTokens];
-#pragma GCC unroll 8
-    for (int t = 0; t < kTokens; ++t) columns[t] = load_bf16(x + t * task.x_stride + c, cols - c);
-#pragma GCC unroll 4
-    for (int r = 0; r < kRows; ++r) {
-      const __m512i weights = load_bf16(w + r * cols + c, cols - c);
-      prefetch(w + (r + kRows) * cols + c);
-#pragma GCC unroll 8
-      for (int t = 0; t < kTokens; ++t) sums[r][t] = dot_pairs(sums[r][t], weights, columns[t]);
-    }
-  }
-#pragma GCC unroll 4
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 8
-    for (int t = 0; t < kTokens; ++t) {
-      task.out[t * task.out_stride + row + r] = sum_of(sums[r][t]);
-    }
-  }
-}
-
-template <int kTokens>
-void few_dense_bf16(const MatmulTask& task) {
-  constexpr int kRows = 4 * kTokens <= kDenseSums ? 4 : 2;
-  std::int64_t row = task.row_begin;
-  for (; row + kRows <= task.row_end; row += kRows) few_bf16_rows<kRows, kTokens>(task, row);
-  for (; row < task.row_end; ++row) few_bf16_rows<1, kTokens>(task, row);
-}
+  static Vec add(Vec sum, __m512i weights, __m512i x) { return dot_pairs(sum, weights, x); }
+};
 
 // The instance for the task's number of tokens, up to kFewTokens.
 template <WeightFormat format, int kTokens = kFewTokens>
 void multiply_few_bf16(const MatmulTask& task) {
   if constexpr (kTokens > 0) {
     if (task.tokens < kTokens) return multiply_few_bf16<format, kTokens - 1>(task);
+    const auto* x = static_cast<const BFloat16*>(task.x);
     if constexpr (format == WeightFormat::kBF16) {
-      few_dense_bf16<kTokens>(task);
+      few_dense<BFloat16, kTokens>(task, x, task.x_stride);
     } else if constexpr (format == WeightFormat::kW8) {
-      few_w8<kTokens>(task, static_cast<const BFloat16*>(task.x), task.x_stride);
+      few_w8<kTokens>(task, x, task.x_stride);
     } else {
-      few_packed<format == WeightFormat::kW4 ? 4 : 3, kTokens>(
-          task, static_cast<const BFloat16*>(task.x), task.x_stride);
+      few_packed<format == WeightFormat::kW4 ? 4 : 3, kTokens>(task, x, task.x_stride);
     }
   }
 }
