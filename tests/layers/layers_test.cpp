@@ -267,7 +267,7 @@ TEST(Mlp, AddsDownOfSiluOfGateTimesUp) {
         const std::vector<float> x = wave(static_cast<std::size_t>(tokens * kHidden), 0.9f);
         std::vector<float> out = wave(x.size(), 0.4f);
         const std::vector<float> before = out;
-        mlp.add_to(compute, x.data(), tokens, scratch, out.data());
+        mlp.add_to(compute, {x.data(), tokens}, scratch, out.data());
         for (std::int64_t t = 0; t < tokens; ++t) {
           const std::vector<double> row(x.begin() + t * kHidden, x.begin() + (t + 1) * kHidden);
           const std::vector<double> gated = gate.apply(row);
@@ -306,7 +306,7 @@ TEST(Mlp, WithoutAGateAddsDownOfTheActivationOfUp) {
     for (const std::int64_t tokens : {1, 30, 2}) {
       std::vector<float> x = wave(static_cast<std::size_t>(tokens * kHidden), 0.9f);
       const std::vector<float> before = x;
-      mlp.add_to(compute, x.data(), tokens, scratch, x.data());  // in place
+      mlp.add_to(compute, {x.data(), tokens}, scratch, x.data());  // in place
       for (std::int64_t t = 0; t < tokens; ++t) {
         const auto row = before.begin() + t * kHidden;
         std::vector<double> inner = up.apply({row, row + kHidden});

@@ -47,7 +47,7 @@ std::vector<std::vector<float>> multiply(const Arrangement& arrangement,
   for (std::size_t i = 0; i < matrices.size(); ++i) {
     calls.push_back({&matrices[i].view, outs[i].data()});
   }
-  matmul(compute, x.data(), tokens, calls);
+  matmul(compute, {x.data(), tokens}, calls);
   return outs;
 }
 
@@ -225,7 +225,7 @@ TEST_P(Matmul, AddsBiasesAndToWhatIsThere) {
             calls.push_back(
                 {&matrices[i].view, outs[i].data(), with_bias ? biases[i].data() : nullptr, adds});
           }
-          matmul(compute, x.data(), tokens, calls);
+          matmul(compute, {x.data(), tokens}, calls);
           for (std::size_t i = 0; i < matrices.size(); ++i) {
             const auto rows = static_cast<std::size_t>(matrices[i].view.rows);
             std::vector<float> expected = plain[i];
@@ -238,6 +238,39 @@ TEST_P(Matmul, AddsBiasesAndToWhatIsThere) {
           }
         }
       }
+    }
+  }
+}
+
+TEST_P(Matmul, NormalizesItsInput) {
+  const std::vector<TestMatrix> matrices = {make_matrix({WeightFormat::kW4, 90, 128, 32}, random_),
+                                            make_matrix({WeightFormat::kW8, 33, 128}, random_),
+                                            make_matrix({WeightFormat::kF32, 5, 128}, random_)};
+  const std::vector<float> weight = ramp(128, 0.7f);
+  const std::vector<float> bias = ramp(128, 0.2f);
+  for (const NormKind kind : {NormKind::kRms, NormKind::kLayer}) {
+    const RowNorm norm{kind, weight.data(), bias.data(), 1e-5f};
+    for (const std::int64_t tokens : kTokens) {
+      const std::vector<float> x = random_input(tokens * 128);
+      std::vector<float> normed(x.size());
+      for (std::int64_t t = 0; t < tokens; ++t) {
+        normalize_row(*arrangement().kernels, norm, x.data() + t * 128, 128,
+                      normed.data() + t * 128);
+      }
+      const auto expected = multiply(arrangement(), matrices, normed, tokens);
+      Compute compute(*arrangement().kernels, 2, arrangement().activations);
+      std::vector<std::vector<float>> outs;
+      std::vector<MatmulCall> calls;
+      for (const TestMatrix& matrix : matrices) {
+        outs.emplace_back(static_cast<std::size_t>(tokens * matrix.view.rows));
+      }
+      for (std::size_t i = 0; i < matrices.size(); ++i) {
+        calls.push_back({&matrices[i].view, outs[i].data()});
+      }
+      const std::vector<float> before = x;
+      matmul(compute, {x.data(), tokens, &norm}, calls);
+      EXPECT_EQ(outs, expected) << tokens << " tokens";
+      EXPECT_EQ(x, before);
     }
   }
 }
@@ -260,7 +293,7 @@ TEST_P(Matmul, GatedIsSiluOfOneTimesTheOther) {
       for (const int threads : {1, 2, 3}) {
         Compute compute(*arrangement().kernels, threads, arrangement().activations);
         std::vector<float> out(plain[0].size(), -99.0f);
-        gated_matmul(compute, x.data(), tokens,
+        gated_matmul(compute, {x.data(), tokens},
                      {&matrices[0].view, nullptr, bias.data(), false, Activation::kSilu},
                      {&matrices[1].view, nullptr}, out.data());
         for (std::size_t at = 0; at < out.size(); ++at) {
@@ -296,7 +329,7 @@ TEST_P(Matmul, CallsDoNotDisturbEachOther) {
   const auto run = [&](const std::vector<TestMatrix>& matrices, std::int64_t tokens) {
     std::vector<float> out(static_cast<std::size_t>(tokens * 20));
     const MatmulCall call{&matrices.back().view, out.data()};
-    matmul(compute, random_input(tokens * matrices[0].view.cols).data(), tokens, {&call, 1});
+    matmul(compute, {random_input(tokens * matrices[0].view.cols).data(), tokens}, {&call, 1});
     return out;
   };
   const std::vector<float> first = run(small, 3);
@@ -308,10 +341,10 @@ TEST_P(Matmul, CallsDoNotDisturbEachOther) {
 
 TEST_P(Matmul, NoTokensOrNoWeightsAreNothing) {
   Compute compute(*arrangement().kernels, 2, arrangement().activations);
-  matmul(compute, nullptr, 5, {});
+  matmul(compute, {nullptr, 5}, {});
   const TestMatrix matrix = make_matrix({WeightFormat::kBF16, 4, 8}, random_);
   const MatmulCall call{&matrix.view, nullptr};
-  matmul(compute, nullptr, 0, {&call, 1});
+  matmul(compute, {nullptr, 0}, {&call, 1});
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -66,7 +66,7 @@ std::vector<std::vector<float>> multiply(Compute& compute, const std::vector<Wei
   for (std::size_t i = 0; i < weights.size(); ++i) {
     calls.push_back({&weights[i].view, outs[i].data()});
   }
-  matmul(compute, x.data(), tokens, calls);
+  matmul(compute, {x.data(), tokens}, calls);
   return outs;
 }
 

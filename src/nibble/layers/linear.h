@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "nibble/ops/compute.h"
+#include "nibble/ops/matmul.h"
 #include "nibble/weights/weight.h"
 
 namespace nibble {
@@ -34,25 +35,22 @@ struct LinearCall {
   float* out;
 };
 
-/// Applies layers that share the input x, (tokens, in), all in one go.
-void apply_linears(Compute& compute, const float* x, std::int64_t tokens,
-                   std::span<const LinearCall> calls);
+/// Applies layers that share the input, (tokens, in), all in one go.
+void apply_linears(Compute& compute, const MatmulInput& input, std::span<const LinearCall> calls);
 
 /// Applies one layer.
-void apply_linear(Compute& compute, const Linear& layer, const float* x, std::int64_t tokens,
-                  float* out);
+void apply_linear(Compute& compute, const Linear& layer, const MatmulInput& input, float* out);
 
 /// Applies one layer and adds the result to `out`: a residual connection.
-void add_linear(Compute& compute, const Linear& layer, const float* x, std::int64_t tokens,
-                float* out);
+void add_linear(Compute& compute, const Linear& layer, const MatmulInput& input, float* out);
 
 /// The first half of a feed-forward network: activation(layer(x)).
 struct ActivatedLayer {
   const Linear& layer;
   Activation activation;
 };
-void apply_activated(Compute& compute, const ActivatedLayer& layer, const float* x,
-                     std::int64_t tokens, float* out);
+void apply_activated(Compute& compute, const ActivatedLayer& layer, const MatmulInput& input,
+                     float* out);
 
 /// The same of a gated one: activation(gate(x)) * up(x).
 struct GatedLayer {
@@ -60,7 +58,6 @@ struct GatedLayer {
   const Linear& up;
   Activation activation;
 };
-void apply_gated(Compute& compute, const GatedLayer& layer, const float* x, std::int64_t tokens,
-                 float* out);
+void apply_gated(Compute& compute, const GatedLayer& layer, const MatmulInput& input, float* out);
 
 }  // namespace nibble

@@ -4,19 +4,18 @@
 
 namespace nibble {
 
-void Mlp::add_to(Compute& compute, const float* x, std::int64_t tokens, Buffer& scratch,
-                 float* out) const {
-  float* inner = scratch.as<float>(static_cast<std::size_t>(tokens * up.out_features()));
+void Mlp::add_to(Compute& compute, const MatmulInput& input, Buffer& scratch, float* out) const {
+  float* inner = scratch.as<float>(static_cast<std::size_t>(input.tokens * up.out_features()));
   {
     const ProfileScope scope(compute, gate ? "gate up" : "up");
     if (gate) {
-      apply_gated(compute, {*gate, up, activation}, x, tokens, inner);
+      apply_gated(compute, {*gate, up, activation}, input, inner);
     } else {
-      apply_activated(compute, {up, activation}, x, tokens, inner);
+      apply_activated(compute, {up, activation}, input, inner);
     }
   }
   const ProfileScope scope(compute, "down");
-  add_linear(compute, down, inner, tokens, out);
+  add_linear(compute, down, {.x = inner, .tokens = input.tokens}, out);
 }
 
 }  // namespace nibble

@@ -15,10 +15,9 @@ struct Mlp {
   Linear down;                 // (hidden, intermediate)
   Activation activation = Activation::kSilu;
 
-  /// Adds the network's output for x to `out`, both (tokens, hidden); out may be x. `scratch` grows
-  /// to what is needed.
-  void add_to(Compute& compute, const float* x, std::int64_t tokens, Buffer& scratch,
-              float* out) const;
+  /// Adds the network's output for the input to `out`, both (tokens, hidden); out may be input.x.
+  /// `scratch` grows to what is needed.
+  void add_to(Compute& compute, const MatmulInput& input, Buffer& scratch, float* out) const;
 };
 
 }  // namespace nibble

@@ -17,11 +17,7 @@ void Norm::apply_here(const KernelSet& kernels, const float* x, std::int64_t row
                       float* out) const {
   const auto n = static_cast<std::int64_t>(weight.size());
   for (std::int64_t row = 0; row < rows; ++row, x += n, out += n) {
-    if (kind == NormKind::kRms) {
-      kernels.rms_norm(x, weight.data(), n, eps, out);
-    } else {
-      kernels.layer_norm(x, {weight.data(), bias.data(), eps}, n, out);
-    }
+    normalize_row(kernels, row_norm(), x, n, out);
   }
 }
 

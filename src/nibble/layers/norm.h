@@ -1,15 +1,13 @@
-// The normalizations of a row: RMSNorm (Zhang & Sennrich 2019), x / sqrt(mean(x^2) + eps) * weight,
-// and LayerNorm (Ba et al. 2016), (x - mean(x)) / sqrt(variance(x) + eps) * weight + bias.
+// A norm with its parameters (ops/row_norm.h says what it computes).
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
 #include "nibble/ops/compute.h"
+#include "nibble/ops/row_norm.h"
 
 namespace nibble {
-
-enum class NormKind { kRms, kLayer };
 
 struct Norm {
   NormKind kind = NormKind::kRms;
@@ -17,6 +15,8 @@ struct Norm {
   std::vector<float> bias;    // (n), of kLayer only
   float eps = 1e-5f;
 
+  /// What matmul() takes to normalize its input itself.
+  RowNorm row_norm() const { return {kind, weight.data(), bias.data(), eps}; }
   /// x, out: (rows, n); out may be x.
   void apply(Compute& compute, const float* x, std::int64_t rows, float* out) const;
   /// The same on the calling thread.

@@ -25,8 +25,9 @@ void SelfAttention::place_and_store(Compute& compute, std::int64_t tokens, const
   cache.store(compute, layer, projected.keys, projected.values, tokens);
 }
 
-void SelfAttention::add_to(Compute& compute, const float* x, std::int64_t tokens, const Rope& rope,
+void SelfAttention::add_to(Compute& compute, const MatmulInput& input, const Rope& rope,
                            KvCache& cache, std::int64_t layer, Buffer& scratch, float* out) const {
+  const std::int64_t tokens = input.tokens;
   const std::int64_t q_width = q.out_features();
   const std::int64_t kv_width = k.out_features();
   Projections projected{};
@@ -40,7 +41,7 @@ void SelfAttention::add_to(Compute& compute, const float* x, std::int64_t tokens
       {&q, projected.queries}, {&k, projected.keys}, {&v, projected.values}};
   {
     const ProfileScope scope(compute, "q k v");
-    apply_linears(compute, x, tokens, calls);
+    apply_linears(compute, input, calls);
   }
   {
     const ProfileScope scope(compute, "rope and cache");
@@ -52,7 +53,7 @@ void SelfAttention::add_to(Compute& compute, const float* x, std::int64_t tokens
               attended);
   }
   const ProfileScope scope(compute, "o");
-  add_linear(compute, o, attended, tokens, out);
+  add_linear(compute, o, {.x = attended, .tokens = tokens}, out);
 }
 
 }  // namespace nibble

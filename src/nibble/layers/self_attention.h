@@ -22,11 +22,11 @@ struct SelfAttention {
   std::optional<Norm> k_norm;  // (head_dim), of the keys
   AttentionShape shape{};
 
-  /// Adds the attention's output for x to `out`, both (tokens, hidden), of the positions from
-  /// cache.length() on; out may be x. `rope` is prepared for them, or has no angles. Stores their
-  /// keys and values as those of layer `layer`. `scratch` grows to what is needed.
-  void add_to(Compute& compute, const float* x, std::int64_t tokens, const Rope& rope,
-              KvCache& cache, std::int64_t layer, Buffer& scratch, float* out) const;
+  /// Adds the attention's output for the input to `out`, both (tokens, hidden), of the positions
+  /// from cache.length() on; out may be input.x. `rope` is prepared for them, or has no angles.
+  /// Stores their keys and values as those of layer `layer`. `scratch` grows to what is needed.
+  void add_to(Compute& compute, const MatmulInput& input, const Rope& rope, KvCache& cache,
+              std::int64_t layer, Buffer& scratch, float* out) const;
 
  private:
   struct Projections {

@@ -145,7 +145,7 @@ void Decoder::embed(Compute& compute, std::span<const std::int32_t> tokens, std:
     if (embedding_scale_ == 1.0f) continue;
     for (float& value : row) value *= embedding_scale_;
   }
-  if (project_in_) apply_linear(compute, *project_in_, rows, count, out);
+  if (project_in_) apply_linear(compute, *project_in_, {.x = rows, .tokens = count}, out);
   if (spec_.positions) add_positions(compute, start, count, out);
 }
 
@@ -153,7 +153,7 @@ void Decoder::add_positions(Compute& compute, std::int64_t start, std::int64_t t
   const std::int64_t first = start + spec_.positions->offset;
   assert(first + tokens <= spec_.positions->rows);
   const auto elements = static_cast<std::size_t>(tokens * spec_.hidden);
-  float* rows = normed_.as<float>(elements);
+  float* rows = position_rows_.as<float>(elements);
   read_rows(positions_, first, tokens, rows);
   round_to_dtype(dtype_, {rows, elements});
   compute.kernels().add(out, rows, tokens * spec_.hidden);
@@ -163,15 +163,15 @@ void Decoder::run_block(Compute& compute, std::int64_t layer, std::int64_t token
                         float* hidden) {
   const DecoderBlock& block = blocks_[static_cast<std::size_t>(layer)];
   if (spec_.norm_first) {
-    float* normed = normed_.as<float>(static_cast<std::size_t>(tokens * spec_.hidden));
-    block.input_norm.apply(compute, hidden, tokens, normed);
-    block.attention.add_to(compute, normed, tokens, rope_, cache, layer, scratch_, hidden);
-    block.post_norm.apply(compute, hidden, tokens, normed);
-    block.mlp.add_to(compute, normed, tokens, scratch_, hidden);
+    const RowNorm input_norm = block.input_norm.row_norm();
+    block.attention.add_to(compute, {hidden, tokens, &input_norm}, rope_, cache, layer, scratch_,
+                           hidden);
+    const RowNorm post_norm = block.post_norm.row_norm();
+    block.mlp.add_to(compute, {hidden, tokens, &post_norm}, scratch_, hidden);
   } else {
-    block.attention.add_to(compute, hidden, tokens, rope_, cache, layer, scratch_, hidden);
+    block.attention.add_to(compute, {hidden, tokens}, rope_, cache, layer, scratch_, hidden);
     block.input_norm.apply(compute, hidden, tokens, hidden);
-    block.mlp.add_to(compute, hidden, tokens, scratch_, hidden);
+    block.mlp.add_to(compute, {hidden, tokens}, scratch_, hidden);
     block.post_norm.apply(compute, hidden, tokens, hidden);
   }
 }
@@ -199,10 +199,10 @@ void Decoder::logits(Compute& compute, const float* hidden, std::int64_t rows, f
   const ProfileScope scope(compute, "head");
   if (project_out_) {
     float* projected = projected_.as<float>(static_cast<std::size_t>(rows * spec_.embedding_width));
-    apply_linear(compute, *project_out_, hidden, rows, projected);
+    apply_linear(compute, *project_out_, {.x = hidden, .tokens = rows}, projected);
     hidden = projected;
   }
-  apply_linear(compute, head_, hidden, rows, out);
+  apply_linear(compute, head_, {.x = hidden, .tokens = rows}, out);
 }
 
 double Decoder::weights_per_token() const {

@@ -79,9 +79,9 @@ class Decoder {
   std::optional<Norm> final_norm_;
   Linear head_;
   Rope rope_;
-  Buffer normed_;     // (tokens, hidden)
-  Buffer scratch_;    // of attention and MLP
-  Buffer projected_;  // (tokens, embedding_width)
+  Buffer position_rows_;  // (tokens, hidden)
+  Buffer scratch_;        // of attention and MLP
+  Buffer projected_;      // (tokens, embedding_width)
 };
 
 /// The angles a position adds to each pair of a head, in radians: (head_dim / 2), float32.

@@ -39,6 +39,7 @@ class Compute {
 
   /// Buffers that matmul() prepares its input in (ops/prepared_input.cpp).
   struct InputBuffers {
+    Buffer normed;
     Buffer bf16;
     Buffer f32;
     Buffer sums[3];  // by group size: 32, 64, 128

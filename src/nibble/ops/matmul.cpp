@@ -114,29 +114,29 @@ void run_claim(Compute& compute, const PreparedInput& input, const MatmulCall& c
 
 }  // namespace
 
-void matmul(Compute& compute, const float* x, std::int64_t tokens,
-            std::span<const MatmulCall> calls) {
-  if (tokens == 0 || calls.empty()) return;
-  const PreparedInput input(compute, x, tokens, calls);
-  report_cost(compute, calls, tokens);
+void matmul(Compute& compute, const MatmulInput& input, std::span<const MatmulCall> calls) {
+  if (input.tokens == 0 || calls.empty()) return;
+  const PreparedInput prepared(compute, input, calls);
+  report_cost(compute, calls, input.tokens);
 
   const WeightView* weights[RowClaims::kMaxMatrices];
   assert(calls.size() <= RowClaims::kMaxMatrices);
   for (std::size_t i = 0; i < calls.size(); ++i) weights[i] = calls[i].weight;
-  const RowClaims claims(compute, tokens, {weights, calls.size()});
+  const RowClaims claims(compute, input.tokens, {weights, calls.size()});
   compute.pool().parallel_for(claims.count(), [&](std::int64_t index, int thread) {
     claims.visit(index, [&](std::size_t matrix, const Rows& rows) {
-      run_claim(compute, input, calls[matrix], rows, thread);
+      run_claim(compute, prepared, calls[matrix], rows, thread);
     });
   });
 }
 
-void gated_matmul(Compute& compute, const float* x, std::int64_t tokens, const MatmulCall& gate,
+void gated_matmul(Compute& compute, const MatmulInput& input, const MatmulCall& gate,
                   const MatmulCall& up, float* out) {
   assert(gate.weight->rows == up.weight->rows && gate.activation);
+  const std::int64_t tokens = input.tokens;
   if (tokens == 0) return;
   const MatmulCall calls[] = {gate, up};
-  const PreparedInput input(compute, x, tokens, calls);
+  const PreparedInput prepared(compute, input, calls);
   report_cost(compute, calls, tokens);
   const std::int64_t width = gate.weight->rows;
   const RowClaims claims(compute, tokens, {&gate.weight, 1});
@@ -145,9 +145,9 @@ void gated_matmul(Compute& compute, const float* x, std::int64_t tokens, const M
     const ClaimScratch scratch(compute, thread, gate.weight->cols, 2 * tokens * rows.count());
     const Target gated = scratch.target(rows);
     const Target upped{gated.data + tokens * rows.count(), gated.stride};
-    multiply_rows(compute, input, *gate.weight, rows, gated, scratch.kernel);
+    multiply_rows(compute, prepared, *gate.weight, rows, gated, scratch.kernel);
     add_bias(kernels, gate.bias, rows, tokens, gated);
-    multiply_rows(compute, input, *up.weight, rows, upped, scratch.kernel);
+    multiply_rows(compute, prepared, *up.weight, rows, upped, scratch.kernel);
     add_bias(kernels, up.bias, rows, tokens, upped);
     const Target target{out, width};
     for (std::int64_t t = 0; t < tokens; ++t) {

@@ -1,6 +1,7 @@
 // Matrix products of several weight matrices with one input: q, k and v, or gate and up, in one go.
-// What follows each product (a bias, a residual sum, the gate's activation) is done by the thread
-// that made it, while it is in its cache.
+// The norm before them is part of preparing the input; what follows each product (a bias, a
+// residual sum, the gate's activation) is done by the thread that made it, while it is in its
+// cache.
 #pragma once
 
 #include <cstdint>
@@ -8,9 +9,17 @@
 #include <span>
 
 #include "nibble/ops/compute.h"
+#include "nibble/ops/row_norm.h"
 #include "nibble/weights/weight_view.h"
 
 namespace nibble {
+
+/// What all products of a call take, the rows of x being normalized first if there is a norm.
+struct MatmulInput {
+  const float* x;  // (tokens, cols), cols being that of every weight
+  std::int64_t tokens;
+  const RowNorm* norm = nullptr;
+};
 
 /// One product of the call: out[t, row] = bias[row] + sum over c of x[t, c] * weight[row, c].
 struct MatmulCall {
@@ -21,15 +30,14 @@ struct MatmulCall {
   std::optional<Activation> activation = {};  // what the product with its bias goes through
 };
 
-/// Runs all products over the same x, (tokens, cols) float32, cols being that of every weight. x is
-/// rounded as compute.activations() says; sums are float32. One barrier for all of them.
-void matmul(Compute& compute, const float* x, std::int64_t tokens,
-            std::span<const MatmulCall> calls);
+/// Runs all products over the same input, which is rounded as compute.activations() says; sums are
+/// float32. One barrier for all of them.
+void matmul(Compute& compute, const MatmulInput& input, std::span<const MatmulCall> calls);
 
 /// The gated product of a feed-forward network (Shazeer 2020, SwiGLU): out = a(g) * u, g and u
 /// being the results of `gate` and `up`, which have the same shape, and `a` the gate's activation;
 /// their own `out` and `adds` are not used. out: (tokens, rows).
-void gated_matmul(Compute& compute, const float* x, std::int64_t tokens, const MatmulCall& gate,
+void gated_matmul(Compute& compute, const MatmulInput& input, const MatmulCall& gate,
                   const MatmulCall& up, float* out);
 
 }  // namespace nibble

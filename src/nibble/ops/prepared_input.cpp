@@ -27,9 +27,9 @@ ActivationType product_type(const KernelSet& kernels, ActivationType activations
                                                          : ActivationType::kF32;
 }
 
-PreparedInput::PreparedInput(Compute& compute, const float* x, std::int64_t tokens,
+PreparedInput::PreparedInput(Compute& compute, const MatmulInput& input,
                              std::span<const MatmulCall> calls)
-    : compute_(compute), x_(x), tokens_(tokens), cols_(calls[0].weight->cols) {
+    : compute_(compute), x_(input.x), tokens_(input.tokens), cols_(calls[0].weight->cols) {
   for (const MatmulCall& call : calls) {
     const WeightView& weight = *call.weight;
     assert(weight.cols == cols_);
@@ -42,8 +42,19 @@ PreparedInput::PreparedInput(Compute& compute, const float* x, std::int64_t toke
     (type == ActivationType::kBF16 ? wants_bf16_ : wants_f32_) = true;
     if (weight.group_size > 0) wants_sums_[group_slot(weight.group_size)] = true;
   }
+  float* normed = nullptr;  // (tokens, cols)
+  if (input.norm != nullptr) {
+    normed = compute.input_buffers().normed.as<float>(static_cast<std::size_t>(tokens_ * cols_));
+    x_ = normed;
+  }
   allocate_floats();
-  for_each_row(compute, tokens, [&](std::int64_t t) { prepare_row(t); });
+  for_each_row(compute, tokens_, [&](std::int64_t t) {
+    const std::int64_t at = t * cols_;
+    if (normed != nullptr) {
+      normalize_row(compute.kernels(), *input.norm, input.x + at, cols_, normed + at);
+    }
+    prepare_row(t);
+  });
 }
 
 void PreparedInput::add_int8(const WeightView& weight) {
@@ -77,7 +88,7 @@ void PreparedInput::allocate_floats() {
 
 void PreparedInput::prepare_row(std::int64_t t) {
   BFloat16* rounded = bf16_ == nullptr ? nullptr : bf16_ + t * bf16_stride();
-  if (rounded != nullptr) compute_.kernels().to_bf16(x_ + t * cols_, cols_, rounded);
+  if (rounded != nullptr) compute_.kernels().to_bf16(row(t), cols_, rounded);
   if (widened_ != nullptr) {
     for (std::int64_t c = 0; c < cols_; ++c) widened_[t * cols_ + c] = to_float(rounded[c]);
   }
@@ -97,14 +108,14 @@ void PreparedInput::sum_groups(std::int64_t t) {
     if (bf16_ != nullptr) {
       compute_.kernels().group_sums_bf16(bf16_ + t * bf16_stride(), cols_, group_size, sums);
     } else {
-      compute_.kernels().group_sums_f32(x_ + t * cols_, cols_, group_size, sums);
+      compute_.kernels().group_sums_f32(row(t), cols_, group_size, sums);
     }
   }
 }
 
 void PreparedInput::quantize_row(std::int64_t t, WeightFormat format, const Int8& input) {
   const std::int64_t groups = cols_ / input.group_size;
-  compute_.kernels().quantize_int8({.x = x_ + t * cols_,
+  compute_.kernels().quantize_int8({.x = row(t),
                                     .cols = cols_,
                                     .group_size = input.group_size,
                                     .format = format,

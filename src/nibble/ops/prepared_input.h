@@ -1,4 +1,5 @@
-// The input of matmul() in the forms that its weights want: rounded once for all of them.
+// The input of matmul() in the forms that its weights want: normalized and rounded once for all of
+// them.
 #pragma once
 
 #include <cstdint>
@@ -15,12 +16,10 @@ namespace nibble {
 ActivationType product_type(const KernelSet& kernels, ActivationType activations,
                             WeightFormat format);
 
-/// x, (tokens, cols) float32, for the products of `calls`; in buffers of `compute`, so there is but
-/// one at a time.
+/// `input` for the products of `calls`; in buffers of `compute`, so there is but one at a time.
 class PreparedInput {
  public:
-  PreparedInput(Compute& compute, const float* x, std::int64_t tokens,
-                std::span<const MatmulCall> calls);
+  PreparedInput(Compute& compute, const MatmulInput& input, std::span<const MatmulCall> calls);
 
   std::int64_t tokens() const { return tokens_; }
 
@@ -38,6 +37,7 @@ class PreparedInput {
 
   void add_int8(const WeightView& weight);
   void allocate_floats();
+  const float* row(std::int64_t t) const { return x_ + t * cols_; }
   void prepare_row(std::int64_t t);
   void quantize_row(std::int64_t t, WeightFormat format, const Int8& input);
   void sum_groups(std::int64_t t);
@@ -47,7 +47,7 @@ class PreparedInput {
   std::int64_t bf16_stride() const { return ((cols_ + 31) / 32 | 1) * 32; }
 
   Compute& compute_;
-  const float* x_;
+  const float* x_;  // (tokens, cols): the input, normalized
   std::int64_t tokens_;
   std::int64_t cols_;
   bool wants_bf16_ = false;
