@@ -5,12 +5,14 @@ run.sh calls this; README.md says what is measured. Sub-commands:
   write FORMAT PATH        a model for one engine (in the folder or file PATH)
   time ENGINE MODEL        tokens a second of an engine that has no benchmark of its own, as JSON
   compare                  everything that is to be had, in turn, and the table of ratios
+--shape before the sub-command says whose shape the models have.
 """
 import argparse
 import datetime
 import json
 import os
 import random
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -18,53 +20,76 @@ import sys
 import time
 from pathlib import Path
 
-# Llama-3.2-1B: config.json as its authors publish it.
-CONFIG = {
-    "architectures": ["LlamaForCausalLM"], "attention_bias": False, "bos_token_id": 128000,
-    "eos_token_id": 128001, "head_dim": 64, "hidden_act": "silu", "hidden_size": 2048,
-    "intermediate_size": 8192, "max_position_embeddings": 131072, "mlp_bias": False,
-    "model_type": "llama", "num_attention_heads": 32, "num_hidden_layers": 16,
-    "num_key_value_heads": 8, "rms_norm_eps": 1e-05,
-    "rope_scaling": {"factor": 32.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
-                     "original_max_position_embeddings": 8192, "rope_type": "llama3"},
-    "rope_theta": 500000.0, "tie_word_embeddings": True, "torch_dtype": "bfloat16",
-    "vocab_size": 128256,
+# Shapes: config.json as their authors publish it (of SmolLM2, the one trained to chat).
+CONFIGS = {
+    "llama-3.2-1b": {
+        "architectures": ["LlamaForCausalLM"], "attention_bias": False, "bos_token_id": 128000,
+        "eos_token_id": 128001, "head_dim": 64, "hidden_act": "silu", "hidden_size": 2048,
+        "intermediate_size": 8192, "max_position_embeddings": 131072, "mlp_bias": False,
+        "model_type": "llama", "num_attention_heads": 32, "num_hidden_layers": 16,
+        "num_key_value_heads": 8, "rms_norm_eps": 1e-05,
+        "rope_scaling": {"factor": 32.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
+                         "original_max_position_embeddings": 8192, "rope_type": "llama3"},
+        "rope_theta": 500000.0, "tie_word_embeddings": True, "torch_dtype": "bfloat16",
+        "vocab_size": 128256,
+    },
+    "smollm2-135m": {
+        "architectures": ["LlamaForCausalLM"], "attention_bias": False, "bos_token_id": 1,
+        "eos_token_id": 2, "head_dim": 64, "hidden_act": "silu", "hidden_size": 576,
+        "intermediate_size": 1536, "max_position_embeddings": 8192, "mlp_bias": False,
+        "model_type": "llama", "num_attention_heads": 9, "num_hidden_layers": 30,
+        "num_key_value_heads": 3, "rms_norm_eps": 1e-05, "rope_theta": 100000.0,
+        "tie_word_embeddings": True, "torch_dtype": "bfloat16", "vocab_size": 49152,
+    },
 }
 DEVIATION = 0.02  # of the random weights, as `nibble init` makes them
 PROMPT, GENERATE, REPETITIONS = 512, 64, 3
 CONTEXT = 16  # tokens before decode, as in `nibble bench`
 STEADY = 1.1  # a round counts if the bandwidth before and after it agrees this well
 
+
+def w4(group):
+    """Nibble's 4 bits in groups of that size, as in NIBBLE."""
+    model = (f"nibble-w4-g{group}", ["--precision", "w4abf16", "--group-size", str(group)])
+    return {f"w4 g{group}": (*model, []),
+            f"w4 g{group}, int8 activations": (*model, ["--activations", "int8"])}
+
+
 # Nibble's side: its model's folder, arguments of `nibble init`, arguments of `nibble bench`.
-W4G32 = ("nibble-w4-g32", ["--precision", "w4abf16", "--group-size", "32"])
-W4G128 = ("nibble-w4-g128", ["--precision", "w4abf16", "--group-size", "128"])
 NIBBLE = {
-    "w4 g32": (*W4G32, []),
-    "w4 g32, int8 activations": (*W4G32, ["--activations", "int8"]),
-    "w4 g128": (*W4G128, []),
-    "w4 g128, int8 activations": (*W4G128, ["--activations", "int8"]),
+    **w4(32), **w4(64), **w4(128),
     "w8a8": ("nibble-w8a8", ["--precision", "w8a8"], []),
     "w8a16": ("nibble-w8a16", ["--precision", "w8a16"], []),
     "bf16": ("nibble-bf16", ["--precision", "bf16"], []),
 }
 
-# Engine, its model in the work folder, what that holds, and what of Nibble's it is beside.
-PAIRS = [
-    ("llama.cpp", "Q4_0.gguf", "Q4_0, 4.5 bits", ("w4 g32", "w4 g32, int8 activations")),
-    ("ik_llama.cpp", "Q4_0.gguf", "Q4_0, 4.5 bits", ("w4 g32", "w4 g32, int8 activations")),
-    ("llama.cpp", "BF16.gguf", "BF16", ("bf16",)),
-    ("llama.cpp", "Q8_0.gguf", "Q8_0, 8.5 bits", ("w8a8",)),
-    ("ik_llama.cpp", "Q8_0.gguf", "Q8_0, 8.5 bits", ("w8a8",)),
-    ("CTranslate2", "ctranslate2-int8", "int8", ("w8a8",)),
-    ("OpenVINO", "openvino-int4", "int4 g128", ("w4 g128", "w4 g128, int8 activations")),
-    ("OpenVINO", "openvino-int8", "int8", ("w8a8", "w8a16")),
-]
+
+def largest_group(config):
+    """The largest that divides the inputs of every layer: with a larger one NNCF would refuse, and
+    Nibble take smaller groups for some layers, so that the table's name were not true."""
+    inputs = {cols for _, cols in shapes(config).values()}
+    return max(size for size in (32, 64, 128) if all(cols % size == 0 for cols in inputs))
 
 
-def shapes():
+def all_pairs(config):
+    """Engine, its model, what that holds, and what of Nibble's it is beside."""
+    group, w4_g32 = largest_group(config), tuple(w4(32))
+    return [
+        ("llama.cpp", "Q4_0.gguf", "Q4_0, 4.5 bits", w4_g32),
+        ("ik_llama.cpp", "Q4_0.gguf", "Q4_0, 4.5 bits", w4_g32),
+        ("llama.cpp", "BF16.gguf", "BF16", ("bf16",)),
+        ("llama.cpp", "Q8_0.gguf", "Q8_0, 8.5 bits", ("w8a8",)),
+        ("ik_llama.cpp", "Q8_0.gguf", "Q8_0, 8.5 bits", ("w8a8",)),
+        ("CTranslate2", "ctranslate2-int8", "int8", ("w8a8",)),
+        ("OpenVINO", "openvino-int4", f"int4 g{group}", tuple(w4(group))),
+        ("OpenVINO", "openvino-int8", "int8", ("w8a8", "w8a16")),
+    ]
+
+
+def shapes(config):
     """Names and shapes, (out, in), of a block's linear layers in GGUF's terms."""
-    hidden, mlp = CONFIG["hidden_size"], CONFIG["intermediate_size"]
-    kv = CONFIG["num_key_value_heads"] * CONFIG["head_dim"]
+    hidden, mlp = config["hidden_size"], config["intermediate_size"]
+    kv = config["num_key_value_heads"] * config["head_dim"]
     return {"attn_q": (hidden, hidden), "attn_k": (kv, hidden), "attn_v": (kv, hidden),
             "attn_output": (hidden, hidden), "ffn_gate": (mlp, hidden), "ffn_up": (mlp, hidden),
             "ffn_down": (hidden, mlp)}
@@ -88,37 +113,37 @@ def random_blocks(generator, rows, cols, kind):
     return blocks.reshape(rows, -1)
 
 
-def write_gguf(kind, path):
+def write_gguf(config, kind, path):
     """All matrices of one type, the tied embedding too; no vocabulary but its size."""
     import gguf
     import numpy as np
 
     generator = np.random.default_rng(0)
     writer = gguf.GGUFWriter(path, "llama")
-    writer.add_context_length(CONFIG["max_position_embeddings"])
-    writer.add_embedding_length(CONFIG["hidden_size"])
-    writer.add_block_count(CONFIG["num_hidden_layers"])
-    writer.add_feed_forward_length(CONFIG["intermediate_size"])
-    writer.add_rope_dimension_count(CONFIG["head_dim"])
-    writer.add_rope_freq_base(CONFIG["rope_theta"])
-    writer.add_head_count(CONFIG["num_attention_heads"])
-    writer.add_head_count_kv(CONFIG["num_key_value_heads"])
-    writer.add_layer_norm_rms_eps(CONFIG["rms_norm_eps"])
-    writer.add_vocab_size(CONFIG["vocab_size"])
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_rope_dimension_count(config["head_dim"])
+    writer.add_rope_freq_base(config["rope_theta"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_vocab_size(config["vocab_size"])
     writer.add_tokenizer_model("no_vocab")
-    norm = np.ones(CONFIG["hidden_size"], dtype=np.float32)
+    norm = np.ones(config["hidden_size"], dtype=np.float32)
     kind_id = gguf.GGMLQuantizationType[kind]
 
     def add_matrix(name, rows, cols):
         data = random_blocks(generator, rows, cols, kind)
         writer.add_tensor(name + ".weight", data, raw_dtype=kind_id)
 
-    add_matrix("token_embd", CONFIG["vocab_size"], CONFIG["hidden_size"])
+    add_matrix("token_embd", config["vocab_size"], config["hidden_size"])
     writer.add_tensor("output_norm.weight", norm)
-    for layer in range(CONFIG["num_hidden_layers"]):
+    for layer in range(config["num_hidden_layers"]):
         for name in ("attn_norm", "ffn_norm"):
             writer.add_tensor(f"blk.{layer}.{name}.weight", norm)
-        for name, (rows, cols) in shapes().items():
+        for name, (rows, cols) in shapes(config).items():
             add_matrix(f"blk.{layer}.{name}", rows, cols)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -131,18 +156,19 @@ def time_llama_bench(folder, model, threads):
                str(GENERATE), "-r", str(REPETITIONS), "-t", str(threads), "-o", "json"]
     if folder.name == "ik_llama.cpp":
         command += ["-rtr", "1"]  # weights interleaved for its kernels when they are loaded
-    out = run(command)
-    speeds = {}
-    for entry in json.loads(out[out.index("["):]):
-        test = f"pp{PROMPT}" if entry["n_prompt"] else f"tg{GENERATE}"
-        speeds[test] = statistics.median(entry["samples_ts"])
-    return speeds
+
+    def read(out):
+        return {f"pp{PROMPT}" if entry["n_prompt"] else f"tg{GENERATE}":
+                statistics.median(entry["samples_ts"])
+                for entry in json.loads(out[out.index("["):])}
+
+    return run(command, read)
 
 
 # ---- CTranslate2
 
 
-def write_ctranslate2(path):
+def write_ctranslate2(config, path):
     """By the specification its own converter of Llama models fills, quantized by its own code."""
     import ctranslate2
     import numpy as np
@@ -154,26 +180,26 @@ def write_ctranslate2(path):
         return generator.standard_normal((rows, cols), dtype=np.float32) * np.float32(DEVIATION)
 
     spec = transformer_spec.TransformerDecoderModelSpec.from_config(
-        CONFIG["num_hidden_layers"], CONFIG["num_attention_heads"],
+        config["num_hidden_layers"], config["num_attention_heads"],
         activation=common_spec.Activation.SWISH, pre_norm=True, ffn_glu=True, rms_norm=True,
-        rotary_dim=0, rotary_interleave=False, rotary_base=CONFIG["rope_theta"],
-        num_heads_kv=CONFIG["num_key_value_heads"])
-    norm = np.ones(CONFIG["hidden_size"], dtype=np.float32)
-    decoder, shape = spec.decoder, shapes()
+        rotary_dim=0, rotary_interleave=False, rotary_base=config["rope_theta"],
+        num_heads_kv=config["num_key_value_heads"])
+    norm = np.ones(config["hidden_size"], dtype=np.float32)
+    decoder, shape = spec.decoder, shapes(config)
     decoder.scale_embeddings = False
-    decoder.embeddings.weight = matrix(CONFIG["vocab_size"], CONFIG["hidden_size"])
+    decoder.embeddings.weight = matrix(config["vocab_size"], config["hidden_size"])
     decoder.projection.weight = decoder.embeddings.weight
     decoder.layer_norm.gamma = norm
     for layer in decoder.layer:
         layer.self_attention.layer_norm.gamma = layer.ffn.layer_norm.gamma = norm
         fused = sum(shape[name][0] for name in ("attn_q", "attn_k", "attn_v"))
-        layer.self_attention.linear[0].weight = matrix(fused, CONFIG["hidden_size"])
+        layer.self_attention.linear[0].weight = matrix(fused, config["hidden_size"])
         layer.self_attention.linear[1].weight = matrix(*shape["attn_output"])
         layer.ffn.linear_0.weight = matrix(*shape["ffn_gate"])
         layer.ffn.linear_0_noact.weight = matrix(*shape["ffn_up"])
         layer.ffn.linear_1.weight = matrix(*shape["ffn_down"])
-    spec.config.layer_norm_epsilon = CONFIG["rms_norm_eps"]
-    spec.register_vocabulary(["<unk>"] + [f"t{i}" for i in range(1, CONFIG["vocab_size"])])
+    spec.config.layer_norm_epsilon = config["rms_norm_eps"]
+    spec.register_vocabulary(["<unk>"] + [f"t{i}" for i in range(1, config["vocab_size"])])
     spec.config.bos_token = spec.config.eos_token = spec.config.unk_token = "<unk>"
     spec.validate()
     spec.optimize(quantization="int8")
@@ -181,7 +207,7 @@ def write_ctranslate2(path):
     spec.save(path)
 
 
-def time_ctranslate2(model, threads):
+def time_ctranslate2(config, model, threads):
     import ctranslate2
 
     generator = ctranslate2.Generator(model, device="cpu", compute_type="int8",
@@ -192,13 +218,13 @@ def time_ctranslate2(model, threads):
                                  sampling_topk=1, include_prompt_in_result=False)
 
     # It runs all of a prompt but the last token at once, and that one in a step of its own.
-    return median_speeds(generate, extra=1)
+    return median_speeds(config, generate, extra=1)
 
 
 # ---- OpenVINO
 
 
-def write_openvino(bits, path):
+def write_openvino(config, bits, path):
     """By the way its makers describe: Optimum exports a model of transformers' and NNCF compresses
     the weights; here all layers, as the other engines' models are."""
     import torch
@@ -207,11 +233,12 @@ def write_openvino(bits, path):
 
     source = path + ".source"
     torch.set_default_dtype(torch.bfloat16)
-    LlamaForCausalLM(LlamaConfig(**CONFIG)).save_pretrained(source)
+    LlamaForCausalLM(LlamaConfig(**config)).save_pretrained(source)
     torch.set_default_dtype(torch.float32)
     options = {"bits": 8}
     if bits == 4:
-        options = {"bits": 4, "sym": False, "group_size": 128, "ratio": 1.0, "all_layers": True}
+        options = {"bits": 4, "sym": False, "group_size": largest_group(config), "ratio": 1.0,
+                   "all_layers": True}
     model = OVModelForCausalLM.from_pretrained(
         source, export=True, compile=False,
         quantization_config=OVWeightQuantizationConfig(**options))
@@ -219,7 +246,7 @@ def write_openvino(bits, path):
     shutil.rmtree(source)
 
 
-def time_openvino(model, threads):
+def time_openvino(config, model, threads):
     import numpy as np
     import openvino
     import openvino_genai
@@ -228,23 +255,23 @@ def time_openvino(model, threads):
 
     def generate(ids, tokens):
         ids = np.array([ids], dtype=np.int64)
-        config = openvino_genai.GenerationConfig()
-        config.max_new_tokens, config.ignore_eos, config.do_sample = tokens, True, False
+        options = openvino_genai.GenerationConfig()
+        options.max_new_tokens, options.ignore_eos, options.do_sample = tokens, True, False
         inputs = openvino_genai.TokenizedInputs(openvino.Tensor(ids),
                                                 openvino.Tensor(np.ones_like(ids)))
-        pipeline.generate(inputs, config)
+        pipeline.generate(inputs, options)
 
-    return median_speeds(generate, extra=0)
+    return median_speeds(config, generate, extra=0)
 
 
-def median_speeds(generate, extra):
+def median_speeds(config, generate, extra):
     """From the times of generate(ids of a prompt, new tokens). The first new token comes with the
     pass over the prompt, or out of `extra` steps after it. Prompts are new ones each time: engines
     keep what they computed for the beginning of a prompt."""
     random_ids = random.Random(0)
 
     def seconds(prompt, tokens):
-        ids = [random_ids.randrange(1, CONFIG["vocab_size"]) for _ in range(prompt)]
+        ids = [random_ids.randrange(1, config["vocab_size"]) for _ in range(prompt)]
         start = time.perf_counter()
         generate(ids, tokens)
         return time.perf_counter() - start
@@ -261,31 +288,36 @@ def median_speeds(generate, extra):
 # ---- Comparing
 
 
-def run(command, **options):
-    done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, **options)
-    if done.returncode != 0:
+def run(command, read=str):
+    """What `read` makes of a command's output. An error's message names the command."""
+    command = [str(part) for part in command]
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if done.returncode == 0:
+            return read(done.stdout)
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise RuntimeError(f"{command[0]}: exit status {done.returncode}: {last}")
-    return done.stdout
+        problem = f"exit status {done.returncode}: {last}"
+    except (OSError, ValueError, LookupError) as error:
+        problem = repr(error)
+    raise RuntimeError(f"{shlex.join(command)}: {problem}")
 
 
 class Nibble:
-    def __init__(self, command, work):
-        self.command, self.work = command, work
+    def __init__(self, command, models):
+        self.command, self.models = command, models
         self.info = self.json("info")
         self.threads = self.info["threads"]
 
-    def json(self, *args):
-        return json.loads(run([self.command, *args, "--json", "-q"]))
+    def json(self, *args, read=dict):
+        return run([self.command, *args, "--json", "-q"], lambda out: read(json.loads(out)))
 
     def can_run(self, name):
         """Writes the model if it is not there. False if Nibble knows no such format or flag."""
         folder, init, bench = NIBBLE[name]
         try:
-            if not (self.work / folder).exists():
-                self.json("init", self.work / "config", "-o", self.work / folder, *init)
-            self.json("bench", self.work / folder, "-p", 1, "-n", 0, "-r", 1, *bench)
+            if not (self.models / folder).exists():
+                self.json("init", self.models / "config", "-o", self.models / folder, *init)
+            self.json("bench", self.models / folder, "-p", 1, "-n", 0, "-r", 1, *bench)
             return True
         except RuntimeError as error:
             print(f"Nibble has no {name}: {error}", file=sys.stderr)
@@ -294,22 +326,26 @@ class Nibble:
     def speeds(self, name):
         """Tokens a second of each test; None for decode if the bandwidth was too unsteady."""
         folder, _, bench = NIBBLE[name]
-        report = self.json("bench", self.work / folder, "-p", PROMPT, "-n", GENERATE,
-                           "-r", REPETITIONS, *bench)
-        speeds = {r["test"]: r["tokens_per_second"]["median"] for r in report["results"]}
-        return {**speeds, "bits": report["bits_per_weight"]}
+
+        def read(report):
+            speeds = {r["test"]: r["tokens_per_second"]["median"] for r in report["results"]}
+            return {**speeds, "bits": report["bits_per_weight"]}
+
+        return self.json("bench", self.models / folder, "-p", PROMPT, "-n", GENERATE,
+                         "-r", REPETITIONS, *bench, read=read)
 
     def bandwidth(self):
         """Median of readings over some seconds, GB/s."""
-        return self.json("info", "--measure")["measured"]["read_gbps"]["median"]
+        return self.json("info", "--measure",
+                         read=lambda report: report["measured"]["read_gbps"]["median"])
 
 
-def time_engine(engine, work, model, threads):
+def time_engine(args, engine, model, threads):
     if engine.endswith("llama.cpp"):
-        return time_llama_bench(work / engine, model, threads)
-    python = work / f"venv-{engine.lower()}" / "bin/python"
-    out = run([python, __file__, "time", engine, model, "--threads", threads])
-    return json.loads(out.strip().splitlines()[-1])
+        return time_llama_bench(args.work / engine, model, threads)
+    python = args.work / f"venv-{engine.lower()}" / "bin/python"
+    return run([python, __file__, "--shape", args.shape, "time", engine, model,
+                "--threads", threads], lambda out: json.loads(out.splitlines()[-1]))
 
 
 def versions(work):
@@ -317,7 +353,7 @@ def versions(work):
     return {path.parent.name: path.read_text().strip() for path in sorted(work.glob("*/version"))}
 
 
-def one_round(nibble, pair, names, nibble_first):
+def one_round(args, nibble, pair, names, nibble_first):
     """Both engines once, between two readings of the bandwidth."""
     engine, model, weights, _ = pair
     record = {"engine": engine, "weights": weights, "gbps": [nibble.bandwidth()], "nibble": {}}
@@ -327,7 +363,7 @@ def one_round(nibble, pair, names, nibble_first):
             record["nibble"][name] = nibble.speeds(name)
 
     def run_peer():
-        record["peer"] = time_engine(engine, nibble.work, nibble.work / model, nibble.threads)
+        record["peer"] = time_engine(args, engine, nibble.models / model, nibble.threads)
 
     for step in (run_nibble, run_peer) if nibble_first else (run_peer, run_nibble):
         step()
@@ -358,26 +394,25 @@ def table_row(records, name, test):
     return "| " + " | ".join(cells) + " |"
 
 
-def print_table(all_records, nibble, work):
+def table(all_records, nibble, args):
     cpu = nibble.info["cpu"]["model"]
-    print(f"\n{datetime.date.today()}, {cpu}, {nibble.threads} threads, kernels "
-          f"{nibble.info['kernels']['chosen']}; {run([nibble.command, '--version']).strip()}")
-    print("; ".join(f"{engine}: {version}" for engine, version in versions(work).items()))
     heads = ["engine", "weights", "test", "tok/s", "Nibble", "tok/s", "ratio", "min", "max",
              "steady rounds", "GB/s"]
-    print("\n| " + " | ".join(heads) + " |\n|" + " --- |" * len(heads))
-    for pair, records in all_records.items():
-        for name in pair[3]:
-            for test in (f"pp{PROMPT}", f"tg{GENERATE}"):
-                if records:
-                    print(table_row(records, name, test))
+    lines = [
+        f"{args.shape}; {datetime.date.today()}, {cpu}, {nibble.threads} threads, kernels "
+        f"{nibble.info['kernels']['chosen']}; {run([nibble.command, '--version']).strip()}",
+        "; ".join(f"{engine}: {version}" for engine, version in versions(args.work).items()),
+        "", "| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
+    lines += [table_row(records, name, test) for pair, records in all_records.items() if records
+              for name in pair[3] for test in (f"pp{PROMPT}", f"tg{GENERATE}")]
+    return "\n".join(lines) + "\n"
 
 
 def compare(args):
-    work = Path(args.work)
-    nibble = Nibble(args.nibble, work)
-    pairs = [pair for pair in PAIRS if pair[0] in args.engines and (work / pair[1]).exists() and
-             (work / pair[0] / "version").exists()]
+    models = args.work / args.shape
+    nibble = Nibble(args.nibble, models)
+    pairs = [pair for pair in all_pairs(CONFIGS[args.shape]) if pair[0] in args.engines and
+             (models / pair[1]).exists() and (args.work / pair[0] / "version").exists()]
     if not pairs:
         sys.exit("compare: no engine to compare with, see the messages of run.sh")
     wanted = dict.fromkeys(name for pair in pairs for name in pair[3])
@@ -387,34 +422,37 @@ def compare(args):
         for pair in list(records):
             names = [name for name in pair[3] if name in runnable]
             try:
-                record = one_round(nibble, pair, names, number % 2 == 0)
-            except (RuntimeError, ValueError, KeyError) as error:
+                record = one_round(args, nibble, pair, names, number % 2 == 0)
+            except RuntimeError as error:
                 print(f"{pair[0]} {pair[2]}: left out: {error}", file=sys.stderr)
                 del records[pair]
                 continue
             records[pair].append(record)
             print(json.dumps(record), file=sys.stderr)
-    with open(work / "results.json", "w", encoding="utf-8") as file:
+    with open(models / "results.json", "w", encoding="utf-8") as file:
         json.dump([r for all_rounds in records.values() for r in all_rounds], file, indent=1)
-    print_table(records, nibble, work)
+    text = table(records, nibble, args)
+    (models / "table.md").write_text(text, encoding="utf-8")
+    print("\n" + text, end="")
 
 
 def write(args):
-    path = Path(args.path)
+    path, config = Path(args.path), CONFIGS[args.shape]
     if args.format == "config":
         path.mkdir(parents=True, exist_ok=True)
-        (path / "config.json").write_text(json.dumps(CONFIG, indent=2))
+        (path / "config.json").write_text(json.dumps(config, indent=2))
         return
     partial = path.with_name(path.name + ".partial")  # what is there under its name is whole
     if partial.is_dir():
         shutil.rmtree(partial)
-    WRITERS[args.format](str(partial))
+    WRITERS[args.format](config, str(partial))
     partial.rename(path)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shape", choices=list(CONFIGS), default="llama-3.2-1b")
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("write")
     command.add_argument("format", choices=["config", *WRITERS])
@@ -425,10 +463,10 @@ def main():
     command.add_argument("model")
     command.add_argument("--threads", type=int, required=True)
     command.set_defaults(call=lambda args: print(
-        json.dumps(TIMERS[args.engine](args.model, args.threads))))
+        json.dumps(TIMERS[args.engine](CONFIGS[args.shape], args.model, args.threads))))
     command = commands.add_parser("compare")
     command.add_argument("--nibble", required=True)
-    command.add_argument("--work", required=True)
+    command.add_argument("--work", type=Path, required=True)
     command.add_argument("--rounds", type=int, default=5)
     command.add_argument("--engines", nargs="+", required=True)
     command.set_defaults(call=compare)
@@ -437,12 +475,12 @@ def main():
 
 
 WRITERS = {
-    "BF16": lambda path: write_gguf("BF16", path),
-    "Q8_0": lambda path: write_gguf("Q8_0", path),
-    "Q4_0": lambda path: write_gguf("Q4_0", path),
+    "BF16": lambda config, path: write_gguf(config, "BF16", path),
+    "Q8_0": lambda config, path: write_gguf(config, "Q8_0", path),
+    "Q4_0": lambda config, path: write_gguf(config, "Q4_0", path),
     "ctranslate2-int8": write_ctranslate2,
-    "openvino-int4": lambda path: write_openvino(4, path),
-    "openvino-int8": lambda path: write_openvino(8, path),
+    "openvino-int4": lambda config, path: write_openvino(config, 4, path),
+    "openvino-int8": lambda config, path: write_openvino(config, 8, path),
 }
 TIMERS = {"CTranslate2": time_ctranslate2, "OpenVINO": time_openvino}
 

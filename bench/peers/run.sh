@@ -3,6 +3,7 @@
 #   -n NIBBLE   the command (default: build/nibble)
 #   -w WORK     folder for sources, virtual environments and models, about 25 GB with all engines
 #               (default: build/peers)
+#   -s SHAPE    of the models: llama-3.2-1b or smollm2-135m (default: llama-3.2-1b)
 #   -r ROUNDS   rounds (default: 5)
 #   -e ENGINES  which, with blanks between (default: "llama.cpp ik_llama.cpp CTranslate2 OpenVINO")
 #   -j JOBS     compilations at once (default: 2)
@@ -13,22 +14,25 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 nibble=$root/build/nibble work=$root/build/peers rounds=5 jobs=2 prepare_only=false
-engines="llama.cpp ik_llama.cpp CTranslate2 OpenVINO" torch=torch
-while getopts n:w:r:e:j:t:p flag; do
+shape=llama-3.2-1b engines="llama.cpp ik_llama.cpp CTranslate2 OpenVINO" torch=torch
+while getopts n:w:s:r:e:j:t:p flag; do
   case $flag in
     n) nibble=$OPTARG ;;
     w) work=$OPTARG ;;
+    s) shape=$OPTARG ;;
     r) rounds=$OPTARG ;;
     e) engines=$OPTARG ;;
     j) jobs=$OPTARG ;;
     t) torch=$OPTARG ;;
     p) prepare_only=true ;;
-    *) sed -n '2,10s/^# \?//p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,11s/^# \?//p' "$0" >&2; exit 2 ;;
   esac
 done
 mkdir -p "$work"
 work=$(cd "$work" && pwd)
 [[ -x $nibble ]] || { echo "run.sh: no command $nibble: build Nibble first, or name it by -n" >&2; exit 1; }
+models=$work/$shape  # all that a shape decides; engines and virtual environments serve every shape
+python3 "$here/peers.py" --shape "$shape" write config "$models/config"
 
 # venv NAME PACKAGE...: a virtual environment with those packages, made once.
 venv() {
@@ -50,7 +54,8 @@ note_version() {
 
 # write_model VENV FORMAT FILE: a model, made once.
 write_model() {
-  [[ -e $work/$3 ]] || HF_HUB_OFFLINE=1 "$work/venv-$1/bin/python" "$here/peers.py" write "$2" "$work/$3"
+  [[ -e $models/$3 ]] ||
+    HF_HUB_OFFLINE=1 "$work/venv-$1/bin/python" "$here/peers.py" --shape "$shape" write "$2" "$models/$3"
 }
 
 prepare_llama() {  # ENGINE PACKAGE FORMAT...
@@ -85,7 +90,6 @@ for engine in $engines; do
   esac || echo "$engine is left out: see the message above" >&2
 done
 if ! $prepare_only; then
-  python3 "$here/peers.py" write config "$work/config"
-  python3 "$here/peers.py" compare --nibble "$nibble" --work "$work" --rounds "$rounds" \
-    --engines $engines
+  python3 "$here/peers.py" --shape "$shape" compare --nibble "$nibble" --work "$work" \
+    --rounds "$rounds" --engines $engines
 fi

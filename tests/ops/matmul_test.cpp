@@ -243,9 +243,12 @@ TEST_P(Matmul, AddsBiasesAndToWhatIsThere) {
 }
 
 TEST_P(Matmul, NormalizesItsInput) {
-  const std::vector<TestMatrix> matrices = {make_matrix({WeightFormat::kW4, 90, 128, 32}, random_),
-                                            make_matrix({WeightFormat::kW8, 33, 128}, random_),
-                                            make_matrix({WeightFormat::kF32, 5, 128}, random_)};
+  std::vector<TestMatrix> matrices;
+  for (const MatrixSpec& spec :
+       {MatrixSpec{WeightFormat::kW4, 90, 128, 32}, MatrixSpec{WeightFormat::kW8, 33, 128},
+        MatrixSpec{WeightFormat::kF32, 5, 128}}) {
+    matrices.push_back(make_matrix(spec, random_));
+  }
   const std::vector<float> weight = ramp(128, 0.7f);
   const std::vector<float> bias = ramp(128, 0.2f);
   for (const NormKind kind : {NormKind::kRms, NormKind::kLayer}) {
