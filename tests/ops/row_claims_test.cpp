@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "nibble/kernels/select.h"
+#include "nibble/ops/prepared_input.h"
 #include "nibble/ops/rowwise.h"
 #include "nibble/weights/weight_parts.h"
 
@@ -61,7 +62,11 @@ class Claims {
   RowClaims make(const Case& test) {
     std::vector<const WeightView*> weights;
     for (const WeightView& weight : test.weights) weights.push_back(&weight);
-    return {compute_, test.tokens, weights};
+    if (weights.empty()) return {compute_, weights};
+    std::vector<float> x(static_cast<std::size_t>(test.tokens * weights[0]->cols));
+    std::vector<MatmulCall> calls;
+    for (const WeightView* weight : weights) calls.push_back({.weight = weight, .out = nullptr});
+    return {compute_, PreparedInput(compute_, {x.data(), test.tokens}, calls), weights};
   }
 
   Compute compute_;

@@ -34,7 +34,7 @@ MatmulInput ordered_input(Compute& compute, const Linear& layer, const MatmulInp
     float* to = out + t * cols;
     for (const std::int32_t column : order.columns) *to++ = column < 0 ? 0.0F : from[column];
   });
-  return {.x = out, .tokens = input.tokens};
+  return {.x = out, .tokens = input.tokens, .stays_float = input.stays_float};
 }
 
 /// The gated product of two layers whose columns are in different orders.

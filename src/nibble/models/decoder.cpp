@@ -202,7 +202,8 @@ void Decoder::logits(Compute& compute, const float* hidden, std::int64_t rows, f
     apply_linear(compute, *project_out_, {.x = hidden, .tokens = rows}, projected);
     hidden = projected;
   }
-  apply_linear(compute, head_, {.x = hidden, .tokens = rows}, out);
+  // Its input's rounding would go straight into the logits, and it is bound by reading its weights.
+  apply_linear(compute, head_, {.x = hidden, .tokens = rows, .stays_float = true}, out);
 }
 
 double Decoder::weights_per_token() const {

@@ -17,10 +17,10 @@ struct Target {
 };
 
 /// The kernel for weights of this format.
-void (*find_product(const Compute& compute, WeightFormat format))(const MatmulTask&) {
-  const KernelSet& kernels = compute.kernels();
+void (*find_product(const KernelSet& kernels, const PreparedInput& input,
+                    WeightFormat format))(const MatmulTask&) {
   const auto index = static_cast<int>(format);
-  switch (product_type(kernels, compute.activations(), format)) {
+  switch (input.type_for(format)) {
     case ActivationType::kInt8:
       return kernels.matmul_int8[index];
     case ActivationType::kBF16:
@@ -32,7 +32,7 @@ void (*find_product(const Compute& compute, WeightFormat format))(const MatmulTa
 }
 
 /// Computes some rows of one product, without bias.
-void multiply_rows(Compute& compute, const PreparedInput& input, const WeightView& weight,
+void multiply_rows(const Compute& compute, const PreparedInput& input, const WeightView& weight,
                    const Rows& rows, const Target& target, std::byte* scratch) {
   MatmulTask task{.weight = weight};
   input.describe(weight, task);
@@ -41,7 +41,7 @@ void multiply_rows(Compute& compute, const PreparedInput& input, const WeightVie
   task.out = target.data;
   task.out_stride = target.stride;
   task.scratch = scratch;
-  find_product(compute, weight.format)(task);
+  find_product(compute.kernels(), input, weight.format)(task);
 }
 
 void report_cost(const Compute& compute, std::span<const MatmulCall> calls, std::int64_t tokens) {
@@ -122,7 +122,7 @@ void matmul(Compute& compute, const MatmulInput& input, std::span<const MatmulCa
   const WeightView* weights[RowClaims::kMaxMatrices];
   assert(calls.size() <= RowClaims::kMaxMatrices);
   for (std::size_t i = 0; i < calls.size(); ++i) weights[i] = calls[i].weight;
-  const RowClaims claims(compute, input.tokens, {weights, calls.size()});
+  const RowClaims claims(compute, prepared, {weights, calls.size()});
   compute.pool().parallel_for(claims.count(), [&](std::int64_t index, int thread) {
     claims.visit(index, [&](std::size_t matrix, const Rows& rows) {
       run_claim(compute, prepared, calls[matrix], rows, thread);
@@ -139,7 +139,7 @@ void gated_matmul(Compute& compute, const MatmulInput& input, const MatmulCall& 
   const PreparedInput prepared(compute, input, calls);
   report_cost(compute, calls, tokens);
   const std::int64_t width = gate.weight->rows;
-  const RowClaims claims(compute, tokens, {&gate.weight, 1});
+  const RowClaims claims(compute, prepared, {&gate.weight, 1});
   const KernelSet& kernels = compute.kernels();
   const auto run_rows = [&](const Rows& rows, int thread) {
     const ClaimScratch scratch(compute, thread, gate.weight->cols, 2 * tokens * rows.count());

@@ -19,6 +19,7 @@ struct MatmulInput {
   const float* x;  // (tokens, cols), cols being that of every weight
   std::int64_t tokens;
   const RowNorm* norm = nullptr;
+  bool stays_float = false;  // int8 activations are not for it: it is rounded to bfloat16 then
 };
 
 /// One product of the call: out[t, row] = bias[row] + sum over c of x[t, c] * weight[row, c].

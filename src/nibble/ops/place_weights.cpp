@@ -58,7 +58,7 @@ void place_weights(Compute& compute, std::span<Weight* const> together, Arena& a
     views.push_back(&weight->view);
     placed.push_back(untouched_copy(weight->view, compute.pool().nodes(), arena));
   }
-  const RowClaims claims(compute, 1, views);
+  const RowClaims claims(compute, views);
   compute.pool().for_each_thread([&](int thread) {
     const auto [begin, end] = compute.pool().share(claims.count(), thread);
     for (std::int64_t index = begin; index < end; ++index) {

@@ -29,12 +29,18 @@ ActivationType product_type(const KernelSet& kernels, ActivationType activations
 
 PreparedInput::PreparedInput(Compute& compute, const MatmulInput& input,
                              std::span<const MatmulCall> calls)
-    : compute_(compute), x_(input.x), tokens_(input.tokens), cols_(calls[0].weight->cols) {
+    : compute_(compute),
+      activations_(compute.activations()),
+      x_(input.x),
+      tokens_(input.tokens),
+      cols_(calls[0].weight->cols) {
+  if (input.stays_float && activations_ == ActivationType::kInt8) {
+    activations_ = ActivationType::kBF16;
+  }
   for (const MatmulCall& call : calls) {
     const WeightView& weight = *call.weight;
     assert(weight.cols == cols_);
-    const ActivationType type =
-        product_type(compute.kernels(), compute.activations(), weight.format);
+    const ActivationType type = type_for(weight.format);
     if (type == ActivationType::kInt8) {
       add_int8(weight);
       continue;
@@ -73,7 +79,7 @@ void PreparedInput::add_int8(const WeightView& weight) {
 void PreparedInput::allocate_floats() {
   Compute::InputBuffers& buffers = compute_.input_buffers();
   const auto elements = static_cast<std::size_t>(tokens_ * cols_);
-  const bool rounds = compute_.activations() != ActivationType::kF32;
+  const bool rounds = activations_ != ActivationType::kF32;
   if (wants_bf16_ || (wants_f32_ && rounds)) {
     bf16_ = buffers.bf16.as<BFloat16>(static_cast<std::size_t>(tokens_ * bf16_stride()));
   }
@@ -127,8 +133,7 @@ void PreparedInput::quantize_row(std::int64_t t, WeightFormat format, const Int8
 void PreparedInput::describe(const WeightView& weight, MatmulTask& task) const {
   const int slot = group_slot(weight.group_size);
   task.tokens = tokens_;
-  const ActivationType type =
-      product_type(compute_.kernels(), compute_.activations(), weight.format);
+  const ActivationType type = type_for(weight.format);
   if (type == ActivationType::kInt8) {
     const Int8& input = int8_[static_cast<int>(weight.format)][slot];
     task.x = input.codes;

@@ -22,6 +22,10 @@ class PreparedInput {
   PreparedInput(Compute& compute, const MatmulInput& input, std::span<const MatmulCall> calls);
 
   std::int64_t tokens() const { return tokens_; }
+  /// The form that weights of this format are multiplied with.
+  ActivationType type_for(WeightFormat format) const {
+    return product_type(compute_.kernels(), activations_, format);
+  }
 
   /// Fills in the input's part of a task for `weight`, one of the calls'.
   void describe(const WeightView& weight, MatmulTask& task) const;
@@ -47,6 +51,7 @@ class PreparedInput {
   std::int64_t bf16_stride() const { return ((cols_ + 31) / 32 | 1) * 32; }
 
   Compute& compute_;
+  ActivationType activations_;
   const float* x_;  // (tokens, cols): the input, normalized
   std::int64_t tokens_;
   std::int64_t cols_;

@@ -17,40 +17,48 @@ constexpr std::int64_t kLongClaimBytes = 1 << 20;
 // The last claim of a share: a few microseconds of reading.
 constexpr std::int64_t kShortClaimBytes = 64 << 10;
 
-/// Rows of a claim for many tokens: a panel of the kernel that multiplies these weights.
-std::int64_t panel_rows(const Compute& compute, const WeightView& weight) {
-  const KernelSet& kernels = compute.kernels();
-  const ActivationType type = product_type(kernels, compute.activations(), weight.format);
-  return type == ActivationType::kInt8 ? kernels.int8_panel_rows : kernels.panel_rows;
-}
-
 }  // namespace
 
-RowClaims::RowClaims(Compute& compute, std::int64_t tokens,
+RowClaims::RowClaims(Compute& compute, const PreparedInput& input,
                      std::span<const WeightView* const> weights) {
+  add_matrices(weights);
+  if (input.tokens() > kFewRows) {
+    deal_panels(compute.kernels(), input, weights);
+  } else {
+    deal_shares(compute.pool().size(), weights);
+  }
+}
+
+RowClaims::RowClaims(Compute& compute, std::span<const WeightView* const> weights) {
+  add_matrices(weights);
+  deal_shares(compute.pool().size(), weights);
+}
+
+void RowClaims::add_matrices(std::span<const WeightView* const> weights) {
   assert(weights.size() <= kMaxMatrices);
-  std::int64_t bytes = 0;
   for (const WeightView* weight : weights) {
     const std::int64_t begin = blocks_;
     blocks_ += (weight->rows + kRowBlock - 1) / kRowBlock;
-    bytes += weight_bytes(*weight);
     matrices_[matrix_count_++] = {.rows = weight->rows, .blocks = {begin, blocks_}};
   }
-  tokens > kFewRows ? deal_panels(compute, weights) : deal_shares(compute.pool().size(), bytes);
 }
 
-void RowClaims::deal_panels(const Compute& compute, std::span<const WeightView* const> weights) {
+void RowClaims::deal_panels(const KernelSet& kernels, const PreparedInput& input,
+                            std::span<const WeightView* const> weights) {
   for (std::size_t i = 0; i < matrix_count_; ++i) {
     Matrix& matrix = matrices_[i];
-    matrix.panel_blocks = panel_rows(compute, *weights[i]) / kRowBlock;
+    const bool is_int8 = input.type_for(weights[i]->format) == ActivationType::kInt8;
+    matrix.panel_blocks = (is_int8 ? kernels.int8_panel_rows : kernels.panel_rows) / kRowBlock;
     const std::int64_t blocks = matrix.blocks.end - matrix.blocks.begin;
     count_ += (blocks + matrix.panel_blocks - 1) / matrix.panel_blocks;
     matrix.panels_end = count_;
   }
 }
 
-void RowClaims::deal_shares(int threads, std::int64_t bytes) {
+void RowClaims::deal_shares(int threads, std::span<const WeightView* const> weights) {
   if (blocks_ == 0) return;
+  std::int64_t bytes = 0;
+  for (const WeightView* weight : weights) bytes += weight_bytes(*weight);
   threads_ = threads;
   const std::int64_t block_bytes = bytes / blocks_ + 1;
   const std::int64_t share = (blocks_ + threads - 1) / threads;

@@ -11,6 +11,8 @@
 
 namespace nibble {
 
+class PreparedInput;
+
 /// Consecutive rows of a weight matrix.
 struct Rows {
   std::int64_t begin;
@@ -27,8 +29,11 @@ class RowClaims {
  public:
   static constexpr std::size_t kMaxMatrices = 8;
 
-  /// kMaxMatrices at the most.
-  RowClaims(Compute& compute, std::int64_t tokens, std::span<const WeightView* const> weights);
+  /// The claims of matmul(); kMaxMatrices at the most.
+  RowClaims(Compute& compute, const PreparedInput& input,
+            std::span<const WeightView* const> weights);
+  /// Those of a few tokens, which depend on no input.
+  RowClaims(Compute& compute, std::span<const WeightView* const> weights);
 
   std::int64_t count() const { return count_; }
 
@@ -49,8 +54,10 @@ class RowClaims {
     std::int64_t panels_end = 0;    // its claims end before this one
   };
 
-  void deal_panels(const Compute& compute, std::span<const WeightView* const> weights);
-  void deal_shares(int threads, std::int64_t bytes);
+  void add_matrices(std::span<const WeightView* const> weights);
+  void deal_panels(const KernelSet& kernels, const PreparedInput& input,
+                   std::span<const WeightView* const> weights);
+  void deal_shares(int threads, std::span<const WeightView* const> weights);
   Blocks blocks_of(std::int64_t claim) const;
   Blocks panel(std::int64_t claim) const;
   std::int64_t offset_in_share(std::int64_t blocks, std::int64_t claim) const;
