@@ -110,7 +110,7 @@ void add_compute_flags(CLI::App& command, ComputeFlags& flags) {
   command
       .add_option("--activations", flags.activations,
                   "What inputs of linear layers are rounded to (int8: a scale for each token and "
-                  "weight group; weights that are not integers take bf16 then)")
+                  "weight group; weights that are not integers, and the head, take bf16 then)")
       ->check(CLI::IsMember({"bf16", "f32", "int8"}))
       ->capture_default_str();
   command

@@ -110,7 +110,7 @@ Setup make_setup(const EvalFlags& flags, const CommonFlags& common) {
       .show_running = !common.json && flags.models.size() == 1 && flags.seqlens.size() <= 1};
   if (!flags.reference.empty()) {
     ComputeOptions options = setup.compute;
-    if (options.activations == ActivationType::kInt8) options.activations = ActivationType::kBF16;
+    options.activations = without_int8(options.activations);
     setup.reference = std::make_unique<Model>(locate_model(flags.reference), options);
   }
   return setup;

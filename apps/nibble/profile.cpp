@@ -21,7 +21,7 @@ constexpr const char kNotes[] =
     "and values that an operator reads, beside the read bandwidth measured before and\n"
     "after decode; TOPS count its products, 2 for a multiply-add, beside the measured\n"
     "peak of the instruction that most of them use. What lies in the cache can be\n"
-    "read faster than memory.\n\n"
+    "read faster than memory. The norm before a layer counts with it.\n\n"
     "--trace writes every pass, layer and operator for chrome://tracing or Perfetto.";
 
 struct ProfileFlags {

@@ -58,7 +58,7 @@ def w4(group):
 # Nibble's side: its model's folder, arguments of `nibble init`, arguments of `nibble bench`.
 NIBBLE = {
     **w4(32), **w4(64), **w4(128),
-    "w8a8": ("nibble-w8a8", ["--precision", "w8a8"], []),
+    "w8a8": ("nibble-w8a8", ["--precision", "w8a8"], ["--activations", "int8"]),
     "w8a16": ("nibble-w8a16", ["--precision", "w8a16"], []),
     "bf16": ("nibble-bf16", ["--precision", "bf16"], []),
 }

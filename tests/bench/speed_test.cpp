@@ -39,6 +39,18 @@ TEST(PrefillWork, SplitsByInstruction) {
   EXPECT_EQ(work[1].operations, 2 * kHeadWeights);
 }
 
+TEST(PrefillWork, TheHeadsInputIsNeverInt8) {
+  const TemporaryFolder folder;
+  const Checkpoint checkpoint(make_tiny_model(folder, {}));
+  const auto work =
+      prefill_work(checkpoint, kAvx512Kernels, {.activations = ActivationType::kInt8}, 7);
+  ASSERT_EQ(work.size(), 2u);
+  EXPECT_THAT(work[0].peak->name, HasSubstr("VPDPBUSD"));
+  EXPECT_EQ(work[0].operations, 2 * 7 * 3 * kBlockWeights);
+  EXPECT_THAT(work[1].peak->name, HasSubstr("VDPBF16PS"));
+  EXPECT_EQ(work[1].operations, 2 * kHeadWeights);
+}
+
 TEST(PrefillJson, ComparesTheMedianWithThePeak) {
   const PrefillSpeed speed{.tokens = 100,
                            .tokens_per_second = {30, 10, 20},

@@ -62,8 +62,8 @@ TEST_P(ThreadPoolOf, ThrowsWhatTheWorkThrewAndStaysUsable) {
     const auto work = [&](std::int64_t item, int) {
       ++calls;
       if (item == 3) throw std::runtime_error("item 3");
-      std::this_thread::yield();  // or all could be done while the thread with item 3 is off its
-                                  // core
+      // Or all could be done while the thread with item 3 is off its core.
+      std::this_thread::yield();
     };
     try {
       pool.parallel_for(1'000'000, work);

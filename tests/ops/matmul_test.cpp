@@ -252,7 +252,7 @@ TEST_P(Matmul, NormalizesItsInput) {
   const std::vector<float> weight = ramp(128, 0.7f);
   const std::vector<float> bias = ramp(128, 0.2f);
   for (const NormKind kind : {NormKind::kRms, NormKind::kLayer}) {
-    const RowNorm norm{kind, weight.data(), bias.data(), 1e-5f};
+    const RowNorm norm{kind, {weight.data(), bias.data(), 1e-5f}};
     for (const std::int64_t tokens : kTokens) {
       const std::vector<float> x = random_input(tokens * 128);
       std::vector<float> normed(x.size());
@@ -274,6 +274,29 @@ TEST_P(Matmul, NormalizesItsInput) {
       matmul(compute, {x.data(), tokens, &norm}, calls);
       EXPECT_EQ(outs, expected) << tokens << " tokens";
       EXPECT_EQ(x, before);
+    }
+  }
+}
+
+// What int8 is too coarse for is multiplied as without int8 activations.
+TEST_P(Matmul, NeverInt8) {
+  std::vector<TestMatrix> matrices;
+  for (const MatrixSpec& spec :
+       {MatrixSpec{WeightFormat::kW4, 90, 128, 32}, MatrixSpec{WeightFormat::kW8, 33, 128}}) {
+    matrices.push_back(make_matrix(spec, random_));
+  }
+  for (const std::int64_t tokens : kTokens) {
+    const std::vector<float> x = random_input(tokens * 128);
+    const KernelSet& kernels = *arrangement().kernels;
+    const ActivationType without = without_int8(arrangement().activations);
+    const auto expected =
+        multiply({.kernels = &kernels, .activations = without}, matrices, x, tokens);
+    Compute compute(kernels, 2, arrangement().activations);
+    for (std::size_t i = 0; i < matrices.size(); ++i) {
+      std::vector<float> out(static_cast<std::size_t>(tokens * matrices[i].view.rows));
+      const MatmulCall call{&matrices[i].view, out.data()};
+      matmul(compute, {.x = x.data(), .tokens = tokens, .never_int8 = true}, {&call, 1});
+      EXPECT_EQ(out, expected[i]) << tokens << " tokens";
     }
   }
 }

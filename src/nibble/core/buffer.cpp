@@ -33,6 +33,7 @@ std::byte* map_memory(std::size_t bytes) {
 /// The same from a huge page's start on: more is mapped, and what is over given back.
 std::byte* map_from_huge_page(std::size_t bytes) {
   constexpr std::size_t kSmallPage = 4096;
+  if (bytes > SIZE_MAX - 2 * kHugePageBytes) fail("cannot get {} bytes of memory", bytes);
   bytes = (bytes + kSmallPage - 1) / kSmallPage * kSmallPage;
   std::byte* memory = map_memory(bytes + kHugePageBytes);
   const std::size_t past = reinterpret_cast<std::uintptr_t>(memory) % kHugePageBytes;
@@ -59,6 +60,11 @@ Buffer::~Buffer() {
   if (data_ != nullptr) ::munmap(data_, size_);
 }
 
+void Buffer::grow(std::size_t bytes) {
+  *this = Buffer();  // given back first: old and new need not exist together
+  *this = Buffer(bytes + bytes / 4);
+}
+
 std::byte* Arena::take(std::size_t bytes) {
   constexpr std::size_t kChunk = std::size_t{256} << 20;  // of addresses: what is used costs memory
   constexpr std::size_t kLine = 64;
@@ -70,11 +76,6 @@ std::byte* Arena::take(std::size_t bytes) {
   std::byte* piece = chunks_.back().data() + used_;
   used_ += bytes;
   return piece;
-}
-
-void Buffer::grow(std::size_t bytes) {
-  *this = Buffer();  // given back first: old and new need not exist together
-  *this = Buffer(bytes + bytes / 4);
 }
 
 }  // namespace nibble

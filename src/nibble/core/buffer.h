@@ -12,10 +12,10 @@ inline constexpr std::size_t kHugePageBytes = std::size_t{2} << 20;
 /// Whether the system gives huge pages to memory that asks for them.
 bool has_huge_pages();
 
-/// Zeroed memory straight from the operating system, aligned to a page (a huge one where it has
-/// them). Pages cost nothing until
-/// they are first written, so that a cache may be as long as a model's whole context; the thread
-/// that writes a page first owns it on a machine with several memory nodes.
+/// Zeroed memory straight from the operating system, aligned to a page, from 2 MiB on (kHuge) to a
+/// huge one. Pages cost nothing until they are first written, so that a cache may be as long as a
+/// model's whole context; the thread that writes a page first owns it on a machine with several
+/// memory nodes.
 class Buffer {
  public:
   Buffer() = default;

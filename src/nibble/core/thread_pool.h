@@ -1,6 +1,6 @@
 // One pool of threads for all operators. The calling thread works too, as thread 0; the others spin
 // briefly between jobs (the operators of one token follow each other within microseconds) and sleep
-// otherwise. How work is cut never depends on the number of threads, so no result does. A job is
+// otherwise. How a sum is split never depends on the number of threads, so no result does. A job is
 // over when its items are done: no thread waits for another that has nothing to do, which may be
 // asleep or have lost its core to another process.
 //
@@ -83,7 +83,7 @@ class ThreadPool {
   // all items are done, and with them the number of the job in the parts.
   std::atomic<const FunctionRef<void(std::int64_t, int)>*> work_{nullptr};
   std::atomic<std::int64_t> items_{0};
-  alignas(64) std::atomic<std::uint32_t> unfinished_{0};  // items not yet done
+  alignas(64) std::atomic<std::uint32_t> unfinished_{0};  // items not yet told to be done
   alignas(64) std::atomic<std::uint32_t> epoch_{0};       // number of the job: workers wait for it
   std::atomic<bool> stopping_{false};
   std::mutex error_mutex_;

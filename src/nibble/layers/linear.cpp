@@ -21,12 +21,15 @@ MatmulInput ordered_input(Compute& compute, const Linear& layer, const MatmulInp
   if (!layer.is_reordered()) return input;
   const InputOrder& order = layer.order;
   const auto cols = std::ssize(order.columns);
-  auto* out = compute.reordered_input().as<float>(
-      static_cast<std::size_t>(input.tokens * (cols + order.in_features)));
-  float* normed = out + input.tokens * cols;
+  auto* out = compute.reordered_input().as<float>(static_cast<std::size_t>(input.tokens * cols));
+  float* normed = nullptr;  // (tokens, in features)
+  if (input.norm != nullptr) {
+    const auto elements = static_cast<std::size_t>(input.tokens * order.in_features);
+    normed = compute.input_buffers().normed.as<float>(elements);
+  }
   for_each_row(compute, input.tokens, [&](std::int64_t t) {
     const float* from = input.x + t * order.in_features;
-    if (input.norm != nullptr) {
+    if (normed != nullptr) {
       float* row = normed + t * order.in_features;
       normalize_row(compute.kernels(), *input.norm, from, order.in_features, row);
       from = row;
@@ -34,7 +37,7 @@ MatmulInput ordered_input(Compute& compute, const Linear& layer, const MatmulInp
     float* to = out + t * cols;
     for (const std::int32_t column : order.columns) *to++ = column < 0 ? 0.0F : from[column];
   });
-  return {.x = out, .tokens = input.tokens, .stays_float = input.stays_float};
+  return {.x = out, .tokens = input.tokens, .never_int8 = input.never_int8};
 }
 
 /// The gated product of two layers whose columns are in different orders.

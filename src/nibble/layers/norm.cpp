@@ -16,8 +16,9 @@ void Norm::apply(Compute& compute, const float* x, std::int64_t rows, float* out
 void Norm::apply_here(const KernelSet& kernels, const float* x, std::int64_t rows,
                       float* out) const {
   const auto n = static_cast<std::int64_t>(weight.size());
+  const RowNorm norm = row_norm();
   for (std::int64_t row = 0; row < rows; ++row, x += n, out += n) {
-    normalize_row(kernels, row_norm(), x, n, out);
+    normalize_row(kernels, norm, x, n, out);
   }
 }
 

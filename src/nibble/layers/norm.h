@@ -16,7 +16,7 @@ struct Norm {
   float eps = 1e-5f;
 
   /// What matmul() takes to normalize its input itself.
-  RowNorm row_norm() const { return {kind, weight.data(), bias.data(), eps}; }
+  RowNorm row_norm() const { return {kind, {weight.data(), bias.data(), eps}}; }
   /// x, out: (rows, n); out may be x.
   void apply(Compute& compute, const float* x, std::int64_t rows, float* out) const;
   /// The same on the calling thread.

@@ -164,14 +164,16 @@ void Decoder::run_block(Compute& compute, std::int64_t layer, std::int64_t token
   const DecoderBlock& block = blocks_[static_cast<std::size_t>(layer)];
   if (spec_.norm_first) {
     const RowNorm input_norm = block.input_norm.row_norm();
-    block.attention.add_to(compute, {hidden, tokens, &input_norm}, rope_, cache, layer, scratch_,
-                           hidden);
+    block.attention.add_to(compute, {.x = hidden, .tokens = tokens, .norm = &input_norm}, rope_,
+                           cache, layer, scratch_, hidden);
     const RowNorm post_norm = block.post_norm.row_norm();
-    block.mlp.add_to(compute, {hidden, tokens, &post_norm}, scratch_, hidden);
+    block.mlp.add_to(compute, {.x = hidden, .tokens = tokens, .norm = &post_norm}, scratch_,
+                     hidden);
   } else {
-    block.attention.add_to(compute, {hidden, tokens}, rope_, cache, layer, scratch_, hidden);
+    block.attention.add_to(compute, {.x = hidden, .tokens = tokens}, rope_, cache, layer, scratch_,
+                           hidden);
     block.input_norm.apply(compute, hidden, tokens, hidden);
-    block.mlp.add_to(compute, {hidden, tokens}, scratch_, hidden);
+    block.mlp.add_to(compute, {.x = hidden, .tokens = tokens}, scratch_, hidden);
     block.post_norm.apply(compute, hidden, tokens, hidden);
   }
 }
@@ -202,8 +204,8 @@ void Decoder::logits(Compute& compute, const float* hidden, std::int64_t rows, f
     apply_linear(compute, *project_out_, {.x = hidden, .tokens = rows}, projected);
     hidden = projected;
   }
-  // Its input's rounding would go straight into the logits, and it is bound by reading its weights.
-  apply_linear(compute, head_, {.x = hidden, .tokens = rows, .stays_float = true}, out);
+  // Its input's rounding would go straight into the logits.
+  apply_linear(compute, head_, {.x = hidden, .tokens = rows, .never_int8 = true}, out);
 }
 
 double Decoder::weights_per_token() const {

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "nibble/core/error.h"
+#include "nibble/core/log.h"
 #include "nibble/core/process.h"
 #include "nibble/ops/place_weights.h"
 #include "nibble/weights/weight_parts.h"
@@ -208,8 +209,7 @@ Linear WeightLoader::linear(const LinearSpec& spec) const {
 
 bool WeightLoader::gains_by_moving(const Weight& weight) const {
   if (compute_.pool().nodes() > 1) return true;
-  const bool is_mapped = weight.storage.size() == 0;
-  return is_mapped && has_huge_pages_;
+  return has_huge_pages_ && weight.storage.size() < kHugePageBytes;
 }
 
 void WeightLoader::place(std::span<Linear* const> together) {
@@ -229,7 +229,13 @@ void WeightLoader::place(std::span<Linear* const> together) {
   }
   if (weights.empty() || bytes > bytes_left_to_move_) return;
   bytes_left_to_move_ -= bytes;
-  place_weights(compute_, weights, moved_);
+  try {
+    place_weights(compute_, weights, moved_);
+  } catch (const Error& error) {  // of no memory: they can be read where they are
+    verbose("weights stay where they are: {}", error.what());
+    bytes_left_to_move_ = 0;
+    return;
+  }
   for (const auto& part : mapped) checkpoint_.tensors().drop(part);
 }
 

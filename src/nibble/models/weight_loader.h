@@ -22,10 +22,10 @@ class WeightLoader {
   /// A linear layer: packed or dense as the checkpoint has it, in place where it can be.
   Linear linear(const LinearSpec& spec) const;
   /// Moves weights of layers with the same input to memory that is quicker to read than a mapped
-  /// file: huge pages, and on several memory nodes that of the threads that read them
-  /// (ops/place_weights.h). Leaves them where they are if the system has nothing better, or once
-  /// half of the memory to be had is used up: a mapped file can be given back. What is moved lives
-  /// as long as this.
+  /// file or small pages: huge ones, and on several memory nodes that of the threads that read them
+  /// (ops/place_weights.h). Leaves them where they are if the system has nothing better, if there
+  /// is no memory, or once half of the memory to be had is used up: a mapped file can be given
+  /// back. What is moved lives as long as this.
   void place(std::span<Linear* const> together);
   /// A norm's weight or a bias, (size), rounded to the dtype.
   std::vector<float> vector(const std::string& name, std::int64_t size) const;

@@ -11,8 +11,13 @@
 namespace nibble {
 
 /// How the inputs of linear layers are rounded before they are multiplied (docs/numerics.md). kInt8
-/// is for integer weights; those that are floats get bfloat16 then.
+/// is for integer weights; those that are floats get bfloat16 then, and so does the head.
 enum class ActivationType { kBF16, kF32, kInt8 };
+
+/// What is taken in place of `type` where int8 is too coarse.
+constexpr ActivationType without_int8(ActivationType type) {
+  return type == ActivationType::kInt8 ? ActivationType::kBF16 : type;
+}
 
 /// "bf16", "f32" or "int8".
 const char* activation_type_name(ActivationType type);

@@ -19,7 +19,7 @@ struct MatmulInput {
   const float* x;  // (tokens, cols), cols being that of every weight
   std::int64_t tokens;
   const RowNorm* norm = nullptr;
-  bool stays_float = false;  // int8 activations are not for it: it is rounded to bfloat16 then
+  bool never_int8 = false;  // int8 is too coarse for it: bfloat16 is taken in its place
 };
 
 /// One product of the call: out[t, row] = bias[row] + sum over c of x[t, c] * weight[row, c].
@@ -31,8 +31,8 @@ struct MatmulCall {
   std::optional<Activation> activation = {};  // what the product with its bias goes through
 };
 
-/// Runs all products over the same input, which is rounded as compute.activations() says; sums are
-/// float32. One barrier for all of them.
+/// Runs all products over the same input, which is rounded as compute.activations() says (but for
+/// never_int8); sums are float32. One barrier for all of them.
 void matmul(Compute& compute, const MatmulInput& input, std::span<const MatmulCall> calls);
 
 /// The gated product of a feed-forward network (Shazeer 2020, SwiGLU): out = a(g) * u, g and u

@@ -19,14 +19,16 @@ constexpr std::int64_t kMinHugeShare = 4 * static_cast<std::int64_t>(kHugePageBy
 Weight untouched_copy(const WeightView& view, int nodes, Arena& arena) {
   const std::int64_t bytes = weight_bytes(view);
   Weight copy;
+  const std::byte* at = nullptr;
   if (nodes > 1) {
     copy.storage =
         Buffer(static_cast<std::size_t>(bytes),
                bytes / nodes >= kMinHugeShare ? Buffer::Pages::kHuge : Buffer::Pages::kSmall);
+    at = copy.storage.data();
+  } else {
+    at = arena.take(static_cast<std::size_t>(bytes));
   }
   std::array<const std::byte*, kWeightParts> places{};
-  const std::byte* at =
-      nodes > 1 ? copy.storage.data() : arena.take(static_cast<std::size_t>(bytes));
   for (std::size_t i = 0; i < kWeightParts; ++i) {
     places[i] = at;
     at += weight_parts(view)[i].bytes();

@@ -30,13 +30,10 @@ ActivationType product_type(const KernelSet& kernels, ActivationType activations
 PreparedInput::PreparedInput(Compute& compute, const MatmulInput& input,
                              std::span<const MatmulCall> calls)
     : compute_(compute),
-      activations_(compute.activations()),
+      activations_(input.never_int8 ? without_int8(compute.activations()) : compute.activations()),
       x_(input.x),
       tokens_(input.tokens),
       cols_(calls[0].weight->cols) {
-  if (input.stays_float && activations_ == ActivationType::kInt8) {
-    activations_ = ActivationType::kBF16;
-  }
   for (const MatmulCall& call : calls) {
     const WeightView& weight = *call.weight;
     assert(weight.cols == cols_);

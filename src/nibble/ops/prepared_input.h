@@ -60,7 +60,7 @@ class PreparedInput {
   bool wants_sums_[3] = {};
   BFloat16* bf16_ = nullptr;    // (tokens, bf16_stride)
   float* widened_ = nullptr;    // (tokens, cols): bf16_ as float32
-  const float* f32_ = nullptr;  // widened_, or x as it is
+  const float* f32_ = nullptr;  // widened_, or x_
   float* sums_[3] = {};         // (tokens, cols / group size)
   Int8 int8_[kWeightFormats][3];
 };

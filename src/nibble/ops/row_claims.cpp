@@ -11,8 +11,9 @@
 namespace nibble {
 namespace {
 
-// What a claim reads at the most: where a claim ends and another stream begins, memory waits for
-// about half a microsecond.
+// What a claim reads of its matrices at the most, or a single block of rows (gated_matmul reads as
+// much again of `up`): where a stream ends and another begins, memory waits for about half a
+// microsecond.
 constexpr std::int64_t kLongClaimBytes = 1 << 20;
 // The last claim of a share: a few microseconds of reading.
 constexpr std::int64_t kShortClaimBytes = 64 << 10;
@@ -59,14 +60,14 @@ void RowClaims::deal_shares(int threads, std::span<const WeightView* const> weig
   if (blocks_ == 0) return;
   std::int64_t bytes = 0;
   for (const WeightView* weight : weights) bytes += weight_bytes(*weight);
-  threads_ = threads;
+  threads_ = std::min<std::int64_t>(threads, blocks_);
   const std::int64_t block_bytes = bytes / blocks_ + 1;
-  const std::int64_t share = (blocks_ + threads - 1) / threads;
+  const std::int64_t share = (blocks_ + threads_ - 1) / threads_;
   long_blocks_ = std::max<std::int64_t>(1, kLongClaimBytes / block_bytes);
   long_claims_ = std::max<std::int64_t>(0, share / long_blocks_ - 1);
   claims_per_thread_ = long_claims_ + 1;
   for (std::int64_t left = share - long_claims_ * long_blocks_;
-       left > 1 && left * block_bytes > kShortClaimBytes; left = (left + 1) / 2) {
+       left > 1 && left * block_bytes > kShortClaimBytes; left /= 2) {
     ++claims_per_thread_;
   }
   count_ = threads_ * claims_per_thread_;
@@ -74,8 +75,8 @@ void RowClaims::deal_shares(int threads, std::span<const WeightView* const> weig
 
 std::int64_t RowClaims::offset_in_share(std::int64_t blocks, std::int64_t claim) const {
   if (claim == claims_per_thread_) return blocks;
-  if (claim <= long_claims_) return std::min(blocks, claim * long_blocks_);
-  const std::int64_t left = std::max<std::int64_t>(0, blocks - long_claims_ * long_blocks_);
+  if (claim <= long_claims_) return claim * long_blocks_;
+  const std::int64_t left = blocks - long_claims_ * long_blocks_;
   return blocks - (left >> (claim - long_claims_));
 }
 
@@ -97,7 +98,7 @@ RowClaims::Blocks RowClaims::blocks_of(std::int64_t claim) const {
 }
 
 void RowClaims::visit(std::int64_t claim,
-                      FunctionRef<void(std::size_t matrix, const Rows& rows)> visit) const {
+                      FunctionRef<void(std::size_t matrix, const Rows& rows)> work) const {
   const Blocks claimed = blocks_of(claim);
   for (std::size_t i = 0; i < matrix_count_; ++i) {
     const Matrix& matrix = matrices_[i];
@@ -105,7 +106,7 @@ void RowClaims::visit(std::int64_t claim,
     const std::int64_t end = std::min(claimed.end, matrix.blocks.end);
     if (begin >= end) continue;
     const std::int64_t first = matrix.blocks.begin;
-    visit(i, {(begin - first) * kRowBlock, std::min(matrix.rows, (end - first) * kRowBlock)});
+    work(i, {(begin - first) * kRowBlock, std::min(matrix.rows, (end - first) * kRowBlock)});
   }
 }
 

@@ -22,9 +22,10 @@ struct Rows {
 
 /// The claims on several matrices that are multiplied with the same input, one matrix after the
 /// other. For many tokens a claim is a panel of the kernel. For few, where reading the weights is
-/// what takes time, each thread has an equal share of the rows in one stretch, the same from pass
-/// to pass as far as nobody helps: its claims are long, so that it reads long streams, and at the
-/// end of its share shorter and shorter, so that no thread waits long for another.
+/// what takes time, each thread has an equal share of the rows (not of the bytes, where formats
+/// differ: others help then) in one stretch, the same from pass to pass as far as nobody helps: its
+/// claims are long, so that it reads long streams, and at the end of its share shorter and shorter,
+/// so that no thread waits long for another.
 class RowClaims {
  public:
   static constexpr std::size_t kMaxMatrices = 8;
@@ -37,9 +38,9 @@ class RowClaims {
 
   std::int64_t count() const { return count_; }
 
-  /// Calls visit(matrix, rows) for what the claim has of each of `weights`.
+  /// Calls work(matrix, rows) for what the claim has of each of `weights`.
   void visit(std::int64_t claim,
-             FunctionRef<void(std::size_t matrix, const Rows& rows)> visit) const;
+             FunctionRef<void(std::size_t matrix, const Rows& rows)> work) const;
 
  private:
   // Blocks of kRowBlock rows, those of all matrices counted in one.
@@ -69,8 +70,8 @@ class RowClaims {
   // Of few tokens; no threads for many.
   std::int64_t threads_ = 0;
   std::int64_t claims_per_thread_ = 0;
-  std::int64_t long_claims_ =
-      0;  // of a thread, of long_blocks_ each; the others halve what is left
+  // The first of a thread's claims, of long_blocks_ each; the others halve what is left.
+  std::int64_t long_claims_ = 0;
   std::int64_t long_blocks_ = 0;
 };
 

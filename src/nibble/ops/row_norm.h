@@ -13,9 +13,7 @@ enum class NormKind { kRms, kLayer };
 /// A norm whose parameters somebody else owns.
 struct RowNorm {
   NormKind kind;
-  const float* weight;  // (n)
-  const float* bias;    // (n), of kLayer only
-  float eps;
+  NormWeights parameters;  // the bias of kLayer only
 };
 
 /// out = norm(x), both (n), on the calling thread; out may be x.

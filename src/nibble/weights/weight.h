@@ -8,7 +8,7 @@ namespace nibble {
 
 struct Weight {
   WeightView view;
-  Buffer storage;  // empty where view points into a mapped checkpoint
+  Buffer storage;  // empty where view points into a mapped checkpoint or an Arena
 };
 
 }  // namespace nibble

@@ -44,7 +44,7 @@ struct Product<BFloat16> {
 };
 
 template <>
-struct RowProduct<BFloat16, BFloat16> {
+struct RowProduct<BFloat16> {
   static constexpr int kCols = 32;
   static __m512i load_columns(const BFloat16* p) { return _mm512_loadu_si512(p); }
   static __m512i load_columns(const BFloat16* p, std::int64_t n) {

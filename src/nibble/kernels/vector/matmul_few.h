@@ -256,11 +256,11 @@ void few_w8(const MatmulTask& task, const Activation* x, std::int64_t x_stride) 
 
 // How kCols columns of a row of a row-major matrix are multiplied. A set that can multiply bfloat16
 // specializes it.
-template <typename Element, typename Activation>
+template <typename Activation>
 struct RowProduct;
 
-template <typename Element>
-struct RowProduct<Element, float> {
+template <>
+struct RowProduct<float> {
   static constexpr int kCols = kLanes;
   template <typename Number>
   static Vec load_columns(const Number* p) {
@@ -283,30 +283,33 @@ struct Strided {
 };
 
 // sums += the products of kCols columns of some rows, or of the n that are left, with every token.
-template <typename Multiply, bool kAll, int kRows, int kTokens, typename Element,
-          typename Activation>
+template <bool kAll, int kRows, int kTokens, typename Element, typename Activation>
 [[gnu::always_inline]] inline void add_columns(const Strided<Element>& w,
                                                const Strided<Activation>& x, std::int64_t n,
                                                Vec (&sums)[kRows][kTokens]) {
+  using Multiply = RowProduct<Activation>;
   const auto load_columns = [n](const auto* p) {
-    if constexpr (kAll) return Multiply::load_columns(p);
-    return Multiply::load_columns(p, n);
+    if constexpr (kAll) {
+      return Multiply::load_columns(p);
+    } else {
+      return Multiply::load_columns(p, n);
+    }
   };
-  decltype(load_columns(x.first)) weights[kRows];
+  decltype(load_columns(x.first)) columns[kTokens];
 #pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) weights[r] = load_columns(w.row(r));
+  for (int t = 0; t < kTokens; ++t) columns[t] = load_columns(x.row(t));
 #pragma GCC unroll 8
-  for (int t = 0; t < kTokens; ++t) {
-    const auto columns = load_columns(x.row(t));
+  for (int r = 0; r < kRows; ++r) {
+    const auto weights = load_columns(w.row(r));
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) sums[r][t] = Multiply::add(sums[r][t], weights[r], columns);
+    for (int t = 0; t < kTokens; ++t) sums[r][t] = Multiply::add(sums[r][t], weights, columns[t]);
   }
 }
 
 // Rows row .. row + kRows of a row-major matrix with every token, along the columns.
 template <typename Element, int kRows, int kTokens, typename Activation>
 void few_dense_rows(const MatmulTask& task, std::int64_t row, const Strided<Activation>& x) {
-  using Multiply = RowProduct<Element, Activation>;
+  constexpr int kCols = RowProduct<Activation>::kCols;
   const std::int64_t cols = task.weight.cols;
   const Strided<Element> w{static_cast<const Element*>(task.weight.data) + row * cols, cols};
   Vec sums[kRows][kTokens];
@@ -316,12 +319,12 @@ void few_dense_rows(const MatmulTask& task, std::int64_t row, const Strided<Acti
     for (int t = 0; t < kTokens; ++t) sums[r][t] = zero();
   }
   std::int64_t c = 0;
-  for (; c + Multiply::kCols <= cols; c += Multiply::kCols) {
-    add_columns<Multiply, true>(w.from(c), x.from(c), Multiply::kCols, sums);
+  for (; c + kCols <= cols; c += kCols) {
+    add_columns<true>(w.from(c), x.from(c), kCols, sums);
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) prefetch(w.row(r + kRows) + c);
   }
-  if (c < cols) add_columns<Multiply, false>(w.from(c), x.from(c), cols - c, sums);
+  if (c < cols) add_columns<false>(w.from(c), x.from(c), cols - c, sums);
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
