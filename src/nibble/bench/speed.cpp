@@ -53,7 +53,7 @@ class SpeedTest {
 
   PrefillSpeed prefill() {
     PrefillSpeed speed{.tokens = options_.prompt};
-    add_peaks(speed);
+    measure_peaks(speed);
     const auto prompt = ids(0, options_.prompt);
     run_prompt(prompt);  // brings in the weights
     for (int i = 0; i < options_.repetitions; ++i) {
@@ -64,6 +64,10 @@ class SpeedTest {
       speed.tokens_per_second.push_back(rate);
       progress_.advance(1);
     }
+    // Again: what other processes did during one of the two is not the machine's limit.
+    const double before = speed.peak;
+    measure_peaks(speed);
+    speed.peak = std::max(speed.peak, before);
     return speed;
   }
 
@@ -115,8 +119,10 @@ class SpeedTest {
   }
 
   /// Where several instructions share the work, the peak is that of their mix.
-  void add_peaks(PrefillSpeed& speed) {
+  void measure_peaks(PrefillSpeed& speed) {
     double seconds = 0;
+    speed.operations = 0;
+    speed.instruction.clear();
     for (const ProductWork& work :
          prefill_work(model_.checkpoint(), model_.compute().kernels(), compute_, options_.prompt)) {
       seconds += work.operations / measure_peak(model_.compute(), *work.peak);
