@@ -43,9 +43,10 @@ CONFIGS = {
     },
 }
 DEVIATION = 0.02  # of the random weights, as `nibble init` makes them
-PROMPT, GENERATE, REPETITIONS = 512, 64, 3
+PROMPT, GENERATE = 512, 64
+REPETITIONS = 1  # in a round: the bandwidth does not hold for long
 CONTEXT = 16  # tokens before decode, as in `nibble bench`
-STEADY = 1.1  # a round counts if the bandwidth before and after it agrees this well
+STEADY = 1.1  # a round counts if the bandwidth before, between and after agrees this well
 
 
 def w4(group):
@@ -73,17 +74,18 @@ def largest_group(config):
 
 def all_pairs(config):
     """Engine, its model, what that holds, and what of Nibble's it is beside."""
-    group, w4_g32 = largest_group(config), tuple(w4(32))
-    return [
-        ("llama.cpp", "Q4_0.gguf", "Q4_0, 4.5 bits", w4_g32),
-        ("ik_llama.cpp", "Q4_0.gguf", "Q4_0, 4.5 bits", w4_g32),
-        ("llama.cpp", "BF16.gguf", "BF16", ("bf16",)),
-        ("llama.cpp", "Q8_0.gguf", "Q8_0, 8.5 bits", ("w8a8",)),
-        ("ik_llama.cpp", "Q8_0.gguf", "Q8_0, 8.5 bits", ("w8a8",)),
-        ("CTranslate2", "ctranslate2-int8", "int8", ("w8a8",)),
-        ("OpenVINO", "openvino-int4", f"int4 g{group}", tuple(w4(group))),
-        ("OpenVINO", "openvino-int8", "int8", ("w8a8", "w8a16")),
+    group = largest_group(config)
+    beside = [
+        ("llama.cpp", "Q4_0.gguf", "Q4_0, 4.5 bits", [*w4(32), f"w4 g{group}"]),
+        ("ik_llama.cpp", "Q4_0.gguf", "Q4_0, 4.5 bits", [*w4(32), *w4(group)]),
+        ("llama.cpp", "BF16.gguf", "BF16", ["bf16"]),
+        ("llama.cpp", "Q8_0.gguf", "Q8_0, 8.5 bits", ["w8a8"]),
+        ("ik_llama.cpp", "Q8_0.gguf", "Q8_0, 8.5 bits", ["w8a8"]),
+        ("CTranslate2", "ctranslate2-int8", "int8", ["w8a8"]),
+        ("OpenVINO", "openvino-int4", f"int4 g{group}", [*w4(group)]),
+        ("OpenVINO", "openvino-int8", "int8", ["w8a8", "w8a16"]),
     ]
+    return [(*engine, name) for *engine, names in beside for name in names]
 
 
 def shapes(config):
@@ -353,21 +355,20 @@ def versions(work):
     return {path.parent.name: path.read_text().strip() for path in sorted(work.glob("*/version"))}
 
 
-def one_round(args, nibble, pair, names, nibble_first):
-    """Both engines once, between two readings of the bandwidth."""
-    engine, model, weights, _ = pair
-    record = {"engine": engine, "weights": weights, "gbps": [nibble.bandwidth()], "nibble": {}}
+def one_round(args, nibble, pair, nibble_first):
+    """Both engines once, and a reading of the bandwidth before, between and after."""
+    engine, model, weights, name = pair
+    record = {"engine": engine, "weights": weights, "name": name, "gbps": [nibble.bandwidth()]}
 
     def run_nibble():
-        for name in names:
-            record["nibble"][name] = nibble.speeds(name)
+        record["nibble"] = nibble.speeds(name)
 
     def run_peer():
         record["peer"] = time_engine(args, engine, nibble.models / model, nibble.threads)
 
     for step in (run_nibble, run_peer) if nibble_first else (run_peer, run_nibble):
         step()
-    record["gbps"].append(nibble.bandwidth())
+        record["gbps"].append(nibble.bandwidth())
     return record
 
 
@@ -375,21 +376,20 @@ def is_steady(record):
     return max(record["gbps"]) <= STEADY * min(record["gbps"])
 
 
-def table_row(records, name, test):
+def table_row(records, test):
     """A row of the table: from the steady rounds, or from all if none was steady."""
     steady = [r for r in records if is_steady(r)]
     kept = steady or records
     own, ratios = ["-"], ["-", "-", "-"]
-    both = [(r["nibble"][name][test], r["peer"][test]) for r in kept
-            if r["nibble"].get(name, {}).get(test)]
+    both = [(r["nibble"][test], r["peer"][test]) for r in kept if r["nibble"][test]]
     if both:
         own = [f"{statistics.median(speed for speed, _ in both):.1f}"]
         quotients = [speed / peer for speed, peer in both]
         ratios = [f"{f(quotients):.2f}" for f in (statistics.median, min, max)]
-        name += f" ({kept[0]['nibble'][name]['bits']:.2f} bits)"
     modes = ", ".join(f"{statistics.mean(r['gbps']):.0f}" for r in kept)
     cells = [kept[0]["engine"], kept[0]["weights"], test,
-             f"{statistics.median(r['peer'][test] for r in kept):.1f}", name, *own, *ratios,
+             f"{statistics.median(r['peer'][test] for r in kept):.1f}",
+             f"{kept[0]['name']} ({kept[0]['nibble']['bits']:.2f} bits)", *own, *ratios,
              f"{len(steady)} of {len(records)}", modes]
     return "| " + " | ".join(cells) + " |"
 
@@ -403,8 +403,8 @@ def table(all_records, nibble, args):
         f"{nibble.info['kernels']['chosen']}; {run([nibble.command, '--version']).strip()}",
         "; ".join(f"{engine}: {version}" for engine, version in versions(args.work).items()),
         "", "| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
-    lines += [table_row(records, name, test) for pair, records in all_records.items() if records
-              for name in pair[3] for test in (f"pp{PROMPT}", f"tg{GENERATE}")]
+    lines += [table_row(records, test) for records in all_records.values() if records
+              for test in (f"pp{PROMPT}", f"tg{GENERATE}")]
     return "\n".join(lines) + "\n"
 
 
@@ -415,14 +415,12 @@ def compare(args):
              (models / pair[1]).exists() and (args.work / pair[0] / "version").exists()]
     if not pairs:
         sys.exit("compare: no engine to compare with, see the messages of run.sh")
-    wanted = dict.fromkeys(name for pair in pairs for name in pair[3])
-    runnable = [name for name in wanted if nibble.can_run(name)]
-    records = {pair: [] for pair in pairs}
+    runnable = {name for name in {pair[3] for pair in pairs} if nibble.can_run(name)}
+    records = {pair: [] for pair in pairs if pair[3] in runnable}
     for number in range(args.rounds):
         for pair in list(records):
-            names = [name for name in pair[3] if name in runnable]
             try:
-                record = one_round(args, nibble, pair, names, number % 2 == 0)
+                record = one_round(args, nibble, pair, number % 2 == 0)
             except RuntimeError as error:
                 print(f"{pair[0]} {pair[2]}: left out: {error}", file=sys.stderr)
                 del records[pair]
