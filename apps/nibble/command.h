@@ -102,5 +102,6 @@ void add_info(CLI::App& app, CommonFlags& common, Action& action);
 void add_bench(CLI::App& app, CommonFlags& common, Action& action);
 void add_export(CLI::App& app, CommonFlags& common, Action& action);
 void add_profile(CLI::App& app, CommonFlags& common, Action& action);
+void add_report(CLI::App& app, CommonFlags& common, Action& action);
 
 }  // namespace nibble::cli
