@@ -10,6 +10,7 @@
 #include "nibble/core/log.h"
 #include "nibble/core/process.h"
 #include "nibble/core/progress.h"
+#include "nibble/models/token_cost.h"
 
 namespace nibble::cli {
 namespace {
@@ -77,8 +78,7 @@ void bench(const BenchFlags& flags, const CommonFlags& common) {
   const double load_ms = milliseconds_since_process_start();
   const SpeedReport report = measure_speed(model, compute, options);
 
-  const double bytes = model.decoder().bytes_per_token();
-  const double bits = 8 * bytes / model.decoder().weights_per_token();
+  const TokenCost token = token_cost(model.checkpoint(), compute.dtype);
   const char* kernels = model.compute().kernels().name;
   const int threads = model.compute().pool().size();
   if (common.json) {
@@ -89,16 +89,16 @@ void bench(const BenchFlags& flags, const CommonFlags& common) {
                 {"kernels", kernels},
                 {"threads", threads},
                 {"activations", flags.compute.activations},
-                {"bits_per_weight", bits},
-                {"bytes_per_token", std::llround(bytes)},
+                {"bits_per_weight", token.bits_per_weight()},
+                {"bytes_per_token", std::llround(token.bytes)},
                 {"results", std::move(results)},
                 {"load_ms", load_ms},
                 {"peak_rss_bytes", report.peak_rss_bytes}});
     return;
   }
   fmt::print("{}: {:.3f} bits a weight, {} read a token; {} activations, {} kernels, {} {}\n",
-             flags.model, bits, human_bytes(bytes), flags.compute.activations, kernels, threads,
-             threads == 1 ? "thread" : "threads");
+             flags.model, token.bits_per_weight(), human_bytes(token.bytes),
+             flags.compute.activations, kernels, threads, threads == 1 ? "thread" : "threads");
   fmt::print("loaded in {:.0f} ms; peak memory {}\n\n", load_ms,
              human_bytes(static_cast<double>(report.peak_rss_bytes)));
   fmt::print("{:<10} {:>10} {:>10} {:>10} {:>10} {:>11}\n", "test", "tok/s min", "median", "max",

@@ -12,6 +12,7 @@
 #include "nibble/core/progress.h"
 #include "nibble/eval/perplexity.h"
 #include "nibble/eval/text.h"
+#include "nibble/models/token_cost.h"
 
 namespace nibble::cli {
 namespace {
@@ -121,8 +122,9 @@ Column measure(const Setup& setup, const std::string& name) {
   const Tokenizer tokenizer = model.checkpoint().load_tokenizer();
   const std::vector<std::int32_t> tokens = tokenizer.encode(setup.text);
   Column column{.name = name, .tokens = tokens.size()};
-  column.bytes = model.decoder().bytes_per_token();
-  column.bits_per_weight = 8 * column.bytes / model.decoder().weights_per_token();
+  const TokenCost token = token_cost(model.checkpoint(), setup.compute.dtype);
+  column.bytes = token.bytes;
+  column.bits_per_weight = token.bits_per_weight();
   for (const std::int64_t seqlen : setup.lengths) {
     const PerplexityOptions options{
         .seqlen = seqlen, .max_segments = setup.max_segments, .reference = setup.reference.get()};

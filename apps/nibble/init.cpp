@@ -5,10 +5,10 @@
 #include <nlohmann/json.hpp>
 
 #include "command.h"
-#include "nibble/bench/inspection.h"
 #include "nibble/core/log.h"
 #include "nibble/core/progress.h"
 #include "nibble/core/stopwatch.h"
+#include "nibble/models/inspection.h"
 #include "nibble/quant/random_model.h"
 
 namespace nibble::cli {

@@ -7,8 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "command.h"
-#include "nibble/bench/inspection.h"
 #include "nibble/core/progress.h"
+#include "nibble/models/inspection.h"
 
 namespace nibble::cli {
 namespace {
@@ -30,13 +30,10 @@ double file_bits_per_parameter(const Inspection& inspection) {
 
 Json tensors_json(const Inspection& inspection) {
   Json tensors = Json::array();
-  for (const TensorInfo& tensor : inspection.tensors) {
-    Json entry = {{"name", tensor.name},
-                  {"shape", tensor.shape},
-                  {"format", tensor.format},
-                  {"bits_per_weight", tensor.bits_per_weight()},
-                  {"parameters", tensor.parameters()},
-                  {"bytes", tensor.bytes}};
+  for (const StoredParameter& tensor : inspection.tensors) {
+    Json entry = {{"name", tensor.name},          {"shape", tensor.shape},
+                  {"format", tensor.format},      {"bits_per_weight", tensor.bits_per_weight()},
+                  {"parameters", tensor.count()}, {"bytes", tensor.bytes}};
     if (tensor.group_size > 0) entry["group_size"] = tensor.group_size;
     tensors.push_back(std::move(entry));
   }
@@ -77,13 +74,13 @@ void print_tensors(const std::vector<TensorGroup>& groups) {
   fmt::print("{:<{}} {:>6} {:>16} {:>9} {:>14} {:>11} {:>11}\n", "tensors", width, "", "shape",
              "format", "parameters", "size", "bits/weight");
   for (const TensorGroup& group : groups) {
-    const TensorInfo& tensor = group.first;
+    const StoredParameter& tensor = group.first;
     const std::string format = tensor.group_size > 0
                                    ? fmt::format("{} g{}", tensor.format, tensor.group_size)
                                    : tensor.format;
     const std::string times = group.count > 1 ? fmt::format("{} x", group.count) : std::string();
     fmt::print("{:<{}} {:>6} {:>16} {:>9} {:>14} {:>11} {:>11.3f}\n", group.name, width, times,
-               dimensions(tensor.shape), format, group.count * tensor.parameters(),
+               dimensions(tensor.shape), format, group.count * tensor.count(),
                human_bytes(static_cast<double>(group.count * tensor.bytes)),
                tensor.bits_per_weight());
   }

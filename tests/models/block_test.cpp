@@ -31,8 +31,7 @@ std::vector<float> run_block_by_block(const WeightLoader& loader, Compute& compu
     for (const Linear* linear : block.linears()) loader.drop(*linear);
   }
   if (!spec.final_norm.empty()) {
-    loader.norm({spec.final_norm, spec.hidden})
-        .apply(compute, hidden.data(), kTokens, hidden.data());
+    loader.norm(spec.final_norm, spec.hidden).apply(compute, hidden.data(), kTokens, hidden.data());
   }
   return hidden;
 }

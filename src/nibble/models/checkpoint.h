@@ -59,6 +59,7 @@ class Checkpoint {
   /// ForeignQuantization::find does.
   std::optional<ForeignLayer> foreign_weight(const LinearSpec& linear) const;
   /// How a quantized layer lies in memory once it is loaded; nothing for one that is dense then.
+  /// Looks at no weight (repacked_layout() of weights/repack.h says what it looks at).
   std::optional<PackedLayout> layout_of(const LinearSpec& linear) const;
   /// Whether config.json says that any layer is quantized.
   bool is_quantized() const { return foreign_ || !packed_layouts_.empty(); }

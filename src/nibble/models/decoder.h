@@ -37,10 +37,6 @@ class Decoder {
   /// load.
   bool is_settled() const { return placed_ > blocks_.size(); }
 
-  /// Bytes and weights that one token of decode reads: every linear layer and the head.
-  double bytes_per_token() const;
-  double weights_per_token() const;
-
  private:
   void place_next();
 

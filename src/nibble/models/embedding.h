@@ -19,8 +19,6 @@ class Embedding {
   /// Hidden states of `tokens` at the positions from `start` on, (tokens, hidden). Ids must be
   /// below vocab, and positions those that a model with learned ones has.
   void run(Compute& compute, std::span<const std::int32_t> tokens, std::int64_t start, float* out);
-  /// The layer behind a table whose width is not the hidden size; else null.
-  const Linear* projection() const { return project_in_ ? &*project_in_ : nullptr; }
 
  private:
   void look_up(std::span<const std::int32_t> tokens, float* out) const;

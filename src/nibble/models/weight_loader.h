@@ -15,6 +15,9 @@
 
 namespace nibble {
 
+/// A packed layer's weight as it lies in the checkpoint.
+WeightView packed_view(const PackedTensors& packed);
+
 class WeightLoader {
  public:
   /// `dtype` of dense weights: kBF16, kF16 or kF32. All three must outlive this and what it loads.
@@ -35,7 +38,7 @@ class WeightLoader {
   /// A norm's weight or a bias, (size), rounded to the dtype.
   std::vector<float> vector(const std::string& name, std::int64_t size) const;
   /// A norm, with whatever the model adds to its weight.
-  Norm norm(const NormModule& module) const;
+  Norm norm(const std::string& name, std::int64_t size) const;
   /// Gives back the memory of the mapped files that the layer's weight lies in, if it does.
   void drop(const Linear& layer) const;
 
@@ -53,14 +56,5 @@ class WeightLoader {
   std::int64_t bytes_left_to_move_;
   Arena moved_;
 };
-
-/// The format of dense weights of `dtype` (kF32, kF16 or kBF16).
-WeightFormat dense_format(DType dtype);
-
-/// Rounds `values` to what `dtype` can hold (kF32: leaves them).
-void round_to_dtype(DType dtype, std::span<float> values);
-
-/// Writes float32 values as numbers of `dtype` (kF32, kF16 or kBF16).
-void store_as_dtype(DType dtype, std::span<const float> values, std::byte* out);
 
 }  // namespace nibble
