@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "nibble/ops/compute.h"
-#include "nibble/ops/input_order.h"
 #include "nibble/ops/matmul.h"
 #include "nibble/weights/weight.h"
 

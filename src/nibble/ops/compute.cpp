@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "nibble/ops/cpu_device.h"
+
 namespace nibble {
 
 const char* activation_type_name(ActivationType type) {
@@ -18,7 +20,10 @@ const char* activation_type_name(ActivationType type) {
 
 Compute::Compute(const KernelSet& kernels, int threads, ActivationType activations,
                  Topology topology)
-    : kernels_(&kernels), pool_(threads, std::move(topology)), activations_(activations) {
+    : kernels_(&kernels),
+      pool_(threads, std::move(topology)),
+      activations_(activations),
+      device_(&cpu_device()) {
   thread_scratch_.resize(static_cast<std::size_t>(pool_.size()));
 }
 

@@ -23,6 +23,7 @@ constexpr ActivationType without_int8(ActivationType type) {
 const char* activation_type_name(ActivationType type);
 
 class InputObserver;
+class LinearDevice;
 class Profiler;
 
 class Compute {
@@ -37,6 +38,10 @@ class Compute {
   /// Who is told of every operator (ops/profiler.h); none by default. It must outlive its use here.
   Profiler* profiler() const { return profiler_; }
   void set_profiler(Profiler* profiler) { profiler_ = profiler; }
+  /// What computes linear layers (ops/linear_device.h): the CPU's kernels, or what is set here,
+  /// which must outlive its use.
+  LinearDevice& device() const { return *device_; }
+  void set_device(LinearDevice& device) { device_ = &device; }
   /// Who sees the inputs of linear layers (ops/input_observer.h); likewise.
   InputObserver* input_observer() const { return input_observer_; }
   void set_input_observer(InputObserver* observer) { input_observer_ = observer; }
@@ -62,7 +67,7 @@ class Compute {
   InputBuffers& input_buffers() { return input_buffers_; }
   /// Partial results of attention() over a long cache (ops/attention.cpp).
   Buffer& attention_partials() { return attention_partials_; }
-  /// The input of a layer that takes it in another order (ops/input_order.cpp).
+  /// The input of a layer that takes it in another order (ops/input_rows.cpp).
   Buffer& reordered_input() { return reordered_input_; }
   /// The normalized input that an observer sees (ops/matmul.cpp).
   Buffer& observed_input() { return observed_input_; }
@@ -71,6 +76,7 @@ class Compute {
   const KernelSet* kernels_;
   ThreadPool pool_;
   ActivationType activations_;
+  LinearDevice* device_;
   Profiler* profiler_ = nullptr;
   InputObserver* input_observer_ = nullptr;
   std::vector<Buffer> thread_scratch_;

@@ -36,7 +36,7 @@ RowClaims::RowClaims(Compute& compute, std::span<const WeightView* const> weight
 }
 
 void RowClaims::add_matrices(std::span<const WeightView* const> weights) {
-  assert(weights.size() <= kMaxMatrices);
+  assert(weights.size() <= kMaxMatmulCalls);
   for (const WeightView* weight : weights) {
     const std::int64_t begin = blocks_;
     blocks_ += (weight->rows + kRowBlock - 1) / kRowBlock;
