@@ -78,7 +78,7 @@ class Device : public ::testing::Test {
   static constexpr double kUnit = (2 * kCols + 16) * 0x1p-24;
 
   std::mt19937 random_{5};
-  Compute compute_{select_kernels(), 2, ActivationType::kF32};
+  Compute compute_{select_kernels(), 2};
   Float64Device device_;
   std::vector<TestMatrix> matrices_;
   std::vector<float> weight_ = random_rows(kCols, random_);
@@ -104,7 +104,8 @@ TEST_F(Device, ComputesProductsThatAddAndActivate) {
           MatmulCall call{.weight = &matrices_[i].view,
                           .out = out.data() + std::ssize(calls) * each,
                           .bias = i % 3 == 0 ? nullptr : bias_.data(),
-                          .adds = i % 2 == 0};
+                          .adds = i % 2 == 0,
+                          .activations = ActivationType::kF32};
           if (i >= 2) call.activation = i == 2 ? Activation::kRelu : Activation::kSilu;
           calls.push_back(call);
         }
@@ -128,13 +129,16 @@ TEST_F(Device, ComputesGatedProducts) {
         const double largest = largest_product(x, &norm_);
         expect_the_same(2.3 * kUnit * largest * largest, [&] {
           std::vector<float> out(static_cast<std::size_t>(tokens * kRows));
-          gated_matmul(compute_, {x.data(), tokens, &norm_},
-                       {.weight = &matrices_[0].view,
-                        .out = nullptr,
-                        .bias = bias_.data(),
-                        .activation = Activation::kGelu,
-                        .order = order},
-                       {.weight = &matrices_[up].view, .out = nullptr}, out.data());
+          gated_matmul(
+              compute_, {x.data(), tokens, &norm_},
+              {.weight = &matrices_[0].view,
+               .out = nullptr,
+               .bias = bias_.data(),
+               .activation = Activation::kGelu,
+               .order = order,
+               .activations = ActivationType::kF32},
+              {.weight = &matrices_[up].view, .out = nullptr, .activations = ActivationType::kF32},
+              out.data());
           return out;
         });
       }

@@ -198,8 +198,8 @@ std::vector<ProductWork> prefill_work(const Checkpoint& checkpoint, const Kernel
   for (const LinearSpec& linear : spec.linears()) {
     const WeightFormat format = format_of(checkpoint, linear, compute.dtype);
     const bool is_head = linear.name == spec.head.name;
-    const PeakKernel* peak = &matmul_peak(
-        kernels, is_head ? without_int8(compute.activations) : compute.activations, format);
+    const PeakKernel* peak =
+        &matmul_peak(kernels, checkpoint.activations(linear, compute.activations), format);
     const double rows = is_head ? 1.0 : static_cast<double>(tokens);
     const double operations =
         2.0 * rows * static_cast<double>(linear.out) * static_cast<double>(linear.in);

@@ -14,40 +14,49 @@ struct Target {
   std::int64_t stride;
 };
 
-/// The kernel for weights of this format.
-void (*find_product(const KernelSet& kernels, const PreparedInput& input,
-                    WeightFormat format))(const MatmulTask&) {
-  const auto index = static_cast<int>(format);
-  switch (input.type_for(format)) {
-    case ActivationType::kInt8:
-      return kernels.matmul_int8[index];
-    case ActivationType::kBF16:
-      return kernels.matmul_bf16[index];
-    case ActivationType::kF32:
-      break;
-  }
-  return kernels.matmul_f32[index];
-}
-
-/// Computes some rows of one product, without bias.
-void multiply_rows(const Compute& compute, const PreparedInput& input, const WeightView& weight,
-                   const Rows& rows, const Target& target, std::byte* scratch) {
-  MatmulTask task{.weight = weight};
-  input.describe(weight, task);
-  task.row_begin = rows.begin;
-  task.row_end = rows.end;
-  task.out = target.data;
-  task.out_stride = target.stride;
-  task.scratch = scratch;
-  find_product(compute.kernels(), input, weight.format)(task);
-}
-
 void add_bias(const KernelSet& kernels, const float* bias, const Rows& rows, std::int64_t tokens,
               const Target& target) {
   if (bias == nullptr) return;
   for (std::int64_t t = 0; t < tokens; ++t) {
     kernels.add(target.data + t * target.stride + rows.begin, bias + rows.begin, rows.count());
   }
+}
+
+/// The kernel for weights of this format.
+void (*find_product(const KernelSet& kernels, ProductType type,
+                    WeightFormat format))(const MatmulTask&) {
+  const auto index = static_cast<int>(format);
+  switch (type) {
+    case ProductType::kInt8:
+      return kernels.matmul_int8[index];
+    case ProductType::kBF16:
+      return kernels.matmul_bf16[index];
+    case ProductType::kF32:
+      break;
+  }
+  return kernels.matmul_f32[index];
+}
+
+/// A product and its input.
+struct Product {
+  const PreparedInput& input;
+  std::size_t index;  // of the calls that the input was prepared for
+  const MatmulCall& call;
+};
+
+/// Computes some rows of one product with its bias.
+void multiply_rows(const Compute& compute, const Product& product, const Rows& rows,
+                   const Target& target, std::byte* scratch) {
+  const WeightView& weight = *product.call.weight;
+  MatmulTask task{.weight = weight};
+  product.input.describe(product.index, task);
+  task.row_begin = rows.begin;
+  task.row_end = rows.end;
+  task.out = target.data;
+  task.out_stride = target.stride;
+  task.scratch = scratch;
+  find_product(compute.kernels(), product.input.type_of(product.index), weight.format)(task);
+  add_bias(compute.kernels(), product.call.bias, rows, product.input.tokens(), target);
 }
 
 void activate(const KernelSet& kernels, Activation activation, const Rows& rows,
@@ -82,15 +91,14 @@ struct ClaimScratch {
   Target target(const Rows& rows) const { return {tile - rows.begin, rows.count()}; }
 };
 
-void run_claim(Compute& compute, const PreparedInput& input, const MatmulCall& call,
-               const Rows& rows, int thread) {
-  const std::int64_t tokens = input.tokens();
+void run_claim(Compute& compute, const Product& product, const Rows& rows, int thread) {
+  const MatmulCall& call = product.call;
+  const std::int64_t tokens = product.input.tokens();
   const ClaimScratch scratch(compute, thread, call.weight->cols,
                              call.adds ? tokens * rows.count() : 0);
   const Target out{call.out, call.weight->rows};
   const Target target = call.adds ? scratch.target(rows) : out;
-  multiply_rows(compute, input, *call.weight, rows, target, scratch.kernel);
-  add_bias(compute.kernels(), call.bias, rows, tokens, target);
+  multiply_rows(compute, product, rows, target, scratch.kernel);
   if (call.activation) activate(compute.kernels(), *call.activation, rows, tokens, target);
   if (!call.adds) return;
   for (std::int64_t t = 0; t < tokens; ++t) {
@@ -117,7 +125,7 @@ void CpuDevice::multiply(Compute& compute, const MatmulInput& input,
   const RowClaims claims(compute, prepared, {weights, calls.size()});
   compute.pool().parallel_for(claims.count(), [&](std::int64_t index, int thread) {
     claims.visit(index, [&](std::size_t matrix, const Rows& rows) {
-      run_claim(compute, prepared, calls[matrix], rows, thread);
+      run_claim(compute, {prepared, matrix, calls[matrix]}, rows, thread);
     });
   });
 }
@@ -134,10 +142,8 @@ void CpuDevice::multiply_gated(Compute& compute, const MatmulInput& input, const
     const ClaimScratch scratch(compute, thread, gate.weight->cols, 2 * tokens * rows.count());
     const Target gated = scratch.target(rows);
     const Target upped{gated.data + tokens * rows.count(), gated.stride};
-    multiply_rows(compute, prepared, *gate.weight, rows, gated, scratch.kernel);
-    add_bias(kernels, gate.bias, rows, tokens, gated);
-    multiply_rows(compute, prepared, *up.weight, rows, upped, scratch.kernel);
-    add_bias(kernels, up.bias, rows, tokens, upped);
+    multiply_rows(compute, {prepared, 0, gate}, rows, gated, scratch.kernel);
+    multiply_rows(compute, {prepared, 1, up}, rows, upped, scratch.kernel);
     const Target target{out, width};
     for (std::int64_t t = 0; t < tokens; ++t) {
       if (t + kTokensAhead < tokens) prefetch_rows(target, rows, t + kTokensAhead);

@@ -4,11 +4,11 @@
 // that cannot is a ProductDevice (ops/product_device.h).
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
 
+#include "nibble/ops/activation_type.h"
 #include "nibble/ops/compute.h"
 #include "nibble/ops/input_rows.h"
 #include "nibble/ops/row_norm.h"
@@ -21,7 +21,6 @@ struct MatmulInput {
   const float* x;  // (tokens, in features), the same of every layer
   std::int64_t tokens;
   const RowNorm* norm = nullptr;
-  bool never_int8 = false;  // int8 is too coarse for it: bfloat16 is taken in its place
 };
 
 /// One product of the call: out[t, row] = bias[row] + sum over c of x[t, c] * weight[row, c].
@@ -32,14 +31,13 @@ struct MatmulCall {
   bool adds = false;                          // adds to what is in out
   std::optional<Activation> activation = {};  // what the product with its bias goes through
   const InputOrder* order = nullptr;          // of the weight's columns; none: the features' own
+  ActivationType activations = ActivationType::kBF16;  // what the input is rounded to for it
 };
 
-/// That share an input, at the most.
-inline constexpr std::size_t kMaxMatmulCalls = 8;
-
 /// The functions get at least one token and one layer, weights with as many columns as x has, and
-/// x in the order of their columns: `order` is none of a device's business. Results must not depend
-/// on the number of threads. A function that throws may leave anything in `out`.
+/// x in the order of their columns: `order` is none of a device's business. `activations` is what
+/// the layer was made for: a device with an arithmetic of its own has its own rounding. Results
+/// must not depend on the number of threads. A function that throws may leave anything in `out`.
 class LinearDevice {
  public:
   virtual ~LinearDevice() = default;

@@ -8,9 +8,9 @@
 
 namespace nibble {
 
-/// Runs all products over the same input, which is rounded as compute.activations() says (but for
-/// never_int8); sums are float32. One barrier for all of those in a row whose columns are in the
-/// same order. compute.input_observer() sees the input first.
+/// Runs all products over the same input, which is rounded for each as it says; sums are float32.
+/// One barrier for all of those in a row whose columns are in the same order.
+/// compute.input_observer() sees the input first.
 void matmul(Compute& compute, const MatmulInput& input, std::span<const MatmulCall> calls);
 
 /// The gated product of a feed-forward network (Shazeer 2020, SwiGLU): out = a(g) * u, g and u

@@ -28,7 +28,7 @@ struct Rows {
 /// so that no thread waits long for another.
 class RowClaims {
  public:
-  /// The claims of matmul(); kMaxMatmulCalls at the most.
+  /// The claims on the weights of the first calls that `input` is for.
   RowClaims(Compute& compute, const PreparedInput& input,
             std::span<const WeightView* const> weights);
   /// Those of a few tokens, which depend on no input.
