@@ -88,7 +88,7 @@ void bench(const BenchFlags& flags, const CommonFlags& common) {
     print_json({{"model", flags.model},
                 {"kernels", kernels},
                 {"threads", threads},
-                {"activations", flags.compute.activations},
+                {"activations", activation_type_name(model.activations())},
                 {"bits_per_weight", token.bits_per_weight()},
                 {"bytes_per_token", std::llround(token.bytes)},
                 {"results", std::move(results)},
@@ -98,7 +98,8 @@ void bench(const BenchFlags& flags, const CommonFlags& common) {
   }
   fmt::print("{}: {:.3f} bits a weight, {} read a token; {} activations, {} kernels, {} {}\n",
              flags.model, token.bits_per_weight(), human_bytes(token.bytes),
-             flags.compute.activations, kernels, threads, threads == 1 ? "thread" : "threads");
+             activation_type_name(model.activations()), kernels, threads,
+             threads == 1 ? "thread" : "threads");
   fmt::print("loaded in {:.0f} ms; peak memory {}\n\n", load_ms,
              human_bytes(static_cast<double>(report.peak_rss_bytes)));
   fmt::print("{:<10} {:>10} {:>10} {:>10} {:>10} {:>11}\n", "test", "tok/s min", "median", "max",

@@ -50,7 +50,8 @@ DType parse_dtype(const std::string& name) {
   return name == "f32" ? DType::kF32 : name == "f16" ? DType::kF16 : DType::kBF16;
 }
 
-ActivationType ComputeFlags::activation_type() const {
+std::optional<ActivationType> ComputeFlags::activation_type() const {
+  if (activations.empty()) return std::nullopt;
   return activations == "f32"    ? ActivationType::kF32
          : activations == "int8" ? ActivationType::kInt8
                                  : ActivationType::kBF16;
@@ -110,9 +111,9 @@ void add_compute_flags(CLI::App& command, ComputeFlags& flags) {
   command
       .add_option("--activations", flags.activations,
                   "What inputs of linear layers are rounded to (int8: a scale for each token and "
-                  "weight group; weights that are not integers, and the head, take bf16 then)")
-      ->check(CLI::IsMember({"bf16", "f32", "int8"}))
-      ->capture_default_str();
+                  "weight group; weights that are not integers, and the head, take bf16 then; "
+                  "default: what the model's config.json says of a layer, else bf16)")
+      ->check(CLI::IsMember({"bf16", "f32", "int8"}));
   command
       .add_option("--kv", flags.kv,
                   "What the KV cache holds (int8: a scale for each position and head)")

@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,11 +27,11 @@ struct CommonFlags {
 /// Flags that say how to compute.
 struct ComputeFlags {
   std::string dtype = "bf16";
-  std::string activations = "bf16";
+  std::string activations;  // "": as the checkpoint says
   std::string kv = "bf16";
   std::int64_t context = 0;  // 0: the model's
 
-  ActivationType activation_type() const;
+  std::optional<ActivationType> activation_type() const;
   KvType kv_type() const;
   ComputeOptions options(const CommonFlags& common) const;
 };

@@ -37,6 +37,7 @@ struct Column {
   std::string name;
   double bytes = 0;  // its linear layers, as read for a token
   double bits_per_weight = 0;
+  std::string activations;
   std::size_t tokens = 0;
   std::vector<PerplexityResult> results;
 };
@@ -111,7 +112,7 @@ Setup make_setup(const EvalFlags& flags, const CommonFlags& common) {
       .show_running = !common.json && flags.models.size() == 1 && flags.seqlens.size() <= 1};
   if (!flags.reference.empty()) {
     ComputeOptions options = setup.compute;
-    options.activations = without_int8(options.activations);
+    if (options.activations) options.activations = without_int8(*options.activations);
     setup.reference = std::make_unique<Model>(locate_model(flags.reference), options);
   }
   return setup;
@@ -122,6 +123,7 @@ Column measure(const Setup& setup, const std::string& name) {
   const Tokenizer tokenizer = model.checkpoint().load_tokenizer();
   const std::vector<std::int32_t> tokens = tokenizer.encode(setup.text);
   Column column{.name = name, .tokens = tokens.size()};
+  column.activations = activation_type_name(model.activations());
   const TokenCost token = token_cost(model.checkpoint(), setup.compute.dtype);
   column.bytes = token.bytes;
   column.bits_per_weight = token.bits_per_weight();
@@ -164,7 +166,7 @@ Json report_json(const EvalFlags& flags, const std::string& text,
                  const std::vector<Column>& columns) {
   Json json = {{"protocol", flags.protocol},
                {"text_sha256", sha256_hex(text)},
-               {"activations", flags.compute.activations}};
+               {"activations", columns[0].activations}};
   const bool with_reference = !flags.reference.empty();
   if (columns.size() == 1) {
     json["tokens"] = columns[0].tokens;
@@ -175,6 +177,7 @@ Json report_json(const EvalFlags& flags, const std::string& text,
     json["models"].push_back({{"model", column.name},
                               {"tokens", column.tokens},
                               {"bits_per_weight", column.bits_per_weight},
+                              {"activations", column.activations},
                               {"results", results_json(column, with_reference)}});
   }
   return json;
@@ -201,7 +204,7 @@ class Table {
     }
   }
 
-  void print(const std::string& activations, bool with_reference) const {
+  void print(bool with_reference) const {
     row("", [&](std::size_t i) { return names_[i]; });
     for (std::size_t r = 0; r < columns_[0].results.size(); ++r) {
       const auto result = [&](std::size_t i) { return columns_[i].results[r]; };
@@ -213,7 +216,7 @@ class Table {
       row("  top-1 agreement (%)",
           [&](std::size_t i) { return fmt::format("{:.2f}", 100 * result(i).top1_agreement); });
     }
-    row("activations", [&](std::size_t) { return activations; });
+    row("activations", [&](std::size_t i) { return columns_[i].activations; });
     row("weights read a token", [&](std::size_t i) { return human_bytes(columns_[i].bytes); });
     row("bits a weight",
         [&](std::size_t i) { return fmt::format("{:.3f}", columns_[i].bits_per_weight); });
@@ -239,7 +242,7 @@ void eval(const EvalFlags& flags, const CommonFlags& common) {
   if (common.json) {
     print_json(report_json(flags, setup.text, columns));
   } else {
-    Table(columns).print(flags.compute.activations, setup.reference != nullptr);
+    Table(columns).print(setup.reference != nullptr);
   }
 }
 

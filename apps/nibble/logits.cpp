@@ -47,10 +47,10 @@ void logits(const LogitsFlags& flags, const CommonFlags& common) {
   if (common.json) {
     print_json({{"output", flags.output},
                 {"shape", {count, vocab}},
-                {"activations", flags.compute.activations}});
+                {"activations", activation_type_name(model.activations())}});
   } else {
     fmt::print("{}: {} x {} float32; {} activations\n", flags.output, count, vocab,
-               flags.compute.activations);
+               activation_type_name(model.activations()));
   }
 }
 

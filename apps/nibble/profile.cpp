@@ -99,8 +99,9 @@ void print_decode(const ProfileReport& report) {
 void print_report(const ProfileFlags& flags, Model& model, const ProfileReport& report) {
   const int threads = model.compute().pool().size();
   const bool decoded = !report.decode.passes.empty();
-  fmt::print("{}: {} activations, {} kernels, {} {}\n", flags.model, flags.compute.activations,
-             model.compute().kernels().name, threads, threads == 1 ? "thread" : "threads");
+  fmt::print("{}: {} activations, {} kernels, {} {}\n", flags.model,
+             activation_type_name(model.activations()), model.compute().kernels().name, threads,
+             threads == 1 ? "thread" : "threads");
   fmt::print("peak {:.3f} TOPS of {}", report.peak / 1e12, report.instruction);
   if (decoded) fmt::print("; read bandwidth {:.1f} GB/s", report.read_bandwidth / 1e9);
   fmt::print("\n");
@@ -129,7 +130,7 @@ void profile_model(const ProfileFlags& flags, const CommonFlags& common) {
     json["model"] = flags.model;
     json["kernels"] = model.compute().kernels().name;
     json["threads"] = model.compute().pool().size();
-    json["activations"] = flags.compute.activations;
+    json["activations"] = activation_type_name(model.activations());
     print_json(json);
   } else {
     print_report(flags, model, report);

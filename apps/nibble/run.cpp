@@ -28,7 +28,7 @@ std::vector<std::int32_t> encode_prompt(const Model& model, const Tokenizer& tok
   return ids;
 }
 
-void report(const RunFlags& flags, const Generation& result, std::size_t prompt_tokens,
+void report(const Model& model, const Generation& result, std::size_t prompt_tokens,
             std::int64_t capacity) {
   if (result.reason == StopReason::kContext) {
     warn("stopped: the context of {} tokens is full (-c/--context)", capacity);
@@ -39,7 +39,7 @@ void report(const RunFlags& flags, const Generation& result, std::size_t prompt_
                           prompt_tokens, result.prefill_ms, result.ids.size(),
                           ms > 0 ? fmt::format(", {:.2f} ms each ({:.1f} a second)", ms, 1000 / ms)
                                  : std::string(),
-                          flags.compute.activations));
+                          activation_type_name(model.activations())));
 }
 
 void run(const RunFlags& flags, const CommonFlags& common) {
@@ -59,7 +59,7 @@ void run(const RunFlags& flags, const CommonFlags& common) {
       });
   if (!common.json) {
     print_text("\n");
-    report(flags, result, prompt.size(), cache.capacity());
+    report(model, result, prompt.size(), cache.capacity());
     return;
   }
   print_json({{"prompt_tokens", prompt.size()},
@@ -67,7 +67,7 @@ void run(const RunFlags& flags, const CommonFlags& common) {
               {"ids", result.ids},
               {"text", result.text},
               {"stop_reason", stop_reason_name(result.reason)},
-              {"activations", flags.compute.activations},
+              {"activations", activation_type_name(model.activations())},
               {"prefill_ms", result.prefill_ms},
               {"ms_per_token", result.ms_per_token()}});
 }

@@ -233,6 +233,15 @@ struct DenseLayer {
     if (bias) linear.bias = wave(static_cast<std::size_t>(out), 2 * step);
   }
 
+  /// A layer of its own with the same weight, its input not rounded.
+  Linear layer() const {
+    Linear out;
+    out.weight.view = linear.weight.view;
+    out.bias = linear.bias;
+    out.activations = ActivationType::kF32;
+    return out;
+  }
+
   std::vector<double> apply(const std::vector<double>& x) const {
     std::vector<double> out;
     const auto in = static_cast<std::size_t>(linear.in_features());
@@ -253,16 +262,12 @@ TEST(Mlp, AddsDownOfSiluOfGateTimesUp) {
     DenseLayer up(kInner, kHidden, 0.17f, bias);
     DenseLayer down(kHidden, kInner, 0.23f, bias);
     for (const KernelSet* kernels : supported_kernels()) {
-      Compute compute(*kernels, 2, ActivationType::kF32);
+      Compute compute(*kernels, 2);
       Buffer scratch;
       Mlp mlp;
-      mlp.gate.emplace();
-      mlp.gate->weight.view = gate.linear.weight.view;
-      mlp.gate->bias = gate.linear.bias;
-      mlp.up.weight.view = up.linear.weight.view;
-      mlp.up.bias = up.linear.bias;
-      mlp.down.weight.view = down.linear.weight.view;
-      mlp.down.bias = down.linear.bias;
+      mlp.gate = gate.layer();
+      mlp.up = up.layer();
+      mlp.down = down.layer();
       for (const std::int64_t tokens : {1, 30, 2}) {
         const std::vector<float> x = wave(static_cast<std::size_t>(tokens * kHidden), 0.9f);
         std::vector<float> out = wave(x.size(), 0.4f);
@@ -296,13 +301,12 @@ TEST(Mlp, WithoutAGateAddsDownOfTheActivationOfUp) {
   DenseLayer up(kInner, kHidden, 0.17f, true);
   DenseLayer down(kHidden, kInner, 0.23f, true);
   for (const KernelSet* kernels : supported_kernels()) {
-    Compute compute(*kernels, 2, ActivationType::kF32);
+    Compute compute(*kernels, 2);
     Buffer scratch;
-    Mlp mlp{.gate = std::nullopt, .up = {}, .down = {}, .activation = Activation::kRelu};
-    mlp.up.weight.view = up.linear.weight.view;
-    mlp.up.bias = up.linear.bias;
-    mlp.down.weight.view = down.linear.weight.view;
-    mlp.down.bias = down.linear.bias;
+    const Mlp mlp{.gate = std::nullopt,
+                  .up = up.layer(),
+                  .down = down.layer(),
+                  .activation = Activation::kRelu};
     for (const std::int64_t tokens : {1, 30, 2}) {
       std::vector<float> x = wave(static_cast<std::size_t>(tokens * kHidden), 0.9f);
       const std::vector<float> before = x;

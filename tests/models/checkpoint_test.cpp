@@ -252,6 +252,10 @@ TEST_F(SpoiledModel, QuantizationConfigs) {
         {"version", 1},
         {"modules", {{module, {{"bits", 8}, {"group_size", 32}}}}}},
        "group_size"},
+      {{{"quant_method", "nibble"},
+        {"version", 2},
+        {"modules", {{module, {{"bits", 8}, {"activations", "f32"}}}}}},
+       "\"activations\" must be \"bf16\", \"int8\" or \"int8_tensor\", found \"f32\""},
       {{{"quant_method", "nibble"}, {"version", 1}, {"modules", {{module, 4}}}},
        "model.layers.0.mlp.gate_proj"},
   };

@@ -7,8 +7,11 @@
 
 namespace nibble {
 
-Decoder::Decoder(const Checkpoint& checkpoint, Compute& compute, DType dtype)
-    : spec_(checkpoint.spec()), loader_(checkpoint, compute, dtype), embedding_(loader_) {
+Decoder::Decoder(const Checkpoint& checkpoint, Compute& compute, DType dtype,
+                 std::optional<ActivationType> activations)
+    : spec_(checkpoint.spec()),
+      loader_(checkpoint, compute, dtype, activations),
+      embedding_(loader_) {
   for (std::int64_t layer = 0; layer < spec_.n_layers; ++layer) {
     blocks_.push_back(load_block(loader_, layer));
   }
@@ -63,8 +66,16 @@ void Decoder::logits(Compute& compute, const float* hidden, std::int64_t rows, f
     apply_linear(compute, *project_out_, {.x = hidden, .tokens = rows}, projected);
     hidden = projected;
   }
-  // Its input's rounding would go straight into the logits.
-  apply_linear(compute, head_, {.x = hidden, .tokens = rows, .never_int8 = true}, out);
+  apply_linear(compute, head_, {.x = hidden, .tokens = rows}, out);
+}
+
+ActivationType Decoder::activations() const {
+  for (const DecoderBlock& block : blocks_) {
+    for (const Linear* layer : block.linears()) {
+      if (is_int8(layer->activations)) return layer->activations;
+    }
+  }
+  return head_.activations;
 }
 
 }  // namespace nibble

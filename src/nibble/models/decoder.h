@@ -15,12 +15,17 @@ namespace nibble {
 
 class Decoder {
  public:
-  /// Loads the weights. Those of `checkpoint` that are of `dtype` (kBF16, kF16 or kF32) or packed
-  /// are used where they lie; the others are converted. `checkpoint` and `compute` must outlive
-  /// this. Throws Error for missing tensors and wrong shapes.
-  Decoder(const Checkpoint& checkpoint, Compute& compute, DType dtype);
+  /// Loads the weights; inputs of linear layers are rounded as Checkpoint::activations says. Those
+  /// of `checkpoint` that are of `dtype` (kBF16, kF16 or kF32) or packed are used where they lie;
+  /// the others are converted. `checkpoint` and `compute` must outlive this. Throws Error for
+  /// missing tensors and wrong shapes.
+  Decoder(const Checkpoint& checkpoint, Compute& compute, DType dtype,
+          std::optional<ActivationType> activations = {});
 
   const ModelSpec& spec() const { return spec_; }
+  /// What inputs of the blocks' linear layers are rounded to: int8 if that of any is, of the first
+  /// such layer's kind.
+  ActivationType activations() const;
 
   /// Runs `tokens` at the positions after those in `cache`, which must have room and no more
   /// positions than a model with learned ones has, and counts them as held. Writes the final normed

@@ -43,8 +43,10 @@ void write_config(const Json& source_config, const QuantizePlan& plan, const std
   config.erase("quantization_config");
   config["torch_dtype"] = torch_dtype_name(plan.options.dtype);
   const PackedLayouts layouts = plan.packed_layouts();
-  if (!layouts.empty())
-    config["quantization_config"] = make_quantization_config(layouts, algorithm);
+  if (!layouts.empty()) {
+    config["quantization_config"] =
+        make_quantization_config(layouts, plan.layer_activations(), algorithm);
+  }
   OutputFile file(folder / "config.json");
   file.write(config.dump(2) + "\n");
   file.commit();

@@ -46,8 +46,8 @@ bool has_integers(const Checkpoint& checkpoint) {
 
 Model::Model(const std::filesystem::path& path, const ComputeOptions& options)
     : checkpoint_(path),
-      compute_(select_kernels(), options.threads, options.activations),
-      decoder_(checkpoint_, compute_, options.dtype),
+      compute_(select_kernels(), options.threads),
+      decoder_(checkpoint_, compute_, options.dtype, options.activations),
       kv_(options.kv) {
   note_conversions(checkpoint_, options.dtype);
   if (options.activations == ActivationType::kInt8 && !has_integers(checkpoint_)) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -16,10 +17,11 @@ namespace nibble {
 
 /// How to compute (docs/numerics.md).
 struct ComputeOptions {
-  DType dtype = DType::kBF16;                          // of dense weights
-  ActivationType activations = ActivationType::kBF16;  // inputs of linear layers
-  KvType kv = KvType::kBF16;                           // keys and values
-  int threads = 0;                                     // 0: one a usable physical core
+  DType dtype = DType::kBF16;  // of dense weights
+  // Inputs of linear layers; not given: what the checkpoint says of each (Checkpoint::activations).
+  std::optional<ActivationType> activations = {};
+  KvType kv = KvType::kBF16;  // keys and values
+  int threads = 0;            // 0: one a usable physical core
 };
 
 class Model {
@@ -30,6 +32,8 @@ class Model {
   const Checkpoint& checkpoint() const { return checkpoint_; }
   const ModelSpec& spec() const { return checkpoint_.spec(); }
   const Decoder& decoder() const { return decoder_; }
+  /// What inputs of linear layers are rounded to: int8 of one kind or the other if any layer's are.
+  ActivationType activations() const { return decoder_.activations(); }
   Compute& compute() { return compute_; }
 
   /// An empty cache for `context` positions; 0: as many as the model was made for. Warns of more;
