@@ -111,27 +111,26 @@ void bench(const BenchFlags& flags, const CommonFlags& common) {
 
 }  // namespace
 
-void add_bench(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* command = app.add_subcommand("bench", "Measure the speed of prefill and decode");
+void add_bench(CommandLine& line, CommonFlags& common) {
+  const Command command = line.add_command("bench", "Measure the speed of prefill and decode");
   auto flags = std::make_shared<BenchFlags>();
   SpeedOptions& options = flags->options;
-  add_model_argument(*command, flags->model);
+  add_model_argument(command, flags->model);
   constexpr std::int64_t kMaxTokens = std::int64_t{1} << 30;
-  command->add_option("-p,--prompt", options.prompt, "Tokens of the prompt (0: leave prefill out)")
-      ->check(in_range(0, kMaxTokens))
-      ->capture_default_str();
-  command->add_option("-n,--generate", options.generate, "New tokens (0: leave decode out)")
-      ->check(in_range(0, kMaxTokens))
-      ->capture_default_str();
-  command->add_option("-r,--repetitions", options.repetitions, "Runs of each test")
-      ->check(in_range(1, 10000))
-      ->capture_default_str();
-  add_compute_flags(*command, flags->compute);
-  add_common_flags(*command, common);
-  set_example(*command, "nibble bench Llama-3.2-1B-w4 -p 512 -n 128 -r 5",
-              fmt::format(kNotes, kDecodeStart));
-  command->final_callback(
-      [flags, &common, &action] { action = [flags, &common] { bench(*flags, common); }; });
+  command.add("-p,--prompt", options.prompt, "Tokens of the prompt (0: leave prefill out)")
+      .in_range(0, kMaxTokens)
+      .show_default();
+  command.add("-n,--generate", options.generate, "New tokens (0: leave decode out)")
+      .in_range(0, kMaxTokens)
+      .show_default();
+  command.add("-r,--repetitions", options.repetitions, "Runs of each test")
+      .in_range(1, 10000)
+      .show_default();
+  add_compute_flags(command, flags->compute);
+  add_common_flags(command, common);
+  command.set_example("nibble bench Llama-3.2-1B-w4 -p 512 -n 128 -r 5",
+                      fmt::format(kNotes, kDecodeStart));
+  command.set_action([flags, &common] { bench(*flags, common); });
 }
 
 }  // namespace nibble::cli

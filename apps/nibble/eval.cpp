@@ -243,49 +243,45 @@ void eval(const EvalFlags& flags, const CommonFlags& common) {
 
 }  // namespace
 
-void add_eval(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* command =
-      app.add_subcommand("eval", "Measure quality: perplexity, distance from a reference");
+void add_eval(CommandLine& line, CommonFlags& common) {
+  const Command command =
+      line.add_command("eval", "Measure quality: perplexity, distance from a reference");
   auto flags = std::make_shared<EvalFlags>();
-  command->add_option("MODEL", flags->models, "Models, one column of the table each")->required();
-  command->add_option("--task", flags->task, "What to measure")
-      ->check(CLI::IsMember({"perplexity"}))
-      ->capture_default_str();
+  command.add("MODEL", flags->models, "Models, one column of the table each").required();
+  command.add("--task", flags->task, "What to measure").one_of({"perplexity"}).show_default();
   command
-      ->add_option("--protocol", flags->protocol,
-                   "segments: rows joined by a newline; paper: by two, as GPTQ's and AWQ's tables")
-      ->check(CLI::IsMember({"segments", "paper"}))
-      ->capture_default_str();
-  command->add_option(
-      "--text", flags->text,
-      "The text (default: wiki.test.raw under $NIBBLE_DATA; - reads standard input)");
-  command->add_flag("--rows", flags->rows,
-                    "Join the text's lines as WikiText's rows (always done for wiki.test.raw)");
-  const CLI::Validator lengths = in_range(2, std::int64_t{1} << 30);
-  CLI::Option* seqlen =
+      .add("--protocol", flags->protocol,
+           "segments: rows joined by a newline; paper: by two, as GPTQ's and AWQ's tables")
+      .one_of({"segments", "paper"})
+      .show_default();
+  command.add("--text", flags->text,
+              "The text (default: wiki.test.raw under $NIBBLE_DATA; - reads standard input)");
+  command.add_switch("--rows", flags->rows,
+                     "Join the text's lines as WikiText's rows (always done for wiki.test.raw)");
+  constexpr std::int64_t kMaxLength = std::int64_t{1} << 30;
+  const Flag seqlen =
       command
-          ->add_option("--seqlen", flags->seqlen,
-                       "Tokens of a segment (default: 2048, or the models' shortest context)")
-          ->check(lengths);
+          .add("--seqlen", flags->seqlen,
+               "Tokens of a segment (default: 2048, or the models' shortest context)")
+          .in_range(2, kMaxLength);
   command
-      ->add_option_function<std::string>(
+      .add_parsed(
           "--seqlens",
           [flags](const std::string& text) {
-            flags->seqlens = parse_integers("--seqlens", text, 2, std::int64_t{1} << 30);
+            flags->seqlens = parse_integers("--seqlens", text, 2, kMaxLength);
           },
           "Several lengths, with commas: a row each")
-      ->excludes(seqlen);
-  command->add_option("--n-segments", flags->n_segments, "Segments to measure (default: all)")
-      ->check(in_range(1, std::int64_t{1} << 40));
-  command->add_option("--reference", flags->reference,
-                      "A model to compare with: adds KL divergence and top-1 agreement; its "
-                      "activations are bf16 where those of the others are int8");
-  add_compute_flags(*command, flags->compute);
-  add_common_flags(*command, common);
-  set_example(*command,
-              "nibble eval Llama-3.2-1B Llama-3.2-1B-w4 --task perplexity --seqlens 512,2048");
-  command->final_callback(
-      [flags, &common, &action] { action = [flags, &common] { eval(*flags, common); }; });
+      .excludes(seqlen);
+  command.add("--n-segments", flags->n_segments, "Segments to measure (default: all)")
+      .in_range(1, std::int64_t{1} << 40);
+  command.add("--reference", flags->reference,
+              "A model to compare with: adds KL divergence and top-1 agreement; its "
+              "activations are bf16 where those of the others are int8");
+  add_compute_flags(command, flags->compute);
+  add_common_flags(command, common);
+  command.set_example(
+      "nibble eval Llama-3.2-1B Llama-3.2-1B-w4 --task perplexity --seqlens 512,2048");
+  command.set_action([flags, &common] { eval(*flags, common); });
 }
 
 }  // namespace nibble::cli

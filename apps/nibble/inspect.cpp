@@ -123,16 +123,15 @@ void inspect_model(const InspectFlags& flags, const CommonFlags& common) {
 
 }  // namespace
 
-void add_inspect(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* command = app.add_subcommand("inspect", "Show a model's modules, sizes and costs");
+void add_inspect(CommandLine& line, CommonFlags& common) {
+  const Command command = line.add_command("inspect", "Show a model's modules, sizes and costs");
   auto flags = std::make_shared<InspectFlags>();
-  add_model_argument(*command, flags->model);
-  add_dtype_flag(*command, flags->dtype,
+  add_model_argument(command, flags->model);
+  add_dtype_flag(command, flags->dtype,
                  "What weights that are not quantized are computed in, for what a token reads");
-  add_common_flags(*command, common);
-  set_example(*command, "nibble inspect Llama-3.2-1B-w4", kNotes);
-  command->final_callback(
-      [flags, &common, &action] { action = [flags, &common] { inspect_model(*flags, common); }; });
+  add_common_flags(command, common);
+  command.set_example("nibble inspect Llama-3.2-1B-w4", kNotes);
+  command.set_action([flags, &common] { inspect_model(*flags, common); });
 }
 
 }  // namespace nibble::cli

@@ -138,26 +138,22 @@ void profile_model(const ProfileFlags& flags, const CommonFlags& common) {
 
 }  // namespace
 
-void add_profile(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* command = app.add_subcommand("profile", "Show where the time of a model goes");
+void add_profile(CommandLine& line, CommonFlags& common) {
+  const Command command = line.add_command("profile", "Show where the time of a model goes");
   auto flags = std::make_shared<ProfileFlags>();
-  add_model_argument(*command, flags->model);
+  add_model_argument(command, flags->model);
   constexpr std::int64_t kMaxTokens = std::int64_t{1} << 30;
-  command->add_option("-p,--prompt", flags->options.prompt, "Tokens of the prompt")
-      ->check(in_range(1, kMaxTokens))
-      ->capture_default_str();
-  command
-      ->add_option("-n,--generate", flags->options.generate,
-                   "Steps of decode (0: leave decode out)")
-      ->check(in_range(0, kMaxTokens))
-      ->capture_default_str();
-  command->add_option("--trace", flags->trace,
-                      "Write a trace in Chrome's JSON format to this file");
-  add_compute_flags(*command, flags->compute);
-  add_common_flags(*command, common);
-  set_example(*command, "nibble profile Llama-3.2-1B-w4 -p 512 --trace trace.json", kNotes);
-  command->final_callback(
-      [flags, &common, &action] { action = [flags, &common] { profile_model(*flags, common); }; });
+  command.add("-p,--prompt", flags->options.prompt, "Tokens of the prompt")
+      .in_range(1, kMaxTokens)
+      .show_default();
+  command.add("-n,--generate", flags->options.generate, "Steps of decode (0: leave decode out)")
+      .in_range(0, kMaxTokens)
+      .show_default();
+  command.add("--trace", flags->trace, "Write a trace in Chrome's JSON format to this file");
+  add_compute_flags(command, flags->compute);
+  add_common_flags(command, common);
+  command.set_example("nibble profile Llama-3.2-1B-w4 -p 512 --trace trace.json", kNotes);
+  command.set_action([flags, &common] { profile_model(*flags, common); });
 }
 
 }  // namespace nibble::cli

@@ -3,6 +3,7 @@
 
 #include "cli/expect_failure.h"
 #include "core/temporary_folder.h"
+#include "paths.h"
 
 namespace nibble::testing {
 namespace {
@@ -244,7 +245,7 @@ TEST_F(Usage, AClosedPipeEndsItQuietly) {
     const TemporaryFolder files;  // through the shell, whose pipes are what users have
     const std::string err = (files / "err").string();
     const std::string line =
-        std::string(NIBBLE_COMMAND) + " " + args + " 2>'" + err + "' | head -c 1 >/dev/null";
+        built_command() + " " + args + " 2>'" + err + "' | head -c 1 >/dev/null";
     EXPECT_EQ(std::system(line.c_str()), 0);
     EXPECT_EQ(read_file(files / "err"), "");
   }
