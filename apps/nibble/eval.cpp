@@ -12,6 +12,7 @@
 #include "nibble/core/progress.h"
 #include "nibble/eval/perplexity.h"
 #include "nibble/eval/text.h"
+#include "table.h"
 
 namespace nibble::cli {
 namespace {
@@ -190,44 +191,50 @@ std::vector<std::string> column_names(const std::vector<Column>& columns) {
 }
 
 /// A table with a row for each length and a column for each model.
-class Table {
+class Comparison {
  public:
-  explicit Table(const std::vector<Column>& columns)
-      : columns_(columns), names_(column_names(columns)) {
-    for (const std::string& name : names_) {
-      widths_.push_back(std::max<std::size_t>(12, name.size()));
-    }
-  }
+  explicit Comparison(const std::vector<Column>& columns)
+      : columns_(columns), table_(table_columns(columns), 2) {}
 
-  void print(const std::string& activations, bool with_reference) const {
-    row("", [&](std::size_t i) { return names_[i]; });
+  Table make(const std::string& activations, bool with_reference) {
     for (std::size_t r = 0; r < columns_[0].results.size(); ++r) {
-      const auto result = [&](std::size_t i) { return columns_[i].results[r]; };
-      const std::string label = fmt::format("perplexity, {} tokens", result(0).seqlen);
-      row(label, [&](std::size_t i) { return fmt::format("{:.4f}", result(i).perplexity()); });
+      const auto result = [&](const Column& column) { return column.results[r]; };
+      add_row(fmt::format("perplexity, {} tokens", result(columns_[0]).seqlen),
+              [&](const Column& column) { return TableCell(result(column).perplexity(), 4); });
       if (!with_reference) continue;
-      row("  KL divergence (nats)",
-          [&](std::size_t i) { return fmt::format("{:.6f}", result(i).kl_divergence); });
-      row("  top-1 agreement (%)",
-          [&](std::size_t i) { return fmt::format("{:.2f}", 100 * result(i).top1_agreement); });
+      add_row("  KL divergence (nats)",
+              [&](const Column& column) { return TableCell(result(column).kl_divergence, 6); });
+      add_row("  top-1 agreement (%)", [&](const Column& column) {
+        return TableCell(100 * result(column).top1_agreement, 2);
+      });
     }
-    row("activations", [&](std::size_t) { return activations; });
-    row("weights read a token", [&](std::size_t i) { return human_bytes(columns_[i].bytes); });
-    row("bits a weight",
-        [&](std::size_t i) { return fmt::format("{:.3f}", columns_[i].bits_per_weight); });
+    add_row("activations", [&](const Column&) { return TableCell(activations); });
+    add_row("weights read a token", [](const Column& column) {
+      return TableCell(column.bytes, human_bytes(column.bytes));
+    });
+    add_row("bits a weight",
+            [](const Column& column) { return TableCell(column.bits_per_weight, 3); });
+    return std::move(table_);
   }
 
  private:
+  static std::vector<TableColumn> table_columns(const std::vector<Column>& columns) {
+    std::vector<TableColumn> out = {{"", "measure", TableColumn::Align::kLeft, 24}};
+    for (const std::string& name : column_names(columns)) {
+      out.push_back({.title = name, .key = name, .min_width = 12});
+    }
+    return out;
+  }
+
   template <typename Cell>
-  void row(const std::string& label, Cell cell) const {
-    fmt::print("{:<24}", label);
-    for (std::size_t i = 0; i < columns_.size(); ++i) fmt::print("  {:>{}}", cell(i), widths_[i]);
-    fmt::print("\n");
+  void add_row(const std::string& label, Cell cell) {
+    std::vector<TableCell> cells = {label};
+    for (const Column& column : columns_) cells.push_back(cell(column));
+    table_.add_row(std::move(cells));
   }
 
   const std::vector<Column>& columns_;
-  std::vector<std::string> names_;
-  std::vector<std::size_t> widths_;
+  Table table_;
 };
 
 void eval(const EvalFlags& flags, const CommonFlags& common) {
@@ -237,7 +244,9 @@ void eval(const EvalFlags& flags, const CommonFlags& common) {
   if (common.json) {
     print_json(report_json(flags, setup.text, columns));
   } else {
-    Table(columns).print(flags.compute.activations, setup.reference != nullptr);
+    fmt::print(
+        "{}",
+        Comparison(columns).make(flags.compute.activations, setup.reference != nullptr).text());
   }
 }
 

@@ -51,12 +51,16 @@ TEST_F(Usage, WrongUsageIsOneLineThatNamesWhatIsWrong) {
   };
   const std::vector<Case> cases = {
       {{}, {"required", "nibble --help"}},
-      {{"nosuch"}, {"nosuch"}},
+      {{"nosuch"}, {"unknown command \"nosuch\"", "(nibble --help"}},
+      {{"quantise", model_}, {"unknown command \"quantise\"; did you mean quantize?"}},
+      {{"detokenise", model_, "5"}, {"did you mean detokenize?"}},
       {{"--json"}, {"--json"}},
       {{"run"}, {"MODEL", "nibble run --help"}},
       {{"run", model_}, {"PROMPT", "--file"}},
       {{"run", model_, "hi", "there"}, {"there"}},
       {{"run", model_, "hi", "--nosuch"}, {"--nosuch"}},
+      {{"run", model_, "hi", "--max-token", "5"}, {"--max-token", "did you mean --max-tokens?"}},
+      {{"run", model_, "hi", "--thread=2"}, {"--thread=2", "did you mean --threads?"}},
       {{"run", model_, "hi", "-n"}, {"--max-tokens"}},
       {{"run", model_, "hi", "-n", "-2"}, {"--max-tokens", "-2"}},
       {{"run", model_, "hi", "-n", "nan"}, {"--max-tokens", "nan"}},
