@@ -1,13 +1,11 @@
 # Warnings are errors, for our own targets. What is switched off, and why:
 #   missing-field-initializers  designated initializers leave fields to their defaults on purpose
 #   maybe-uninitialized, uninitialized  GCC 12's AVX-512 headers use the undefined value (GCC bug 105593)
-#   restrict, stringop-overflow, stringop-overread  GCC 12 reports std::string's own code falsely
-#                               (GCC bug 105651 is one of several)
+#   restrict                    GCC 12 reports std::string operator+ falsely (GCC bug 105651)
 add_library(nibble_options INTERFACE)
 target_compile_options(nibble_options INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Werror
-  -Wno-missing-field-initializers -Wno-maybe-uninitialized -Wno-uninitialized -Wno-restrict
-  -Wno-stringop-overflow -Wno-stringop-overread)
+  -Wno-missing-field-initializers -Wno-maybe-uninitialized -Wno-uninitialized -Wno-restrict)
 if(NIBBLE_SANITIZE)
   target_compile_options(nibble_options INTERFACE
     -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)

@@ -308,7 +308,7 @@ void add_chat(CommandLine& line, CommonFlags& common) {
       .add("--temperature", flags->temperature,
            "0: always the most likely token (default: the model's generation_config.json; "
            "without one 0)")
-      .in_range(0.0, 100.0);
+      .in_interval(0.0, 100.0);
   add_compute_flags(command, flags->compute);
   add_common_flags(command, common);
   command.set_example(

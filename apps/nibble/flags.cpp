@@ -91,7 +91,7 @@ Flag Flag::in_range(std::int64_t lo, std::int64_t hi) const {
   return *this;
 }
 
-Flag Flag::in_range(double lo, double hi) const {
+Flag Flag::in_interval(double lo, double hi) const {
   option_->check(CLI::Range(lo, hi).description(""));
   return *this;
 }

@@ -37,7 +37,7 @@ class Flag {
   Flag one_of(std::initializer_list<int> values) const;
   /// Refuses numbers outside lo..hi. Help does not show the bounds: they only catch slips.
   Flag in_range(std::int64_t lo, std::int64_t hi) const;
-  Flag in_range(double lo, double hi) const;
+  Flag in_interval(double lo, double hi) const;
   /// `check` gives what is wrong with the text, or "".
   Flag check(std::function<std::string(const std::string&)> check) const;
   /// Not together with `other`.
