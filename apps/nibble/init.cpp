@@ -67,30 +67,27 @@ void init(const InitFlags& flags, const CommonFlags& common) {
 
 }  // namespace
 
-void add_init(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* command = app.add_subcommand("init", "Write a model with random weights");
+void add_init(CommandLine& line, CommonFlags& common) {
+  const Command command = line.add_command("init", "Write a model with random weights");
   auto flags = std::make_shared<InitFlags>();
   command
-      ->add_option(
-          "CONFIG_DIR", flags->config,
-          "A folder with a config.json, that file, or a model's name as other commands take it")
-      ->required();
-  command->add_option("-o,--output", flags->output, "The folder to write")->required();
-  command->add_option("--precision", flags->precision, "Of the linear layers")
-      ->check(CLI::IsMember({"bf16", "w4abf16", "w3abf16", "w8a16", "w8a8"}))
-      ->capture_default_str();
-  command
-      ->add_option("--group-size", flags->options.group_size, "Input channels that share a scale")
-      ->check(CLI::IsMember({32, 64, 128}))
-      ->capture_default_str();
-  command->add_option("--head", flags->head, "Pack lm_head like the other layers, or keep it bf16")
-      ->check(CLI::IsMember({"bf16", "quantized"}))
-      ->capture_default_str();
-  command->add_flag("--force", flags->force, "Replace the output folder if it exists");
-  add_common_flags(*command, common);
-  set_example(*command, "nibble init Llama-3.2-1B -o random-1B-w4 --precision w4abf16", kNotes);
-  command->final_callback(
-      [flags, &common, &action] { action = [flags, &common] { init(*flags, common); }; });
+      .add("CONFIG_DIR", flags->config,
+           "A folder with a config.json, that file, or a model's name as other commands take it")
+      .required();
+  command.add("-o,--output", flags->output, "The folder to write").required();
+  command.add("--precision", flags->precision, "Of the linear layers")
+      .one_of({"bf16", "w4abf16", "w3abf16", "w8a16", "w8a8"})
+      .show_default();
+  command.add("--group-size", flags->options.group_size, "Input channels that share a scale")
+      .one_of({32, 64, 128})
+      .show_default();
+  command.add("--head", flags->head, "Pack lm_head like the other layers, or keep it bf16")
+      .one_of({"bf16", "quantized"})
+      .show_default();
+  command.add_switch("--force", flags->force, "Replace the output folder if it exists");
+  add_common_flags(command, common);
+  command.set_example("nibble init Llama-3.2-1B -o random-1B-w4 --precision w4abf16", kNotes);
+  command.set_action([flags, &common] { init(*flags, common); });
 }
 
 }  // namespace nibble::cli

@@ -12,6 +12,7 @@
 #include "nibble/formats/safetensors.h"
 #include "nibble/quant/pipeline.h"
 #include "nibble/weights/dequantize.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -22,8 +23,8 @@ using ::testing::Contains;
 using ::testing::HasSubstr;
 using testing::TemporaryFolder;
 
-const fs::path kModels = NIBBLE_TEST_DIR "/models/fixtures";
-const fs::path kStories = NIBBLE_DATA_DIR "/stories260K";
+const fs::path kModels = testing::test_file("models/fixtures");
+const fs::path kStories = testing::data_file("stories260K");
 
 ExportReport to_hf(const fs::path& model, const fs::path& out, DType dtype = DType::kBF16) {
   Compute compute(select_kernels(), 2);

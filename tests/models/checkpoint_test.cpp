@@ -14,6 +14,7 @@
 #include "nibble/kernels/select.h"
 #include "nibble/models/decoder.h"
 #include "nibble/models/gguf_model.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -25,7 +26,7 @@ using ::nibble::testing::write_file;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-const fs::path kFixtures = NIBBLE_TEST_DIR "/models/fixtures";
+const fs::path kFixtures = testing::test_file("models/fixtures");
 
 /// A tensor of a checkpoint in the making.
 struct Entry {

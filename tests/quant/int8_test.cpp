@@ -8,6 +8,7 @@
 #include "models/logits.h"
 #include "nibble/quant/pipeline.h"
 #include "nibble/quant/random_model.h"
+#include "paths.h"
 #include "quant/dequantized_model.h"
 
 namespace nibble {
@@ -16,9 +17,9 @@ namespace {
 namespace fs = std::filesystem;
 using testing::TemporaryFolder;
 
-const fs::path kStories = NIBBLE_DATA_DIR "/stories260K";
+const fs::path kStories = testing::data_file("stories260K");
 // Hidden sizes of 24 and 40, no multiples of 16; biases.
-const fs::path kBiases = NIBBLE_TEST_DIR "/models/fixtures/biases_f16";
+const fs::path kBiases = testing::test_file("models/fixtures/biases_f16");
 
 fs::path make_w8(const fs::path& config, const TemporaryFolder& folder) {
   ThreadPool pool(2);

@@ -13,6 +13,7 @@
 
 #include "nibble/runtime/model.h"
 #include "nibble/runtime/sampler.h"
+#include "paths.h"
 
 namespace {
 
@@ -96,7 +97,8 @@ long allocations_of(Model& model, const SamplerOptions& options, int steps) {
 
 TEST_P(DecodeStep, AllocatesNothing) {
   const auto [activations, kv] = GetParam();
-  Model model(NIBBLE_DATA_DIR "/stories260K", {.activations = activations, .kv = kv, .threads = 2});
+  Model model(testing::data_file("stories260K"),
+              {.activations = activations, .kv = kv, .threads = 2});
   EXPECT_EQ(allocations_of(model, {.temperature = 0}, 100), 0);
   EXPECT_EQ(allocations_of(model, {.temperature = 1, .top_k = 40, .top_p = 0.9}, 100), 0);
   EXPECT_EQ(allocations_of(model, {.temperature = 0, .repeat_penalty = 1.1}, 100), 0);

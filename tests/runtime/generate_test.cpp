@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/error_matchers.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -11,7 +12,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-const std::string kStories = NIBBLE_DATA_DIR "/stories260K";
+const std::string kStories = testing::data_file("stories260K");
 
 /// A generation and the pieces that its text came in.
 struct Story {
