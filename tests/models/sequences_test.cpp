@@ -77,6 +77,7 @@ Piece make_piece(int sequence, std::int64_t held, std::int64_t tokens) {
 
 class SequencesTest : public ::testing::TestWithParam<Case> {
  protected:
+  testing::TemporaryFolder folder_;
   std::filesystem::path path_ =
       testing::make_tiny_model(folder_, {.bits = GetParam().bits, .group_size = 32});
 
@@ -141,8 +142,6 @@ class SequencesTest : public ::testing::TestWithParam<Case> {
           << "copy " << i;
     }
   }
-
-  testing::TemporaryFolder folder_;
 };
 
 TEST_P(SequencesTest, EightOfDifferentLengthsInAStepOfDecode) {
