@@ -46,23 +46,23 @@ void run(const RunFlags& flags, const CommonFlags& common) {
   const std::string text = flags.prompt.read();
   Model model(locate_model(flags.model), flags.compute.options(common));
   const Tokenizer tokenizer = model.checkpoint().load_tokenizer();
-  const std::vector<std::int32_t> prompt = encode_prompt(model, tokenizer, text);
+  std::vector<std::int32_t> prompt = encode_prompt(model, tokenizer, text);
+  const std::size_t prompt_tokens = prompt.size();
   KvCache cache = model.make_cache(flags.compute.context);
   GenerateOptions options = flags.generate;
   if (options.max_tokens < 0) options.max_tokens = std::numeric_limits<std::int64_t>::max();
   options.sampler.seed = common.seed;
 
-  std::vector<std::int32_t> context;
-  const Generation result =
-      generate(model, tokenizer, cache, context, prompt, options, [&](std::string_view piece) {
-        if (!common.json) print_text(piece);
-      });
+  Sequence sequence(tokenizer, model.spec(), std::move(prompt), cache.capacity(), options);
+  const Generation result = generate(model, cache, sequence, [&](std::string_view piece) {
+    if (!common.json) print_text(piece);
+  });
   if (!common.json) {
     print_text("\n");
-    report(model, result, prompt.size(), cache.capacity());
+    report(model, result, prompt_tokens, cache.capacity());
     return;
   }
-  print_json({{"prompt_tokens", prompt.size()},
+  print_json({{"prompt_tokens", prompt_tokens},
               {"generated_tokens", result.ids.size()},
               {"ids", result.ids},
               {"text", result.text},

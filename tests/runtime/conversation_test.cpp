@@ -78,9 +78,8 @@ TEST_F(Conversations, TheCacheChangesNoAnswer) {
                                          .add_generation_prompt = true}),
                         {.add_special = false});
   KvCache cache = model_.make_cache();
-  std::vector<std::int32_t> context;
-  const Generation whole =
-      generate(model_, tokenizer_, cache, context, prompt, {.max_tokens = 20}, ignore);
+  Sequence sequence(tokenizer_, model_.spec(), prompt, cache.capacity(), {.max_tokens = 20});
+  const Generation whole = generate(model_, cache, sequence, ignore);
   EXPECT_EQ(whole.text, turn.generation.text);
 }
 

@@ -82,6 +82,9 @@ struct AttentionTask {
   /// Of those, token t does not see the first passed + t: a sliding window has left them behind.
   /// The default hides none from any tile.
   std::int64_t passed = -kAttentionMaxRows;
+  /// The keys and values that will be asked for next, to be fetched ahead, or null.
+  const void* next_keys = nullptr;
+  const void* next_values = nullptr;
 };
 
 /// What a feed-forward network does to its inner values.

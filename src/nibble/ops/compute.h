@@ -57,6 +57,8 @@ class Compute {
   InputBuffers& input_buffers() { return input_buffers_; }
   /// Partial results of attention() over a long cache (ops/attention.cpp).
   Buffer& attention_partials() { return attention_partials_; }
+  /// How attention() cuts the work.
+  Buffer& attention_work() { return attention_work_; }
   /// The input of a layer that takes it in another order (ops/input_rows.cpp).
   Buffer& reordered_input() { return reordered_input_; }
   /// The normalized input that an observer sees (ops/matmul.cpp).
@@ -71,6 +73,7 @@ class Compute {
   std::vector<Buffer> thread_scratch_;
   InputBuffers input_buffers_;
   Buffer attention_partials_;
+  Buffer attention_work_;
   Buffer reordered_input_;
   Buffer observed_input_;
 };
