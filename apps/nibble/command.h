@@ -32,7 +32,7 @@ struct ComputeFlags {
 
   ActivationType activation_type() const;
   KvType kv_type() const;
-  ComputeOptions options(const CommonFlags& common) const;
+  ComputeOptions options() const;
 };
 
 /// Refuses numbers outside lo..hi. Help does not show the bounds: they only catch slips.

@@ -47,7 +47,8 @@ TEST_P(InspectionCases, SizesAreThoseOfFileAndDecoder) {
   EXPECT_EQ(inspection.bytes, tensor_bytes(path / "model.safetensors"));
   EXPECT_TRUE(inspection.unused.empty());
   for (const DType dtype : {DType::kBF16, DType::kF32}) {
-    const Model model(path, {.dtype = dtype, .threads = 1});
+    ThreadPool pool(1);
+    const Model model(path, pool, {.dtype = dtype});
     const TokenCost token = inspect(checkpoint, dtype).token;
     EXPECT_DOUBLE_EQ(token.bytes, model.decoder().bytes_per_token());
     EXPECT_EQ(token.weights, model.decoder().weights_per_token());
@@ -147,7 +148,8 @@ TEST(Inspection, CountsAllOfEveryArchitecture) {
       std::int64_t listed = 0;
       for (const TensorInfo& tensor : inspection.tensors) listed += tensor.parameters();
       EXPECT_EQ(inspection.parameters, listed);
-      const Model model(path, {.threads = 1});
+      ThreadPool pool(1);
+      const Model model(path, pool);
       EXPECT_DOUBLE_EQ(inspection.token.bytes, model.decoder().bytes_per_token());
     }
   }
@@ -156,7 +158,8 @@ TEST(Inspection, CountsAllOfEveryArchitecture) {
 TEST(ModuleTree, BlocksThatDifferStandApart) {
   const TemporaryFolder folder;
   const Checkpoint dense(make_tiny_model(folder, {.bits = 16}));
-  Compute compute(select_kernels(), 1);
+  ThreadPool pool(1);
+  Compute compute(select_kernels(), pool);
   const QuantizePlan plan =
       plan_quantization(dense.spec(), {.exclude = {"model.layers.2.mlp.up_proj"}});
   quantize_model(dense, plan, compute, folder / "mixed", false);

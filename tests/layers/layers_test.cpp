@@ -28,7 +28,8 @@ class Cache : public ::testing::TestWithParam<KvType> {
 
   static constexpr std::int64_t kCapacity = 30;
 
-  Compute compute_{select_kernels(), 2};
+  ThreadPool pool_{2};
+  Compute compute_{select_kernels(), pool_};
   KvCache cache_{{.n_layers = 2, .n_kv_heads = kHeads, .head_dim = kDim, .capacity = kCapacity},
                  GetParam()};
 
@@ -130,7 +131,8 @@ INSTANTIATE_TEST_SUITE_P(Types, Cache,
 
 // A row of zeros stays one; NaN and infinities reach whoever reads the row.
 TEST(Int8Cache, RowsWithoutAScale) {
-  Compute compute(select_kernels(), 1);
+  ThreadPool pool(1);
+  Compute compute(select_kernels(), pool);
   KvCache cache({.n_layers = 1, .n_kv_heads = 1, .head_dim = 3, .capacity = 4}, KvType::kInt8);
   const std::vector<float> keys = {0, -0.0f, 0, 1, NAN, 2, 1, -INFINITY, 2, 1e-44f, -3e-44f, 0};
   cache.store(compute, 0, keys.data(), keys.data(), 4);
@@ -174,7 +176,8 @@ std::vector<float> wave(std::size_t size, float step) {
 TEST(Norm, RmsFollowsTheFormulaOnEveryRow) {
   const Norm norm{.weight = wave(37, 0.3f), .eps = 0.01f};
   for (const KernelSet* kernels : supported_kernels()) {
-    Compute compute(*kernels, 2);
+    ThreadPool pool(2);
+    Compute compute(*kernels, pool);
     for (const std::int64_t tokens : {1, 3, 20}) {  // few rows, and many: on all threads
       const std::vector<float> x = wave(static_cast<std::size_t>(tokens) * 37, 0.7f);
       std::vector<float> out(x.size());
@@ -200,7 +203,8 @@ TEST(Norm, LayerNormFollowsTheFormulaOnEveryRow) {
   const Norm norm{
       .kind = NormKind::kLayer, .weight = wave(37, 0.3f), .bias = wave(37, 0.9f), .eps = 0.01f};
   for (const KernelSet* kernels : supported_kernels()) {
-    Compute compute(*kernels, 2);
+    ThreadPool pool(2);
+    Compute compute(*kernels, pool);
     for (const std::int64_t tokens : {1, 3, 20}) {
       const std::vector<float> x = wave(static_cast<std::size_t>(tokens) * 37, 0.7f);
       std::vector<float> out(x.size());
@@ -253,7 +257,8 @@ TEST(Mlp, AddsDownOfSiluOfGateTimesUp) {
     DenseLayer up(kInner, kHidden, 0.17f, bias);
     DenseLayer down(kHidden, kInner, 0.23f, bias);
     for (const KernelSet* kernels : supported_kernels()) {
-      Compute compute(*kernels, 2, ActivationType::kF32);
+      ThreadPool pool(2);
+      Compute compute(*kernels, pool, ActivationType::kF32);
       Buffer scratch;
       Mlp mlp;
       mlp.gate.emplace();
@@ -296,7 +301,8 @@ TEST(Mlp, WithoutAGateAddsDownOfTheActivationOfUp) {
   DenseLayer up(kInner, kHidden, 0.17f, true);
   DenseLayer down(kHidden, kInner, 0.23f, true);
   for (const KernelSet* kernels : supported_kernels()) {
-    Compute compute(*kernels, 2, ActivationType::kF32);
+    ThreadPool pool(2);
+    Compute compute(*kernels, pool, ActivationType::kF32);
     Buffer scratch;
     Mlp mlp{.gate = std::nullopt, .up = {}, .down = {}, .activation = Activation::kRelu};
     mlp.up.weight.view = up.linear.weight.view;

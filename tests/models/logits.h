@@ -30,7 +30,8 @@ class Runner {
  public:
   Runner(const std::filesystem::path& path, const Mode& mode)
       : checkpoint_(path),
-        compute_(*mode.kernels, mode.threads, mode.activations),
+        pool_(mode.threads),
+        compute_(*mode.kernels, pool_, mode.activations),
         decoder_(checkpoint_, compute_, mode.dtype),
         kv_(mode.activations == ActivationType::kF32 ? KvType::kF32 : KvType::kBF16) {}
 
@@ -76,6 +77,7 @@ class Runner {
   }
 
   Checkpoint checkpoint_;
+  ThreadPool pool_;
   Compute compute_;
   Decoder decoder_;
   KvType kv_;

@@ -103,7 +103,8 @@ struct Inputs {
 
 std::vector<float> attend(const KernelSet& kernels, int threads, const Call& call,
                           const Inputs& inputs) {
-  Compute compute(kernels, threads);
+  ThreadPool pool(threads);
+  Compute compute(kernels, pool);
   std::vector<float> out(inputs.q.size(), -99.0f);
   attention(compute, call.shape, inputs.view, inputs.q.data(), call.start, call.tokens, out.data());
   return out;
@@ -265,7 +266,8 @@ TEST_P(Attention, DecodingIsPrefilling) {
   const Inputs inputs(all, type);
   const std::vector<float> together = attend(*kernels, 2, all, inputs);
   for (std::int64_t token = 0; token < all.tokens; ++token) {
-    Compute compute(*kernels, 2);
+    ThreadPool pool(2);
+    Compute compute(*kernels, pool);
     std::vector<float> alone(64);
     attention(compute, all.shape, inputs.view, inputs.q.data() + token * 64, 250 + token, 1,
               alone.data());
@@ -289,7 +291,8 @@ TEST_P(Attention, LargeScores) {
 }
 
 TEST_P(Attention, NoTokensAreNothing) {
-  Compute compute(*std::get<0>(GetParam()), 1);
+  ThreadPool pool(1);
+  Compute compute(*std::get<0>(GetParam()), pool);
   const Inputs inputs({{1, 1, 4}, 3, 1}, std::get<1>(GetParam()));
   attention(compute, {1, 1, 4}, inputs.view, nullptr, 4, 0, nullptr);
 }

@@ -38,7 +38,8 @@ struct Arrangement {
 std::vector<std::vector<float>> multiply(const Arrangement& arrangement,
                                          const std::vector<TestMatrix>& matrices,
                                          const std::vector<float>& x, std::int64_t tokens) {
-  Compute compute(*arrangement.kernels, arrangement.threads, arrangement.activations);
+  ThreadPool pool(arrangement.threads);
+  Compute compute(*arrangement.kernels, pool, arrangement.activations);
   std::vector<std::vector<float>> outs;
   for (const TestMatrix& matrix : matrices) {
     outs.emplace_back(static_cast<std::size_t>(tokens * matrix.view.rows), -99.0f);
@@ -211,7 +212,8 @@ TEST_P(Matmul, AddsBiasesAndToWhatIsThere) {
     const std::vector<float> x = random_input(tokens * 128);
     const auto plain = multiply(arrangement(), matrices, x, tokens);
     for (const int threads : {1, 2, 3}) {
-      Compute compute(*arrangement().kernels, threads, arrangement().activations);
+      ThreadPool pool(threads);
+      Compute compute(*arrangement().kernels, pool, arrangement().activations);
       for (const bool adds : {false, true}) {
         for (const bool with_bias : {false, true}) {
           std::vector<std::vector<float>> outs;
@@ -261,7 +263,8 @@ TEST_P(Matmul, NormalizesItsInput) {
                       normed.data() + t * 128);
       }
       const auto expected = multiply(arrangement(), matrices, normed, tokens);
-      Compute compute(*arrangement().kernels, 2, arrangement().activations);
+      ThreadPool pool(2);
+      Compute compute(*arrangement().kernels, pool, arrangement().activations);
       std::vector<std::vector<float>> outs;
       std::vector<MatmulCall> calls;
       for (const TestMatrix& matrix : matrices) {
@@ -291,7 +294,8 @@ TEST_P(Matmul, NeverInt8) {
     const ActivationType without = without_int8(arrangement().activations);
     const auto expected =
         multiply({.kernels = &kernels, .activations = without}, matrices, x, tokens);
-    Compute compute(kernels, 2, arrangement().activations);
+    ThreadPool pool(2);
+    Compute compute(kernels, pool, arrangement().activations);
     for (std::size_t i = 0; i < matrices.size(); ++i) {
       std::vector<float> out(static_cast<std::size_t>(tokens * matrices[i].view.rows));
       const MatmulCall call{&matrices[i].view, out.data()};
@@ -317,7 +321,8 @@ TEST_P(Matmul, GatedIsSiluOfOneTimesTheOther) {
       const auto plain = multiply(arrangement(), matrices, x, tokens);
       std::vector<float> one;
       for (const int threads : {1, 2, 3}) {
-        Compute compute(*arrangement().kernels, threads, arrangement().activations);
+        ThreadPool pool(threads);
+        Compute compute(*arrangement().kernels, pool, arrangement().activations);
         std::vector<float> out(plain[0].size(), -99.0f);
         gated_matmul(compute, {x.data(), tokens},
                      {&matrices[0].view, nullptr, bias.data(), false, Activation::kSilu},
@@ -351,7 +356,8 @@ TEST_P(Matmul, CallsDoNotDisturbEachOther) {
     out.push_back(make_matrix({WeightFormat::kW3, 20, 512, 128}, random_));
     return out;
   }();
-  Compute compute(*arrangement().kernels, 2, arrangement().activations);
+  ThreadPool pool(2);
+  Compute compute(*arrangement().kernels, pool, arrangement().activations);
   const auto run = [&](const std::vector<TestMatrix>& matrices, std::int64_t tokens) {
     std::vector<float> out(static_cast<std::size_t>(tokens * 20));
     const MatmulCall call{&matrices.back().view, out.data()};
@@ -366,7 +372,8 @@ TEST_P(Matmul, CallsDoNotDisturbEachOther) {
 }
 
 TEST_P(Matmul, NoTokensOrNoWeightsAreNothing) {
-  Compute compute(*arrangement().kernels, 2, arrangement().activations);
+  ThreadPool pool(2);
+  Compute compute(*arrangement().kernels, pool, arrangement().activations);
   matmul(compute, {nullptr, 5}, {});
   const TestMatrix matrix = make_matrix({WeightFormat::kBF16, 4, 8}, random_);
   const MatmulCall call{&matrix.view, nullptr};
@@ -384,7 +391,8 @@ INSTANTIATE_TEST_SUITE_P(
     });
 
 TEST(Rowwise, CallsEachRowOnce) {
-  Compute compute(select_kernels(), 3);
+  ThreadPool pool(3);
+  Compute compute(select_kernels(), pool);
   for (const std::int64_t rows : {0, 1, 8, 9, 100}) {
     std::vector<std::atomic<int>> calls(static_cast<std::size_t>(rows));
     for_each_row(compute, rows, [&](std::int64_t row) { ++calls[static_cast<std::size_t>(row)]; });

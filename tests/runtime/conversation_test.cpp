@@ -36,7 +36,8 @@ class Conversations : public ::testing::Test {
 
   testing::TemporaryFolder folder_;
   std::optional<ChatFormat> format_;
-  Model model_{NIBBLE_DATA_DIR "/stories260K", {.threads = 2}};
+  ThreadPool pool_{2};
+  Model model_{NIBBLE_DATA_DIR "/stories260K", pool_};
   Tokenizer tokenizer_ = model_.checkpoint().load_tokenizer();
 };
 

@@ -96,7 +96,8 @@ long allocations_of(Model& model, const SamplerOptions& options, int steps) {
 
 TEST_P(DecodeStep, AllocatesNothing) {
   const auto [activations, kv] = GetParam();
-  Model model(NIBBLE_DATA_DIR "/stories260K", {.activations = activations, .kv = kv, .threads = 2});
+  ThreadPool pool(2);
+  Model model(NIBBLE_DATA_DIR "/stories260K", pool, {.activations = activations, .kv = kv});
   EXPECT_EQ(allocations_of(model, {.temperature = 0}, 100), 0);
   EXPECT_EQ(allocations_of(model, {.temperature = 1, .top_k = 40, .top_p = 0.9}, 100), 0);
   EXPECT_EQ(allocations_of(model, {.temperature = 0, .repeat_penalty = 1.1}, 100), 0);

@@ -33,7 +33,8 @@ class Generate : public ::testing::Test {
     return story;
   }
 
-  Model model_{kStories, {.threads = 2}};
+  ThreadPool pool_{2};
+  Model model_{kStories, pool_};
   Tokenizer tokenizer_ = model_.checkpoint().load_tokenizer();
   std::vector<std::int32_t> prompt_ = tokenizer_.encode("Once upon a time");
 };
@@ -151,7 +152,8 @@ TEST_F(Generate, ASeedDeterminesTheStory) {
 TEST_F(Generate, ThreadsDoNotChangeTheIds) {
   const std::vector<std::int32_t> expected = tell(prompt_, {.max_tokens = 300}).generation.ids;
   for (const int threads : {1, 3}) {
-    Model model(kStories, {.threads = threads});
+    ThreadPool pool(threads);
+    Model model(kStories, pool);
     KvCache cache = model.make_cache();
     std::vector<std::int32_t> context;
     EXPECT_EQ(generate(model, tokenizer_, cache, context, prompt_, {.max_tokens = 300},
@@ -170,7 +172,8 @@ TEST_F(Generate, NamesItsReasons) {
 
 // Runs longer than a batch of 512 tokens give the logits of one token at a time.
 TEST(ModelForward, CutsLongRuns) {
-  Model model(kStories, {.activations = ActivationType::kF32, .kv = KvType::kF32});
+  ThreadPool pool;
+  Model model(kStories, pool, {.activations = ActivationType::kF32, .kv = KvType::kF32});
   std::vector<std::int32_t> ids;
   for (std::int32_t i = 0; i < 530; ++i) ids.push_back(3 + i % 500);
   KvCache cache = model.make_cache(540);

@@ -14,8 +14,8 @@ using ::testing::HasSubstr;
 
 TEST(Model, LearnedPositionsEndTheContext) {
   const testing::TemporaryFolder folder;
-  Model model(testing::make_tiny_model(folder, {.bits = 16}, testing::opt_config()),
-              {.threads = 1});
+  ThreadPool pool(1);
+  Model model(testing::make_tiny_model(folder, {.bits = 16}, testing::opt_config()), pool);
   EXPECT_ERROR(model.make_cache(65), AllOf(HasSubstr("65"), HasSubstr("64")));
   KvCache cache = model.make_cache();
   EXPECT_EQ(cache.capacity(), 64);

@@ -1,7 +1,5 @@
 #include "nibble/ops/compute.h"
 
-#include <utility>
-
 namespace nibble {
 
 const char* activation_type_name(ActivationType type) {
@@ -16,10 +14,10 @@ const char* activation_type_name(ActivationType type) {
   return "";
 }
 
-Compute::Compute(const KernelSet& kernels, int threads, ActivationType activations,
-                 Topology topology)
-    : kernels_(&kernels), pool_(threads, std::move(topology)), activations_(activations) {
-  thread_scratch_.resize(static_cast<std::size_t>(pool_.size()));
-}
+Compute::Compute(const KernelSet& kernels, ThreadPool& pool, ActivationType activations)
+    : kernels_(&kernels),
+      pool_(&pool),
+      activations_(activations),
+      thread_scratch_(static_cast<std::size_t>(pool.size())) {}
 
 }  // namespace nibble

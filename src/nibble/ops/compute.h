@@ -26,12 +26,12 @@ class Profiler;
 
 class Compute {
  public:
-  /// `threads` 0: one a usable physical core.
-  Compute(const KernelSet& kernels, int threads, ActivationType activations = ActivationType::kBF16,
-          Topology topology = usable_topology());
+  /// `pool` may be that of others too, and must outlive this.
+  Compute(const KernelSet& kernels, ThreadPool& pool,
+          ActivationType activations = ActivationType::kBF16);
 
   const KernelSet& kernels() const { return *kernels_; }
-  ThreadPool& pool() { return pool_; }
+  ThreadPool& pool() { return *pool_; }
   ActivationType activations() const { return activations_; }
   /// Who is told of every operator (ops/profiler.h); none by default. It must outlive its use here.
   Profiler* profiler() const { return profiler_; }
@@ -63,7 +63,7 @@ class Compute {
 
  private:
   const KernelSet* kernels_;
-  ThreadPool pool_;
+  ThreadPool* pool_;
   ActivationType activations_;
   Profiler* profiler_ = nullptr;
   std::vector<Buffer> thread_scratch_;

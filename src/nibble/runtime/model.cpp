@@ -44,9 +44,9 @@ bool has_integers(const Checkpoint& checkpoint) {
 
 }  // namespace
 
-Model::Model(const std::filesystem::path& path, const ComputeOptions& options)
+Model::Model(const std::filesystem::path& path, ThreadPool& pool, const ComputeOptions& options)
     : checkpoint_(path),
-      compute_(select_kernels(), options.threads, options.activations),
+      compute_(select_kernels(), pool, options.activations),
       decoder_(checkpoint_, compute_, options.dtype),
       kv_(options.kv) {
   note_conversions(checkpoint_, options.dtype);

@@ -1,4 +1,4 @@
-// A loaded model, ready to compute: checkpoint, threads, weights. Sequences are KV caches made by
+// A loaded model, ready to compute: checkpoint and weights. Sequences are KV caches made by
 // it.
 #pragma once
 
@@ -19,13 +19,13 @@ struct ComputeOptions {
   DType dtype = DType::kBF16;                          // of dense weights
   ActivationType activations = ActivationType::kBF16;  // inputs of linear layers
   KvType kv = KvType::kBF16;                           // keys and values
-  int threads = 0;                                     // 0: one a usable physical core
 };
 
 class Model {
  public:
-  /// Opens and loads. Throws Error as Checkpoint and Decoder do.
-  Model(const std::filesystem::path& path, const ComputeOptions& options);
+  /// Opens and loads. Several models may share `pool`, which must outlive this. Throws Error as
+  /// Checkpoint and Decoder do.
+  Model(const std::filesystem::path& path, ThreadPool& pool, const ComputeOptions& options = {});
 
   const Checkpoint& checkpoint() const { return checkpoint_; }
   const ModelSpec& spec() const { return checkpoint_.spec(); }
