@@ -88,11 +88,12 @@ void add_decode(Table& table, const Json& result, int kept_wanted) {
 }
 
 void bench(const BenchFlags& flags, const CommonFlags& common) {
-  const ComputeOptions compute = flags.compute.options(common);
+  const ComputeOptions compute = flags.compute.options();
   SpeedOptions options = flags.options;
   options.context = flags.compute.context;
   options.seed = common.seed;
-  Model model(locate_model(flags.model), compute);
+  ThreadPool pool(common.threads);
+  Model model(locate_model(flags.model), pool, compute);
   const double load_ms = milliseconds_since_process_start();
   const SpeedReport report = measure_speed(model, compute, options);
 

@@ -61,11 +61,8 @@ KvType ComputeFlags::kv_type() const {
   return kv == "f32" ? KvType::kF32 : kv == "int8" ? KvType::kInt8 : KvType::kBF16;
 }
 
-ComputeOptions ComputeFlags::options(const CommonFlags& common) const {
-  return {.dtype = parse_dtype(dtype),
-          .activations = activation_type(),
-          .kv = kv_type(),
-          .threads = common.threads};
+ComputeOptions ComputeFlags::options() const {
+  return {.dtype = parse_dtype(dtype), .activations = activation_type(), .kv = kv_type()};
 }
 
 void add_common_flags(const Command& command, CommonFlags& flags) {

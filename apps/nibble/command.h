@@ -32,7 +32,7 @@ struct ComputeFlags {
 
   std::optional<ActivationType> activation_type() const;
   KvType kv_type() const;
-  ComputeOptions options(const CommonFlags& common) const;
+  ComputeOptions options() const;
 };
 
 /// Adds -q, -v, --threads, --seed and --json to a sub-command.

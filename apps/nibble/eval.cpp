@@ -95,6 +95,7 @@ std::vector<std::int64_t> segment_lengths(const EvalFlags& flags) {
 
 /// What the models of one command have in common.
 struct Setup {
+  ThreadPool& pool;
   std::string text;
   std::vector<std::int64_t> lengths;  // of segments, in tokens
   ComputeOptions compute;
@@ -103,24 +104,25 @@ struct Setup {
   bool show_running;  // print a line a segment
 };
 
-Setup make_setup(const EvalFlags& flags, const CommonFlags& common) {
+Setup make_setup(const EvalFlags& flags, const CommonFlags& common, ThreadPool& pool) {
   Setup setup{
+      .pool = pool,
       .text = read_text(flags),
       .lengths = segment_lengths(flags),
-      .compute = flags.compute.options(common),
+      .compute = flags.compute.options(),
       .reference = nullptr,
       .max_segments = flags.n_segments,
       .show_running = !common.json && flags.models.size() == 1 && flags.seqlens.size() <= 1};
   if (!flags.reference.empty()) {
     ComputeOptions options = setup.compute;
     if (options.activations) options.activations = without_int8(*options.activations);
-    setup.reference = std::make_unique<Model>(locate_model(flags.reference), options);
+    setup.reference = std::make_unique<Model>(locate_model(flags.reference), pool, options);
   }
   return setup;
 }
 
 Column measure(const Setup& setup, const std::string& name) {
-  Model model(locate_model(name), setup.compute);
+  Model model(locate_model(name), setup.pool, setup.compute);
   const Tokenizer tokenizer = model.checkpoint().load_tokenizer();
   const std::vector<std::int32_t> tokens = tokenizer.encode(setup.text);
   Column column{.name = name, .tokens = tokens.size()};
@@ -243,7 +245,8 @@ class Comparison {
 };
 
 void eval(const EvalFlags& flags, const CommonFlags& common) {
-  const Setup setup = make_setup(flags, common);
+  ThreadPool pool(common.threads);
+  const Setup setup = make_setup(flags, common, pool);
   std::vector<Column> columns;
   for (const std::string& name : flags.models) columns.push_back(measure(setup, name));
   if (common.json) {

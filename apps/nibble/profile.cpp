@@ -128,11 +128,12 @@ void print_report(const ProfileFlags& flags, Model& model, const ProfileReport& 
 void profile_model(const ProfileFlags& flags, const CommonFlags& common) {
   std::optional<OutputFile> trace;  // opened first: what cannot be written costs no measurement
   if (!flags.trace.empty()) trace.emplace(flags.trace);
-  const ComputeOptions compute = flags.compute.options(common);
+  const ComputeOptions compute = flags.compute.options();
   ProfileOptions options = flags.options;
   options.context = flags.compute.context;
   options.seed = common.seed;
-  Model model(locate_model(flags.model), compute);
+  ThreadPool pool(common.threads);
+  Model model(locate_model(flags.model), pool, compute);
   const ProfileReport report = profile(model, compute, options);
   if (options.generate > 0 && !report.bandwidth_held) {
     warn("the memory bandwidth of this machine is too unsteady: it changed during decode");

@@ -44,7 +44,8 @@ void report(const Model& model, const Generation& result, std::size_t prompt_tok
 
 void run(const RunFlags& flags, const CommonFlags& common) {
   const std::string text = flags.prompt.read();
-  Model model(locate_model(flags.model), flags.compute.options(common));
+  ThreadPool pool(common.threads);
+  Model model(locate_model(flags.model), pool, flags.compute.options());
   const Tokenizer tokenizer = model.checkpoint().load_tokenizer();
   std::vector<std::int32_t> prompt = encode_prompt(model, tokenizer, text);
   const std::size_t prompt_tokens = prompt.size();

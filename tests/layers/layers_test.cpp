@@ -38,7 +38,8 @@ std::vector<float> wave(std::size_t size, float step) {
 TEST(Norm, RmsFollowsTheFormulaOnEveryRow) {
   const Norm norm{.weight = wave(37, 0.3f), .eps = 0.01f};
   for (const KernelSet* kernels : supported_kernels()) {
-    Compute compute(*kernels, 2);
+    ThreadPool pool(2);
+    Compute compute(*kernels, pool);
     for (const std::int64_t tokens : {1, 3, 20}) {  // few rows, and many: on all threads
       const std::vector<float> x = wave(static_cast<std::size_t>(tokens) * 37, 0.7f);
       std::vector<float> out(x.size());
@@ -64,7 +65,8 @@ TEST(Norm, LayerNormFollowsTheFormulaOnEveryRow) {
   const Norm norm{
       .kind = NormKind::kLayer, .weight = wave(37, 0.3f), .bias = wave(37, 0.9f), .eps = 0.01f};
   for (const KernelSet* kernels : supported_kernels()) {
-    Compute compute(*kernels, 2);
+    ThreadPool pool(2);
+    Compute compute(*kernels, pool);
     for (const std::int64_t tokens : {1, 3, 20}) {
       const std::vector<float> x = wave(static_cast<std::size_t>(tokens) * 37, 0.7f);
       std::vector<float> out(x.size());
@@ -126,7 +128,8 @@ TEST(Mlp, AddsDownOfSiluOfGateTimesUp) {
     DenseLayer up(kInner, kHidden, 0.17f, bias);
     DenseLayer down(kHidden, kInner, 0.23f, bias);
     for (const KernelSet* kernels : supported_kernels()) {
-      Compute compute(*kernels, 2);
+      ThreadPool pool(2);
+      Compute compute(*kernels, pool);
       Buffer scratch;
       Mlp mlp;
       mlp.gate = gate.layer();
@@ -165,7 +168,8 @@ TEST(Mlp, WithoutAGateAddsDownOfTheActivationOfUp) {
   DenseLayer up(kInner, kHidden, 0.17f, true);
   DenseLayer down(kHidden, kInner, 0.23f, true);
   for (const KernelSet* kernels : supported_kernels()) {
-    Compute compute(*kernels, 2);
+    ThreadPool pool(2);
+    Compute compute(*kernels, pool);
     Buffer scratch;
     const Mlp mlp{.gate = std::nullopt,
                   .up = up.layer(),

@@ -64,7 +64,8 @@ class SpoiledModel : public ::testing::Test {
   void load() {
     write();
     const Checkpoint checkpoint(folder_.path());
-    Compute compute(select_kernels(), 1);
+    ThreadPool pool(1);
+    Compute compute(select_kernels(), pool);
     const Decoder decoder(checkpoint, compute, DType::kBF16);
   }
 
@@ -388,7 +389,8 @@ TEST(SpoiledGguf, EveryMissingKeyAndTensorIsAnError) {
     write_file(folder / "spoiled.gguf", spoiled);
     const auto open = [&] {
       const Checkpoint checkpoint(folder / "spoiled.gguf");
-      Compute compute(select_kernels(), 1);
+      ThreadPool pool(1);
+      Compute compute(select_kernels(), pool);
       const Decoder decoder(checkpoint, compute, DType::kBF16);
     };
     EXPECT_ERROR(open(), HasSubstr("spoiled.gguf"));
@@ -420,7 +422,8 @@ TEST(SpoiledGgufSlow, DamagedMetadataIsRefusedOrHarmless) {
     write_file(folder / "damaged.gguf", damaged);
     try {
       const Checkpoint checkpoint(folder / "damaged.gguf");
-      Compute compute(select_kernels(), 1);
+      ThreadPool pool(1);
+      Compute compute(select_kernels(), pool);
       Decoder decoder(checkpoint, compute, DType::kF32);
       const ModelSpec& spec = decoder.spec();
       KvCache cache({spec.n_layers, spec.n_kv_heads, spec.head_dim, 3}, KvType::kF32);

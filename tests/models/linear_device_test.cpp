@@ -3,6 +3,7 @@
 
 #include "models/logits.h"
 #include "ops/float64_device.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -13,7 +14,7 @@ using test::Mode;
 using test::reference_ids;
 using test::Runner;
 
-const fs::path kFixtures = NIBBLE_TEST_DIR "/models/fixtures";
+const fs::path kFixtures = testing::test_file("models/fixtures");
 
 /// A model, and the dtype and name of the logits that transformers gave for it.
 struct Case {

@@ -31,7 +31,8 @@ class Runner {
  public:
   Runner(const std::filesystem::path& path, const Mode& mode)
       : checkpoint_(path),
-        compute_(*mode.kernels, mode.threads),
+        pool_(mode.threads),
+        compute_(*mode.kernels, pool_),
         decoder_(checkpoint_, compute_, mode.dtype, mode.activations),
         kv_(mode.activations == ActivationType::kF32 ? KvType::kF32 : KvType::kBF16) {}
 
@@ -78,6 +79,7 @@ class Runner {
   }
 
   Checkpoint checkpoint_;
+  ThreadPool pool_;
   Compute compute_;
   Decoder decoder_;
   KvType kv_;

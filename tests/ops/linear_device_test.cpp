@@ -78,7 +78,8 @@ class Device : public ::testing::Test {
   static constexpr double kUnit = (2 * kCols + 16) * 0x1p-24;
 
   std::mt19937 random_{5};
-  Compute compute_{select_kernels(), 2};
+  ThreadPool pool_{2};
+  Compute compute_{select_kernels(), pool_};
   Float64Device device_;
   std::vector<TestMatrix> matrices_;
   std::vector<float> weight_ = random_rows(kCols, random_);

@@ -38,7 +38,8 @@ struct Arrangement {
 std::vector<std::vector<float>> multiply(const Arrangement& arrangement,
                                          const std::vector<TestMatrix>& matrices,
                                          const std::vector<float>& x, std::int64_t tokens) {
-  Compute compute(*arrangement.kernels, arrangement.threads);
+  ThreadPool pool(arrangement.threads);
+  Compute compute(*arrangement.kernels, pool);
   std::vector<std::vector<float>> outs;
   for (const TestMatrix& matrix : matrices) {
     outs.emplace_back(static_cast<std::size_t>(tokens * matrix.view.rows), -99.0f);
@@ -216,7 +217,8 @@ TEST_P(Matmul, AddsBiasesAndToWhatIsThere) {
     const std::vector<float> x = random_input(tokens * 128);
     const auto plain = multiply(arrangement(), matrices, x, tokens);
     for (const int threads : {1, 2, 3}) {
-      Compute compute(*arrangement().kernels, threads);
+      ThreadPool pool(threads);
+      Compute compute(*arrangement().kernels, pool);
       for (const bool adds : {false, true}) {
         for (const bool with_bias : {false, true}) {
           std::vector<std::vector<float>> outs;
@@ -269,7 +271,8 @@ TEST_P(Matmul, NormalizesItsInput) {
                       normed.data() + t * 128);
       }
       const auto expected = multiply(arrangement(), matrices, normed, tokens);
-      Compute compute(*arrangement().kernels, 2);
+      ThreadPool pool(2);
+      Compute compute(*arrangement().kernels, pool);
       std::vector<std::vector<float>> outs;
       std::vector<MatmulCall> calls;
       for (const TestMatrix& matrix : matrices) {
@@ -299,7 +302,8 @@ TEST_P(Matmul, EachLayerHasItsOwnRounding) {
   for (const std::int64_t tokens : kTokens) {
     const std::vector<float> x = random_input(tokens * 128);
     const KernelSet& kernels = *arrangement().kernels;
-    Compute compute(kernels, 2);
+    ThreadPool pool(2);
+    Compute compute(kernels, pool);
     std::vector<std::vector<float>> outs;
     std::vector<std::vector<float>> expected;
     std::vector<MatmulCall> calls;
@@ -356,7 +360,8 @@ TEST_P(Matmul, GatedIsSiluOfOneTimesTheOther) {
       const auto plain = multiply(arrangement(), matrices, x, tokens);
       std::vector<float> one;
       for (const int threads : {1, 2, 3}) {
-        Compute compute(*arrangement().kernels, threads);
+        ThreadPool pool(threads);
+        Compute compute(*arrangement().kernels, pool);
         std::vector<float> out(plain[0].size(), -99.0f);
         gated_matmul(
             compute, {x.data(), tokens},
@@ -396,7 +401,8 @@ TEST_P(Matmul, CallsDoNotDisturbEachOther) {
     out.push_back(make_matrix({WeightFormat::kW3, 20, 512, 128}, random_));
     return out;
   }();
-  Compute compute(*arrangement().kernels, 2);
+  ThreadPool pool(2);
+  Compute compute(*arrangement().kernels, pool);
   const auto run = [&](const std::vector<TestMatrix>& matrices, std::int64_t tokens) {
     std::vector<float> out(static_cast<std::size_t>(tokens * 20));
     const MatmulCall call{.weight = &matrices.back().view,
@@ -413,7 +419,8 @@ TEST_P(Matmul, CallsDoNotDisturbEachOther) {
 }
 
 TEST_P(Matmul, NoTokensOrNoWeightsAreNothing) {
-  Compute compute(*arrangement().kernels, 2);
+  ThreadPool pool(2);
+  Compute compute(*arrangement().kernels, pool);
   matmul(compute, {nullptr, 5}, {});
   const TestMatrix matrix = make_matrix({WeightFormat::kBF16, 4, 8}, random_);
   const MatmulCall call{.weight = &matrix.view, .out = nullptr};
@@ -431,7 +438,8 @@ INSTANTIATE_TEST_SUITE_P(
     });
 
 TEST(Rowwise, CallsEachRowOnce) {
-  Compute compute(select_kernels(), 3);
+  ThreadPool pool(3);
+  Compute compute(select_kernels(), pool);
   for (const std::int64_t rows : {0, 1, 8, 9, 100}) {
     std::vector<std::atomic<int>> calls(static_cast<std::size_t>(rows));
     for_each_row(compute, rows, [&](std::int64_t row) { ++calls[static_cast<std::size_t>(row)]; });

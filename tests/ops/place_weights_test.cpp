@@ -83,7 +83,8 @@ TEST(PlaceWeights, ChangesNoBit) {
   const std::vector<TestMatrix> matrices = matrices_of(kSpecs);
   for (const ActivationType activations : {ActivationType::kBF16, ActivationType::kInt8}) {
     for (const std::int64_t tokens : {1, 3, 40}) {
-      Compute one(select_kernels(), 2, nodes_of({2}));
+      ThreadPool one_pool(2, nodes_of({2}));
+      Compute one(select_kernels(), one_pool);
       const auto expected = multiply(one, weights_of(matrices), tokens, activations);
       // One node; even, uneven, more nodes than threads, more threads than cores.
       for (const auto& [threads, nodes] :
@@ -91,7 +92,8 @@ TEST(PlaceWeights, ChangesNoBit) {
             std::pair(3, std::vector{2, 1}), std::pair(5, std::vector{1, 3}),
             std::pair(2, std::vector{1, 1, 1, 1}), std::pair(1, std::vector{1, 1}),
             std::pair(7, std::vector{1, 2, 1})}) {
-        Compute compute(select_kernels(), threads, nodes_of(nodes));
+        ThreadPool pool(threads, nodes_of(nodes));
+        Compute compute(select_kernels(), pool);
         std::vector<Weight> weights = weights_of(matrices);
         Arena arena;
         place(compute, weights, arena);
@@ -130,7 +132,8 @@ TEST(PlaceWeights, EachThreadTouchesItsOwnRowsFirst) {
   GTEST_SKIP() << "a sanitizer's own memory takes page faults too";
 #endif
   const std::vector<TestMatrix> matrices = matrices_of({{WeightFormat::kBF16, 4099, 512}});
-  Compute compute(select_kernels(), 3, nodes_of({2, 1}));
+  ThreadPool pool(3, nodes_of({2, 1}));
+  Compute compute(select_kernels(), pool);
   std::vector<Weight> weights = weights_of(matrices);
   const std::vector<long> before = faults_of(compute.pool());
   Arena arena;
@@ -166,7 +169,8 @@ TEST(PlaceWeights, RowsGoToTheThreadThatMultipliesThem) {
   KernelSet kernels = kScalarKernels;
   for (auto& product : kernels.matmul_f32) product = record_claim;
   for (auto& product : kernels.matmul_bf16) product = product == nullptr ? nullptr : record_claim;
-  Compute compute(kernels, 3, nodes_of({2, 1}));
+  ThreadPool pool(3, nodes_of({2, 1}));
+  Compute compute(kernels, pool);
   const std::vector<TestMatrix> matrices = matrices_of({{WeightFormat::kBF16, 4099, 512}});
   std::vector<Weight> weights = weights_of(matrices);
   Arena arena;

@@ -137,7 +137,8 @@ class Int8Activations : public ::testing::TestWithParam<Int8Case> {
       make_w8(kStories, folder_);
       return;
     }
-    Compute compute(select_kernels(), 2);
+    ThreadPool pool(2);
+    Compute compute(select_kernels(), pool);
     const Checkpoint checkpoint(kStories);
     const QuantizeOptions options{.bits = GetParam().bits, .group_size = GetParam().group_size};
     quantize_model(checkpoint, plan_quantization(checkpoint.spec(), options), compute,

@@ -38,7 +38,8 @@ class Conversations : public ::testing::Test {
 
   testing::TemporaryFolder folder_;
   std::optional<ChatFormat> format_;
-  Model model_{testing::data_file("stories260K"), {.threads = 2}};
+  ThreadPool pool_{2};
+  Model model_{testing::data_file("stories260K"), pool_};
   Tokenizer tokenizer_ = model_.checkpoint().load_tokenizer();
 };
 

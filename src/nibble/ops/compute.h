@@ -19,11 +19,11 @@ class Profiler;
 
 class Compute {
  public:
-  /// `threads` 0: one a usable physical core.
-  Compute(const KernelSet& kernels, int threads, Topology topology = usable_topology());
+  /// `pool` may be that of others too, and must outlive this.
+  Compute(const KernelSet& kernels, ThreadPool& pool);
 
   const KernelSet& kernels() const { return *kernels_; }
-  ThreadPool& pool() { return pool_; }
+  ThreadPool& pool() { return *pool_; }
   /// Who is told of every operator (ops/profiler.h); none by default. It must outlive its use here.
   Profiler* profiler() const { return profiler_; }
   void set_profiler(Profiler* profiler) { profiler_ = profiler; }
@@ -66,7 +66,7 @@ class Compute {
 
  private:
   const KernelSet* kernels_;
-  ThreadPool pool_;
+  ThreadPool* pool_;
   LinearDevice* device_;
   Profiler* profiler_ = nullptr;
   InputObserver* input_observer_ = nullptr;

@@ -82,9 +82,9 @@ class PassCutter {
 
 }  // namespace
 
-Model::Model(const std::filesystem::path& path, const ComputeOptions& options)
+Model::Model(const std::filesystem::path& path, ThreadPool& pool, const ComputeOptions& options)
     : checkpoint_(path),
-      compute_(select_kernels(), options.threads),
+      compute_(select_kernels(), pool),
       decoder_(checkpoint_, compute_, options.dtype, options.activations),
       kv_(options.kv) {
   note_conversions(checkpoint_, options.dtype);

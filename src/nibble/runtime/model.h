@@ -1,6 +1,6 @@
-// A loaded model, ready to compute: checkpoint, threads, weights. Sequences are KV caches made by
-// it. Threads may call it at any time: one pass runs after the other, each sequence being one
-// thread's at a time.
+// A loaded model, ready to compute: checkpoint and weights. Sequences are KV caches made by it.
+// Threads may call it at any time: one pass runs after the other, each sequence being one thread's
+// at a time.
 #pragma once
 
 #include <cstdint>
@@ -24,13 +24,13 @@ struct ComputeOptions {
   // Inputs of linear layers; not given: what the checkpoint says of each (Checkpoint::activations).
   std::optional<ActivationType> activations = {};
   KvType kv = KvType::kBF16;  // keys and values
-  int threads = 0;            // 0: one a usable physical core
 };
 
 class Model {
  public:
-  /// Opens and loads. Throws Error as Checkpoint and Decoder do.
-  Model(const std::filesystem::path& path, const ComputeOptions& options);
+  /// Opens and loads. Several models may share `pool`, which must outlive this. Throws Error as
+  /// Checkpoint and Decoder do.
+  Model(const std::filesystem::path& path, ThreadPool& pool, const ComputeOptions& options = {});
 
   const Checkpoint& checkpoint() const { return checkpoint_; }
   const ModelSpec& spec() const { return checkpoint_.spec(); }
