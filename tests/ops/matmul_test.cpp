@@ -337,7 +337,8 @@ TEST_P(Matmul, NaNSpoilsAScaleOfAllRows) {
     for (const std::int64_t bad : {std::int64_t{0}, std::int64_t{1}, tokens - 1}) {
       std::vector<float> x = random_input(tokens * 100);
       x[static_cast<std::size_t>(bad * 100 + 57)] = std::nanf("");
-      for (const float value : multiply(tensor, matrices, x, tokens)[0]) {
+      const auto outs = multiply(tensor, matrices, x, tokens);
+      for (const float value : outs[0]) {
         EXPECT_TRUE(std::isnan(value));
       }
     }

@@ -56,8 +56,8 @@ constexpr float kOrderOfSums = 20 * 172 * 36 * 0x1p-24f;
 // Together more than two passes of 512 rows: a sequence begins in one and ends in the next, and
 // another ends with the last row of a pass.
 TEST(ModelSequences, AreCutIntoPasses) {
-  ThreadPool pool(2);
-  Model model(testing::data_file("stories260K"), pool,
+  ThreadPool workers(2);
+  Model model(testing::data_file("stories260K"), workers,
               {.activations = ActivationType::kF32, .kv = KvType::kF32});
   const std::vector<std::vector<std::int32_t>> runs = {
       some_ids(200, 3), some_ids(1, 9), some_ids(500, 5), some_ids(323, 20), some_ids(30, 7)};
@@ -92,8 +92,8 @@ TEST(ModelSequences, AreCutIntoPasses) {
 }
 
 TEST(ModelSequences, AFullPoolIsAnErrorBeforeAnythingIsComputed) {
-  ThreadPool pool(1);
-  Model model(testing::data_file("stories260K"), pool);
+  ThreadPool workers(1);
+  Model model(testing::data_file("stories260K"), workers);
   const std::shared_ptr<KvPool> pool = model.make_pool(2 * 256);
   KvCache first = model.make_cache(pool);
   KvCache second = model.make_cache(pool);
@@ -113,8 +113,8 @@ TEST(ModelSequences, AFullPoolIsAnErrorBeforeAnythingIsComputed) {
 
 // Callers on several threads get what they get one by one.
 TEST(ModelSequences, ThreadsMayCallAtOnce) {
-  ThreadPool pool(2);
-  Model model(testing::data_file("stories260K"), pool);
+  ThreadPool workers(2);
+  Model model(testing::data_file("stories260K"), workers);
   const std::vector<std::vector<std::int32_t>> runs = {some_ids(20, 3), some_ids(500, 9),
                                                        some_ids(1, 5), some_ids(300, 20)};
   const std::vector<float> expected = logits_alone(model, runs);

@@ -24,7 +24,7 @@ RowClaims::RowClaims(Compute& compute, const PreparedInput& input,
                      std::span<const WeightView* const> weights) {
   add_matrices(weights);
   if (input.tokens() > kFewRows) {
-    deal_panels(compute.kernels(), input, weights);
+    deal_panels(compute.kernels(), input);
   } else {
     deal_shares(compute.pool().size(), weights);
   }
@@ -44,8 +44,7 @@ void RowClaims::add_matrices(std::span<const WeightView* const> weights) {
   }
 }
 
-void RowClaims::deal_panels(const KernelSet& kernels, const PreparedInput& input,
-                            std::span<const WeightView* const> weights) {
+void RowClaims::deal_panels(const KernelSet& kernels, const PreparedInput& input) {
   for (std::size_t i = 0; i < matrix_count_; ++i) {
     Matrix& matrix = matrices_[i];
     const bool is_int8 = input.type_of(i) == ProductType::kInt8;

@@ -54,8 +54,7 @@ class RowClaims {
   };
 
   void add_matrices(std::span<const WeightView* const> weights);
-  void deal_panels(const KernelSet& kernels, const PreparedInput& input,
-                   std::span<const WeightView* const> weights);
+  void deal_panels(const KernelSet& kernels, const PreparedInput& input);
   void deal_shares(int threads, std::span<const WeightView* const> weights);
   Blocks blocks_of(std::int64_t claim) const;
   Blocks panel(std::int64_t claim) const;
