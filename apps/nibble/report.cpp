@@ -81,16 +81,15 @@ void report(const ReportFlags& flags, const CommonFlags& common) {
 
 }  // namespace
 
-void add_report(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* command =
-      app.add_subcommand("report", "Put results of other commands on one page with plots");
+void add_report(CommandLine& line, CommonFlags& common) {
+  const Command command =
+      line.add_command("report", "Put results of other commands on one page with plots");
   auto flags = std::make_shared<ReportFlags>();
-  command->add_option("RESULT", flags->results, "Files of JSON results")->required();
-  command->add_option("-o,--output", flags->output, "The HTML file to write")->required();
-  add_common_flags(*command, common);
-  set_example(*command, "nibble report bf16.json w4.json w3.json -o report.html", kNotes);
-  command->final_callback(
-      [flags, &common, &action] { action = [flags, &common] { report(*flags, common); }; });
+  command.add("RESULT", flags->results, "Files of JSON results").required();
+  command.add("-o,--output", flags->output, "The HTML file to write").required();
+  add_common_flags(command, common);
+  command.set_example("nibble report bf16.json w4.json w3.json -o report.html", kNotes);
+  command.set_action([flags, &common] { report(*flags, common); });
 }
 
 }  // namespace nibble::cli
