@@ -17,6 +17,11 @@ const kColours = ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e
 type Options = Plot.PlotOptions;
 type Drawn = (SVGSVGElement | HTMLElement) & Plot.Plot;
 
+/** Models in the order of the files, so that each has one colour in all plots. */
+function byModel(rows: { label: string }[]): Plot.ScaleOptions {
+  return { domain: [...new Set(rows.map((row) => row.label))] };
+}
+
 function draw(width: number, options: Options): Drawn {
   return Plot.plot({
     width,
@@ -35,7 +40,7 @@ export function qualityByBits(rows: Quality[], width: number, field: "perplexity
   return draw(width, {
     x: { label: "bits a weight", grid: true, nice: true },
     y: { label: name, grid: true, nice: true, type: field === "kl" ? "linear" : "log" },
-    color: { domain: [...new Set(rows.map((row) => row.label))] },
+    color: byModel(rows),
     marks: [
       Plot.dot(rows, {
         x: "bitsPerWeight",
@@ -52,6 +57,7 @@ export function perplexityByLength(rows: Quality[], width: number): Drawn {
   return draw(width, {
     x: { label: "tokens of a segment", type: "log", base: 2, grid: true, tickFormat: "d" },
     y: { label: "perplexity", type: "log", grid: true },
+    color: byModel(rows),
     marks: [
       Plot.line(rows, { x: "seqlen", y: "perplexity", stroke: "label", sort: "seqlen" }),
       Plot.dot(rows, {
@@ -92,6 +98,7 @@ export function speedByPrompt(rows: Latency[], width: number): Drawn {
   return draw(width, {
     x: { label: "tokens of the prompt", grid: true },
     y: { label: "tokens a second in decode", grid: true, zero: true },
+    color: byModel(rows),
     marks: [
       Plot.ruleY(limits, { y: "limit", stroke: "label", strokeDasharray: "4 3" }),
       Plot.line(rows, { x: "promptTokens", y: "tokensPerSecond", stroke: "label", sort: "promptTokens" }),
@@ -140,6 +147,7 @@ export function blockErrors(rows: BlockError[], width: number): Drawn {
   return draw(width, {
     x: { label: "decoder block", grid: true },
     y: { label: "relative error of the output", grid: true, zero: true },
+    color: byModel(rows),
     marks: [
       Plot.line(rows, { x: "layer", y: "error", stroke: "label" }),
       Plot.dot(rows, { x: "layer", y: "error", fill: "label", r: 3 }),
@@ -154,6 +162,7 @@ export function accuracyBySubject(rows: Accuracy[], width: number): Drawn {
     marginLeft: Math.min(width / 2.2, 20 + 6.5 * Math.max(...subjects.map((name) => name.length))),
     x: { label: "answers that are right, %", domain: [0, 100], grid: true },
     y: { label: null, domain: subjects },
+    color: byModel(rows),
     marks: [
       Plot.ruleX([25], { strokeDasharray: "4 3", title: () => "chance" }),
       Plot.dot(rows, {
