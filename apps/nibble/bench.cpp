@@ -10,6 +10,7 @@
 #include "nibble/core/log.h"
 #include "nibble/core/process.h"
 #include "nibble/core/progress.h"
+#include "nibble/models/token_cost.h"
 #include "table.h"
 
 namespace nibble::cli {
@@ -87,16 +88,16 @@ void add_decode(Table& table, const Json& result, int kept_wanted) {
 }
 
 void bench(const BenchFlags& flags, const CommonFlags& common) {
-  const ComputeOptions compute = flags.compute.options(common);
+  const ComputeOptions compute = flags.compute.options();
   SpeedOptions options = flags.options;
   options.context = flags.compute.context;
   options.seed = common.seed;
-  Model model(locate_model(flags.model), compute);
+  ThreadPool pool(common.threads);
+  Model model(locate_model(flags.model), pool, compute);
   const double load_ms = milliseconds_since_process_start();
   const SpeedReport report = measure_speed(model, compute, options);
 
-  const double bytes = model.decoder().bytes_per_token();
-  const double bits = 8 * bytes / model.decoder().weights_per_token();
+  const TokenCost token = token_cost(model.checkpoint(), compute.dtype);
   const char* kernels = model.compute().kernels().name;
   const int threads = model.compute().pool().size();
   if (common.json) {
@@ -106,16 +107,17 @@ void bench(const BenchFlags& flags, const CommonFlags& common) {
     print_json({{"model", flags.model},
                 {"kernels", kernels},
                 {"threads", threads},
-                {"activations", flags.compute.activations},
-                {"bits_per_weight", bits},
-                {"bytes_per_token", std::llround(bytes)},
+                {"activations", activation_type_name(model.activations())},
+                {"bits_per_weight", token.bits_per_weight()},
+                {"bytes_per_token", std::llround(token.bytes)},
                 {"results", std::move(results)},
                 {"load_ms", load_ms},
                 {"peak_rss_bytes", report.peak_rss_bytes}});
     return;
   }
   fmt::print("{}: {:.3f} bits a weight, {} read a token; {} activations, {} kernels, {} {}\n",
-             flags.model, bits, human_bytes(bytes), flags.compute.activations, kernels, threads,
+             flags.model, token.bits_per_weight(), human_bytes(token.bytes),
+             activation_type_name(model.activations()), kernels, threads,
              threads == 1 ? "thread" : "threads");
   fmt::print("loaded in {:.0f} ms; peak memory {}\n\n", load_ms,
              human_bytes(static_cast<double>(report.peak_rss_bytes)));

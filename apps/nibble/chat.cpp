@@ -285,7 +285,8 @@ void chat(const ChatFlags& flags, const CommonFlags& common) {
   options.generate = {.max_tokens = max_tokens, .sampler = read_sampling(path)};
   options.generate.sampler.seed = common.seed;
   if (flags.temperature) options.generate.sampler.temperature = *flags.temperature;
-  Model model(path, flags.compute.options(common));
+  ThreadPool pool(common.threads);
+  Model model(path, pool, flags.compute.options());
   const Tokenizer tokenizer = model.checkpoint().load_tokenizer();
   Conversation conversation(model, tokenizer, format, options);
   ChatLoop(conversation, common.json).run();

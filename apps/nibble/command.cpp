@@ -50,7 +50,8 @@ DType parse_dtype(const std::string& name) {
   return name == "f32" ? DType::kF32 : name == "f16" ? DType::kF16 : DType::kBF16;
 }
 
-ActivationType ComputeFlags::activation_type() const {
+std::optional<ActivationType> ComputeFlags::activation_type() const {
+  if (activations.empty()) return std::nullopt;
   return activations == "f32"    ? ActivationType::kF32
          : activations == "int8" ? ActivationType::kInt8
                                  : ActivationType::kBF16;
@@ -60,11 +61,8 @@ KvType ComputeFlags::kv_type() const {
   return kv == "f32" ? KvType::kF32 : kv == "int8" ? KvType::kInt8 : KvType::kBF16;
 }
 
-ComputeOptions ComputeFlags::options(const CommonFlags& common) const {
-  return {.dtype = parse_dtype(dtype),
-          .activations = activation_type(),
-          .kv = kv_type(),
-          .threads = common.threads};
+ComputeOptions ComputeFlags::options() const {
+  return {.dtype = parse_dtype(dtype), .activations = activation_type(), .kv = kv_type()};
 }
 
 void add_common_flags(const Command& command, CommonFlags& flags) {
@@ -87,9 +85,9 @@ void add_compute_flags(const Command& command, ComputeFlags& flags) {
   command
       .add("--activations", flags.activations,
            "What inputs of linear layers are rounded to (int8: a scale for each token and "
-           "weight group; weights that are not integers, and the head, take bf16 then)")
-      .one_of({"bf16", "f32", "int8"})
-      .show_default();
+           "weight group; weights that are not integers, and the head, take bf16 then; "
+           "default: what the model's config.json says of a layer, else bf16)")
+      .one_of({"bf16", "f32", "int8"});
   command
       .add("--kv", flags.kv, "What the KV cache holds (int8: a scale for each position and head)")
       .one_of({"bf16", "f32", "int8"})

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,13 +26,13 @@ struct CommonFlags {
 /// Flags that say how to compute.
 struct ComputeFlags {
   std::string dtype = "bf16";
-  std::string activations = "bf16";
+  std::string activations;  // "": as the checkpoint says
   std::string kv = "bf16";
   std::int64_t context = 0;  // 0: the model's
 
-  ActivationType activation_type() const;
+  std::optional<ActivationType> activation_type() const;
   KvType kv_type() const;
-  ComputeOptions options(const CommonFlags& common) const;
+  ComputeOptions options() const;
 };
 
 /// Adds -q, -v, --threads, --seed and --json to a sub-command.

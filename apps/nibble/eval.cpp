@@ -12,6 +12,7 @@
 #include "nibble/core/progress.h"
 #include "nibble/eval/perplexity.h"
 #include "nibble/eval/text.h"
+#include "nibble/models/token_cost.h"
 #include "table.h"
 
 namespace nibble::cli {
@@ -37,6 +38,7 @@ struct Column {
   std::string name;
   double bytes = 0;  // its linear layers, as read for a token
   double bits_per_weight = 0;
+  std::string activations;
   std::size_t tokens = 0;
   std::vector<PerplexityResult> results;
 };
@@ -93,6 +95,7 @@ std::vector<std::int64_t> segment_lengths(const EvalFlags& flags) {
 
 /// What the models of one command have in common.
 struct Setup {
+  ThreadPool& pool;
   std::string text;
   std::vector<std::int64_t> lengths;  // of segments, in tokens
   ComputeOptions compute;
@@ -101,29 +104,32 @@ struct Setup {
   bool show_running;  // print a line a segment
 };
 
-Setup make_setup(const EvalFlags& flags, const CommonFlags& common) {
+Setup make_setup(const EvalFlags& flags, const CommonFlags& common, ThreadPool& pool) {
   Setup setup{
+      .pool = pool,
       .text = read_text(flags),
       .lengths = segment_lengths(flags),
-      .compute = flags.compute.options(common),
+      .compute = flags.compute.options(),
       .reference = nullptr,
       .max_segments = flags.n_segments,
       .show_running = !common.json && flags.models.size() == 1 && flags.seqlens.size() <= 1};
   if (!flags.reference.empty()) {
     ComputeOptions options = setup.compute;
-    options.activations = without_int8(options.activations);
-    setup.reference = std::make_unique<Model>(locate_model(flags.reference), options);
+    if (options.activations) options.activations = without_int8(*options.activations);
+    setup.reference = std::make_unique<Model>(locate_model(flags.reference), pool, options);
   }
   return setup;
 }
 
 Column measure(const Setup& setup, const std::string& name) {
-  Model model(locate_model(name), setup.compute);
+  Model model(locate_model(name), setup.pool, setup.compute);
   const Tokenizer tokenizer = model.checkpoint().load_tokenizer();
   const std::vector<std::int32_t> tokens = tokenizer.encode(setup.text);
   Column column{.name = name, .tokens = tokens.size()};
-  column.bytes = model.decoder().bytes_per_token();
-  column.bits_per_weight = 8 * column.bytes / model.decoder().weights_per_token();
+  column.activations = activation_type_name(model.activations());
+  const TokenCost token = token_cost(model.checkpoint(), setup.compute.dtype);
+  column.bytes = token.bytes;
+  column.bits_per_weight = token.bits_per_weight();
   for (const std::int64_t seqlen : setup.lengths) {
     const PerplexityOptions options{
         .seqlen = seqlen, .max_segments = setup.max_segments, .reference = setup.reference.get()};
@@ -163,7 +169,7 @@ Json report_json(const EvalFlags& flags, const std::string& text,
                  const std::vector<Column>& columns) {
   Json json = {{"protocol", flags.protocol},
                {"text_sha256", sha256_hex(text)},
-               {"activations", flags.compute.activations}};
+               {"activations", columns[0].activations}};
   const bool with_reference = !flags.reference.empty();
   if (columns.size() == 1) {
     json["tokens"] = columns[0].tokens;
@@ -174,6 +180,7 @@ Json report_json(const EvalFlags& flags, const std::string& text,
     json["models"].push_back({{"model", column.name},
                               {"tokens", column.tokens},
                               {"bits_per_weight", column.bits_per_weight},
+                              {"activations", column.activations},
                               {"results", results_json(column, with_reference)}});
   }
   return json;
@@ -196,7 +203,7 @@ class Comparison {
   explicit Comparison(const std::vector<Column>& columns)
       : columns_(columns), table_(table_columns(columns), 2) {}
 
-  Table make(const std::string& activations, bool with_reference) {
+  Table make(bool with_reference) {
     for (std::size_t r = 0; r < columns_[0].results.size(); ++r) {
       const auto result = [&](const Column& column) { return column.results[r]; };
       add_row(fmt::format("perplexity, {} tokens", result(columns_[0]).seqlen),
@@ -208,7 +215,7 @@ class Comparison {
         return TableCell(100 * result(column).top1_agreement, 2);
       });
     }
-    add_row("activations", [&](const Column&) { return TableCell(activations); });
+    add_row("activations", [](const Column& column) { return TableCell(column.activations); });
     add_row("weights read a token", [](const Column& column) {
       return TableCell(column.bytes, human_bytes(column.bytes));
     });
@@ -238,15 +245,14 @@ class Comparison {
 };
 
 void eval(const EvalFlags& flags, const CommonFlags& common) {
-  const Setup setup = make_setup(flags, common);
+  ThreadPool pool(common.threads);
+  const Setup setup = make_setup(flags, common, pool);
   std::vector<Column> columns;
   for (const std::string& name : flags.models) columns.push_back(measure(setup, name));
   if (common.json) {
     print_json(report_json(flags, setup.text, columns));
   } else {
-    fmt::print(
-        "{}",
-        Comparison(columns).make(flags.compute.activations, setup.reference != nullptr).text());
+    fmt::print("{}", Comparison(columns).make(setup.reference != nullptr).text());
   }
 }
 

@@ -97,7 +97,8 @@ Json report_json(const ExportFlags& flags, const ExportReport& report) {
 
 void run(const ExportFlags& flags, const CommonFlags& common) {
   const Checkpoint checkpoint(locate_model(flags.model));
-  Compute compute(select_kernels(), common.threads);
+  ThreadPool pool(common.threads);
+  Compute compute(select_kernels(), pool);
   const ExportReport report = run_export(flags, checkpoint, compute);
   for (const std::string& note : report.notes) warn("{}", note);
   common.json ? print_json(report_json(flags, report)) : print_report(flags, report);

@@ -118,7 +118,8 @@ void info(const InfoFlags& flags, const CommonFlags& common) {
   const CpuInfo cpu = cpu_info();
   const MemoryInfo memory = memory_info();
   const int cores = usable_cores();
-  Compute compute(select_kernels(), common.threads);
+  ThreadPool pool(common.threads);
+  Compute compute(select_kernels(), pool);
   const std::string chosen = compute.kernels().name;
   if (common.json) {
     Json json = {

@@ -5,10 +5,10 @@
 #include <nlohmann/json.hpp>
 
 #include "command.h"
-#include "nibble/bench/inspection.h"
 #include "nibble/core/log.h"
 #include "nibble/core/progress.h"
 #include "nibble/core/stopwatch.h"
+#include "nibble/models/inspection.h"
 #include "nibble/quant/random_model.h"
 
 namespace nibble::cli {
@@ -19,8 +19,8 @@ constexpr const char kNotes[] =
     "weights with a standard deviation of 0.02 packed at once, norms of 1, biases of\n"
     "0. Files of a tokenizer beside the config are copied. Where the group size does\n"
     "not divide a layer, the largest of 128, 64, 32 that does is taken for it. w8a16\n"
-    "and w8a8 are the same weights, with one scale for each output channel:\n"
-    "--activations int8 makes the difference when the model runs.";
+    "and w8a8 are the same weights, with one scale for each output channel; w8a8 says\n"
+    "in config.json that inputs of layers are int8, but for the head's.";
 
 struct InitFlags {
   std::string config;
@@ -41,6 +41,7 @@ void init(const InitFlags& flags, const CommonFlags& common) {
   const Stopwatch stopwatch;
   RandomModelOptions options = flags.options;
   options.bits = bits_of(flags.precision);
+  if (flags.precision == "w8a8") options.activations = ActivationType::kInt8;
   options.quantize_head = flags.head == "quantized";
   options.seed = common.seed;
   ThreadPool pool(common.threads);

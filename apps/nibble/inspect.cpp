@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "command.h"
-#include "nibble/bench/inspection.h"
 #include "nibble/core/progress.h"
+#include "nibble/models/inspection.h"
 #include "table.h"
 
 namespace nibble::cli {
@@ -30,13 +30,10 @@ double file_bits_per_parameter(const Inspection& inspection) {
 
 Json tensors_json(const Inspection& inspection) {
   Json tensors = Json::array();
-  for (const TensorInfo& tensor : inspection.tensors) {
-    Json entry = {{"name", tensor.name},
-                  {"shape", tensor.shape},
-                  {"format", tensor.format},
-                  {"bits_per_weight", tensor.bits_per_weight()},
-                  {"parameters", tensor.parameters()},
-                  {"bytes", tensor.bytes}};
+  for (const StoredParameter& tensor : inspection.tensors) {
+    Json entry = {{"name", tensor.name},          {"shape", tensor.shape},
+                  {"format", tensor.format},      {"bits_per_weight", tensor.bits_per_weight()},
+                  {"parameters", tensor.count()}, {"bytes", tensor.bytes}};
     if (tensor.group_size > 0) entry["group_size"] = tensor.group_size;
     tensors.push_back(std::move(entry));
   }
@@ -80,14 +77,14 @@ Table tensor_table(const std::vector<TensorGroup>& groups) {
                {.title = "size", .key = "bytes", .min_width = 11},
                {.title = "bits/weight", .key = "bits_per_weight", .min_width = 11}});
   for (const TensorGroup& group : groups) {
-    const TensorInfo& tensor = group.first;
+    const StoredParameter& tensor = group.first;
     const std::int64_t bytes = group.count * tensor.bytes;
     table.add_row({group.name,
                    {group.count, group.count > 1 ? fmt::format("{} x", group.count) : ""},
                    dimensions(tensor.shape),
                    tensor.group_size > 0 ? fmt::format("{} g{}", tensor.format, tensor.group_size)
                                          : tensor.format,
-                   group.count * tensor.parameters(),
+                   group.count * tensor.count(),
                    {bytes, human_bytes(static_cast<double>(bytes))},
                    {tensor.bits_per_weight(), 3}});
   }

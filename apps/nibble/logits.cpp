@@ -24,7 +24,8 @@ struct LogitsFlags {
 };
 
 void logits(const LogitsFlags& flags, const CommonFlags& common) {
-  Model model(locate_model(flags.model), flags.compute.options(common));
+  ThreadPool pool(common.threads);
+  Model model(locate_model(flags.model), pool, flags.compute.options());
   const std::vector<std::int32_t> tokens =
       flags.tokens.empty() ? model.checkpoint().load_tokenizer().encode(flags.prompt)
                            : flags.tokens;
@@ -47,10 +48,10 @@ void logits(const LogitsFlags& flags, const CommonFlags& common) {
   if (common.json) {
     print_json({{"output", flags.output},
                 {"shape", {count, vocab}},
-                {"activations", flags.compute.activations}});
+                {"activations", activation_type_name(model.activations())}});
   } else {
     fmt::print("{}: {} x {} float32; {} activations\n", flags.output, count, vocab,
-               flags.compute.activations);
+               activation_type_name(model.activations()));
   }
 }
 

@@ -115,8 +115,9 @@ void print_decode(const ProfileReport& report) {
 void print_report(const ProfileFlags& flags, Model& model, const ProfileReport& report) {
   const int threads = model.compute().pool().size();
   const bool decoded = !report.decode.passes.empty();
-  fmt::print("{}: {} activations, {} kernels, {} {}\n", flags.model, flags.compute.activations,
-             model.compute().kernels().name, threads, threads == 1 ? "thread" : "threads");
+  fmt::print("{}: {} activations, {} kernels, {} {}\n", flags.model,
+             activation_type_name(model.activations()), model.compute().kernels().name, threads,
+             threads == 1 ? "thread" : "threads");
   fmt::print("peak {:.3f} TOPS of {}", report.peak / 1e12, report.instruction);
   if (decoded) fmt::print("; read bandwidth {:.1f} GB/s", report.read_bandwidth / 1e9);
   fmt::print("\n");
@@ -127,11 +128,12 @@ void print_report(const ProfileFlags& flags, Model& model, const ProfileReport& 
 void profile_model(const ProfileFlags& flags, const CommonFlags& common) {
   std::optional<OutputFile> trace;  // opened first: what cannot be written costs no measurement
   if (!flags.trace.empty()) trace.emplace(flags.trace);
-  const ComputeOptions compute = flags.compute.options(common);
+  const ComputeOptions compute = flags.compute.options();
   ProfileOptions options = flags.options;
   options.context = flags.compute.context;
   options.seed = common.seed;
-  Model model(locate_model(flags.model), compute);
+  ThreadPool pool(common.threads);
+  Model model(locate_model(flags.model), pool, compute);
   const ProfileReport report = profile(model, compute, options);
   if (options.generate > 0 && !report.bandwidth_held) {
     warn("the memory bandwidth of this machine is too unsteady: it changed during decode");
@@ -145,7 +147,7 @@ void profile_model(const ProfileFlags& flags, const CommonFlags& common) {
     json["model"] = flags.model;
     json["kernels"] = model.compute().kernels().name;
     json["threads"] = model.compute().pool().size();
-    json["activations"] = flags.compute.activations;
+    json["activations"] = activation_type_name(model.activations());
     print_json(json);
   } else {
     print_report(flags, model, report);

@@ -123,7 +123,8 @@ void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
     common.json ? print_json(plan_json(plan)) : print_plan(plan);
     return;
   }
-  Compute compute(select_kernels(), common.threads);
+  ThreadPool pool(common.threads);
+  Compute compute(select_kernels(), pool);
   const QuantizeReport report =
       quantize_model(checkpoint, plan, compute, flags.output, flags.force);
   show_notes();  // only now: a failure is to be one line

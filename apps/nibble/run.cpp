@@ -28,7 +28,7 @@ std::vector<std::int32_t> encode_prompt(const Model& model, const Tokenizer& tok
   return ids;
 }
 
-void report(const RunFlags& flags, const Generation& result, std::size_t prompt_tokens,
+void report(const Model& model, const Generation& result, std::size_t prompt_tokens,
             std::int64_t capacity) {
   if (result.reason == StopReason::kContext) {
     warn("stopped: the context of {} tokens is full (-c/--context)", capacity);
@@ -39,35 +39,36 @@ void report(const RunFlags& flags, const Generation& result, std::size_t prompt_
                           prompt_tokens, result.prefill_ms, result.ids.size(),
                           ms > 0 ? fmt::format(", {:.2f} ms each ({:.1f} a second)", ms, 1000 / ms)
                                  : std::string(),
-                          flags.compute.activations));
+                          activation_type_name(model.activations())));
 }
 
 void run(const RunFlags& flags, const CommonFlags& common) {
   const std::string text = flags.prompt.read();
-  Model model(locate_model(flags.model), flags.compute.options(common));
+  ThreadPool pool(common.threads);
+  Model model(locate_model(flags.model), pool, flags.compute.options());
   const Tokenizer tokenizer = model.checkpoint().load_tokenizer();
-  const std::vector<std::int32_t> prompt = encode_prompt(model, tokenizer, text);
+  std::vector<std::int32_t> prompt = encode_prompt(model, tokenizer, text);
+  const std::size_t prompt_tokens = prompt.size();
   KvCache cache = model.make_cache(flags.compute.context);
   GenerateOptions options = flags.generate;
   if (options.max_tokens < 0) options.max_tokens = std::numeric_limits<std::int64_t>::max();
   options.sampler.seed = common.seed;
 
-  std::vector<std::int32_t> context;
-  const Generation result =
-      generate(model, tokenizer, cache, context, prompt, options, [&](std::string_view piece) {
-        if (!common.json) print_text(piece);
-      });
+  Sequence sequence(tokenizer, model.spec(), std::move(prompt), cache.capacity(), options);
+  const Generation result = generate(model, cache, sequence, [&](std::string_view piece) {
+    if (!common.json) print_text(piece);
+  });
   if (!common.json) {
     print_text("\n");
-    report(flags, result, prompt.size(), cache.capacity());
+    report(model, result, prompt_tokens, cache.capacity());
     return;
   }
-  print_json({{"prompt_tokens", prompt.size()},
+  print_json({{"prompt_tokens", prompt_tokens},
               {"generated_tokens", result.ids.size()},
               {"ids", result.ids},
               {"text", result.text},
               {"stop_reason", stop_reason_name(result.reason)},
-              {"activations", flags.compute.activations},
+              {"activations", activation_type_name(model.activations())},
               {"prefill_ms", result.prefill_ms},
               {"ms_per_token", result.ms_per_token()}});
 }

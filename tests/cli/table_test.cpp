@@ -84,7 +84,7 @@ TEST(Table, JsonIsAListOfRows) {
   Table table({{"a", "a"}, {"b", "b"}});
   table.add_row({TableCell::nothing("-"), {std::numeric_limits<double>::quiet_NaN(), 1}});
   EXPECT_EQ(table.json().dump(), R"([{"b":null}])");
-  EXPECT_EQ(Table({{"a", "a"}}).json().dump(), "[]");
+  EXPECT_EQ(Table(std::vector<TableColumn>{{"a", "a"}}).json().dump(), "[]");
 }
 
 TEST(Table, TextShowsNothingAsGiven) {

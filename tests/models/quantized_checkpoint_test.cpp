@@ -109,7 +109,8 @@ class SpoiledQuantized : public ::testing::Test {
     }
     writer.commit();
     const Checkpoint checkpoint(folder_.path());
-    Compute compute(select_kernels(), 1);
+    ThreadPool pool(1);
+    Compute compute(select_kernels(), pool);
     const Decoder decoder(checkpoint, compute, DType::kBF16);
   }
 

@@ -32,7 +32,8 @@ QuantizeReport quantize(const fs::path& model, const fs::path& out,
                         const QuantizeOptions& options = {}, bool replace = false,
                         int threads = 2) {
   const Checkpoint checkpoint(model);
-  Compute compute(select_kernels(), threads);
+  ThreadPool pool(threads);
+  Compute compute(select_kernels(), pool);
   return quantize_model(checkpoint, plan_quantization(checkpoint.spec(), options), compute, out,
                         replace);
 }

@@ -38,7 +38,8 @@ class Conversations : public ::testing::Test {
 
   testing::TemporaryFolder folder_;
   std::optional<ChatFormat> format_;
-  Model model_{testing::data_file("stories260K"), {.threads = 2}};
+  ThreadPool pool_{2};
+  Model model_{testing::data_file("stories260K"), pool_};
   Tokenizer tokenizer_ = model_.checkpoint().load_tokenizer();
 };
 
@@ -78,9 +79,8 @@ TEST_F(Conversations, TheCacheChangesNoAnswer) {
                                          .add_generation_prompt = true}),
                         {.add_special = false});
   KvCache cache = model_.make_cache();
-  std::vector<std::int32_t> context;
-  const Generation whole =
-      generate(model_, tokenizer_, cache, context, prompt, {.max_tokens = 20}, ignore);
+  Sequence sequence(tokenizer_, model_.spec(), prompt, cache.capacity(), {.max_tokens = 20});
+  const Generation whole = generate(model_, cache, sequence, ignore);
   EXPECT_EQ(whole.text, turn.generation.text);
 }
 
