@@ -6,7 +6,8 @@
 
 int main(int argc, char** argv) try {
   if (argc != 3) nibble::fail("usage: example MODEL PROMPT");
-  nibble::Model model(nibble::locate_model(argv[1]), nibble::ComputeOptions{});
+  nibble::ThreadPool threads;
+  nibble::Model model(nibble::locate_model(argv[1]), threads);
   const nibble::Tokenizer tokenizer = model.checkpoint().load_tokenizer();
   nibble::KvCache cache = model.make_cache();
   nibble::Sequence sequence(tokenizer, model.spec(), tokenizer.encode(argv[2]), cache.capacity(),

@@ -38,7 +38,8 @@ std::vector<float> wave(std::size_t size, float step) {
 TEST(Norm, RmsFollowsTheFormulaOnEveryRow) {
   const Norm norm{.weight = wave(37, 0.3f), .eps = 0.01f};
   for (const KernelSet* kernels : supported_kernels()) {
-    Compute compute(*kernels, 2);
+    ThreadPool pool(2);
+    Compute compute(*kernels, pool);
     for (const std::int64_t tokens : {1, 3, 20}) {  // few rows, and many: on all threads
       const std::vector<float> x = wave(static_cast<std::size_t>(tokens) * 37, 0.7f);
       std::vector<float> out(x.size());
@@ -64,7 +65,8 @@ TEST(Norm, LayerNormFollowsTheFormulaOnEveryRow) {
   const Norm norm{
       .kind = NormKind::kLayer, .weight = wave(37, 0.3f), .bias = wave(37, 0.9f), .eps = 0.01f};
   for (const KernelSet* kernels : supported_kernels()) {
-    Compute compute(*kernels, 2);
+    ThreadPool pool(2);
+    Compute compute(*kernels, pool);
     for (const std::int64_t tokens : {1, 3, 20}) {
       const std::vector<float> x = wave(static_cast<std::size_t>(tokens) * 37, 0.7f);
       std::vector<float> out(x.size());
@@ -97,6 +99,15 @@ struct DenseLayer {
     if (bias) linear.bias = wave(static_cast<std::size_t>(out), 2 * step);
   }
 
+  /// A layer of its own with the same weight, its input not rounded.
+  Linear layer() const {
+    Linear out;
+    out.weight.view = linear.weight.view;
+    out.bias = linear.bias;
+    out.activations = ActivationType::kF32;
+    return out;
+  }
+
   std::vector<double> apply(const std::vector<double>& x) const {
     std::vector<double> out;
     const auto in = static_cast<std::size_t>(linear.in_features());
@@ -117,16 +128,13 @@ TEST(Mlp, AddsDownOfSiluOfGateTimesUp) {
     DenseLayer up(kInner, kHidden, 0.17f, bias);
     DenseLayer down(kHidden, kInner, 0.23f, bias);
     for (const KernelSet* kernels : supported_kernels()) {
-      Compute compute(*kernels, 2, ActivationType::kF32);
+      ThreadPool pool(2);
+      Compute compute(*kernels, pool);
       Buffer scratch;
       Mlp mlp;
-      mlp.gate.emplace();
-      mlp.gate->weight.view = gate.linear.weight.view;
-      mlp.gate->bias = gate.linear.bias;
-      mlp.up.weight.view = up.linear.weight.view;
-      mlp.up.bias = up.linear.bias;
-      mlp.down.weight.view = down.linear.weight.view;
-      mlp.down.bias = down.linear.bias;
+      mlp.gate = gate.layer();
+      mlp.up = up.layer();
+      mlp.down = down.layer();
       for (const std::int64_t tokens : {1, 30, 2}) {
         const std::vector<float> x = wave(static_cast<std::size_t>(tokens * kHidden), 0.9f);
         std::vector<float> out = wave(x.size(), 0.4f);
@@ -160,13 +168,13 @@ TEST(Mlp, WithoutAGateAddsDownOfTheActivationOfUp) {
   DenseLayer up(kInner, kHidden, 0.17f, true);
   DenseLayer down(kHidden, kInner, 0.23f, true);
   for (const KernelSet* kernels : supported_kernels()) {
-    Compute compute(*kernels, 2, ActivationType::kF32);
+    ThreadPool pool(2);
+    Compute compute(*kernels, pool);
     Buffer scratch;
-    Mlp mlp{.gate = std::nullopt, .up = {}, .down = {}, .activation = Activation::kRelu};
-    mlp.up.weight.view = up.linear.weight.view;
-    mlp.up.bias = up.linear.bias;
-    mlp.down.weight.view = down.linear.weight.view;
-    mlp.down.bias = down.linear.bias;
+    const Mlp mlp{.gate = std::nullopt,
+                  .up = up.layer(),
+                  .down = down.layer(),
+                  .activation = Activation::kRelu};
     for (const std::int64_t tokens : {1, 30, 2}) {
       std::vector<float> x = wave(static_cast<std::size_t>(tokens * kHidden), 0.9f);
       const std::vector<float> before = x;

@@ -6,13 +6,14 @@
 #include "models/logits.h"
 #include "nibble/models/embedding.h"
 #include "nibble/models/rope_frequencies.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kFixtures = NIBBLE_TEST_DIR "/models/fixtures";
+const fs::path kFixtures = testing::test_file("models/fixtures");
 constexpr std::int64_t kTokens = 40;
 
 /// Final hidden states, (tokens, hidden), with never more than one block loaded.
@@ -36,8 +37,7 @@ std::vector<float> run_block_by_block(const WeightLoader& loader, Compute& compu
     for (const Linear* linear : block.linears()) loader.drop(*linear);
   }
   if (!spec.final_norm.empty()) {
-    loader.norm({spec.final_norm, spec.hidden})
-        .apply(compute, hidden.data(), kTokens, hidden.data());
+    loader.norm(spec.final_norm, spec.hidden).apply(compute, hidden.data(), kTokens, hidden.data());
   }
   return hidden;
 }
@@ -49,7 +49,8 @@ TEST_P(BlockByBlock, GivesTheDecodersHiddenStates) {
   const ModelSpec& spec = checkpoint.spec();
   const std::vector<std::int32_t> ids = test::reference_ids(kTokens, spec.vocab);
   for (const DType dtype : {DType::kBF16, DType::kF32}) {
-    Compute compute(select_kernels(), 2);
+    ThreadPool pool(2);
+    Compute compute(select_kernels(), pool);
     Decoder decoder(checkpoint, compute, dtype);
     KvCache cache({spec.n_layers, spec.n_kv_heads, spec.head_dim, kTokens}, KvType::kBF16);
     std::vector<float> expected(static_cast<std::size_t>(kTokens * spec.hidden));

@@ -22,8 +22,8 @@ class Sequences {
  public:
   Sequences(const std::filesystem::path& path, const KernelSet& kernels, const Case& test_case)
       : checkpoint_(path),
-        compute_(kernels, 2, test_case.activations),
-        decoder_(checkpoint_, compute_, DType::kBF16),
+        compute_(kernels, workers_),
+        decoder_(checkpoint_, compute_, DType::kBF16, test_case.activations),
         pool_(std::make_shared<KvPool>(
             KvCacheShape{spec().n_layers, spec().n_kv_heads, spec().head_dim, 100 * 256},
             test_case.kv)) {}
@@ -55,6 +55,7 @@ class Sequences {
 
  private:
   Checkpoint checkpoint_;
+  ThreadPool workers_{2};
   Compute compute_;
   Decoder decoder_;
   std::shared_ptr<KvPool> pool_;

@@ -110,7 +110,8 @@ struct Inputs {
 
 std::vector<float> attend(const KernelSet& kernels, int threads, const Call& call,
                           const Inputs& inputs) {
-  Compute compute(kernels, threads);
+  ThreadPool pool(threads);
+  Compute compute(kernels, pool);
   std::vector<float> out(inputs.q.size(), -99.0f);
   const KvSequence sequence = inputs.sequence(call);
   KvLayerView view = inputs.view;
@@ -275,7 +276,8 @@ TEST_P(Attention, DecodingIsPrefilling) {
   const Inputs inputs(all, type);
   const std::vector<float> together = attend(*kernels, 2, all, inputs);
   for (std::int64_t token = 0; token < all.tokens; ++token) {
-    Compute compute(*kernels, 2);
+    ThreadPool pool(2);
+    Compute compute(*kernels, pool);
     std::vector<float> alone(64);
     const KvSequence sequence{inputs.pages, 250 + token, 1};
     KvLayerView view = inputs.view;
@@ -311,7 +313,8 @@ TEST_P(Attention, SequencesGetWhatTheyGetAlone) {
     KvLayerView view = inputs.front()->view;
     view.sequences = sequences;
     for (const int threads : {1, 2, 3}) {
-      Compute compute(*kernels, threads);
+      ThreadPool pool(threads);
+      Compute compute(*kernels, pool);
       std::vector<float> out(queries.size(), -99.0f);
       attention(compute, shape, view, queries.data(), out.data());
       EXPECT_EQ(out, expected) << threads << " threads";
@@ -332,7 +335,8 @@ TEST_P(Attention, LargeScores) {
 
 TEST_P(Attention, NoTokensAreNothing) {
   const auto& [kernels, type] = GetParam();
-  Compute compute(*kernels, 1);
+  ThreadPool pool(1);
+  Compute compute(*kernels, pool);
   KvLayerView view = Inputs({{1, 1, 4}, 3, 1}, type).view;
   attention(compute, {1, 1, 4}, view, nullptr, nullptr);
   const KvSequence nothing{{}, 4, 0};

@@ -7,6 +7,7 @@
 #include "core/temporary_folder.h"
 #include "nibble/core/interrupt.h"
 #include "nibble/formats/gguf_writer.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -21,7 +22,7 @@ constexpr const char* kTemplate =
 class Conversations : public ::testing::Test {
  protected:
   Conversations() {
-    std::filesystem::copy(NIBBLE_DATA_DIR "/stories260K", folder_.path());
+    std::filesystem::copy(testing::data_file("stories260K"), folder_.path());
     testing::write_file(folder_ / "chat_template.jinja", kTemplate);
   }
 
@@ -37,7 +38,8 @@ class Conversations : public ::testing::Test {
 
   testing::TemporaryFolder folder_;
   std::optional<ChatFormat> format_;
-  Model model_{NIBBLE_DATA_DIR "/stories260K", {.threads = 2}};
+  ThreadPool pool_{2};
+  Model model_{testing::data_file("stories260K"), pool_};
   Tokenizer tokenizer_ = model_.checkpoint().load_tokenizer();
 };
 

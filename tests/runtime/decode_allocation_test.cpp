@@ -16,6 +16,7 @@
 
 #include "nibble/runtime/model.h"
 #include "nibble/runtime/sampler.h"
+#include "paths.h"
 
 namespace {
 
@@ -118,7 +119,8 @@ long allocations_of(Model& model, const SamplerOptions& options, std::size_t cou
 // 300 steps take a second page of the KV cache.
 TEST_P(DecodeStep, AllocatesNothing) {
   const auto [activations, kv] = GetParam();
-  Model model(NIBBLE_DATA_DIR "/stories260K", {.activations = activations, .kv = kv, .threads = 2});
+  ThreadPool pool(2);
+  Model model(testing::data_file("stories260K"), pool, {.activations = activations, .kv = kv});
   for (const std::size_t count : {1, 8}) {
     EXPECT_EQ(allocations_of(model, {.temperature = 0}, count, 300), 0);
     EXPECT_EQ(allocations_of(model, {.temperature = 1, .top_k = 40, .top_p = 0.9}, count, 100), 0);

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/error_matchers.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -11,7 +12,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-const std::string kStories = NIBBLE_DATA_DIR "/stories260K";
+const std::string kStories = testing::data_file("stories260K");
 
 /// A generation and the pieces that its text came in.
 struct Story {
@@ -35,7 +36,8 @@ class Generate : public ::testing::Test {
     return story;
   }
 
-  Model model_{kStories, {.threads = 2}};
+  ThreadPool pool_{2};
+  Model model_{kStories, pool_};
   Tokenizer tokenizer_ = model_.checkpoint().load_tokenizer();
   std::vector<std::int32_t> prompt_ = tokenizer_.encode("Once upon a time");
 };
@@ -153,7 +155,8 @@ TEST_F(Generate, ASeedDeterminesTheStory) {
 TEST_F(Generate, ThreadsDoNotChangeTheIds) {
   const std::vector<std::int32_t> expected = tell(prompt_, {.max_tokens = 300}).generation.ids;
   for (const int threads : {1, 3}) {
-    Model model(kStories, {.threads = threads});
+    ThreadPool pool(threads);
+    Model model(kStories, pool);
     KvCache cache = model.make_cache();
     Sequence sequence(tokenizer_, model.spec(), prompt_, cache.capacity(), {.max_tokens = 300});
     EXPECT_EQ(generate(model, cache, sequence, [](std::string_view) {}).ids, expected);
@@ -162,7 +165,8 @@ TEST_F(Generate, ThreadsDoNotChangeTheIds) {
 
 // Runs longer than a batch of 512 tokens give the logits of one token at a time.
 TEST(ModelForward, CutsLongRuns) {
-  Model model(kStories, {.activations = ActivationType::kF32, .kv = KvType::kF32});
+  ThreadPool pool;
+  Model model(kStories, pool, {.activations = ActivationType::kF32, .kv = KvType::kF32});
   std::vector<std::int32_t> ids;
   for (std::int32_t i = 0; i < 530; ++i) ids.push_back(3 + i % 500);
   KvCache cache = model.make_cache(540);

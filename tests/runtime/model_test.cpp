@@ -10,6 +10,7 @@
 #include "bench/tiny_model.h"
 #include "core/error_matchers.h"
 #include "models/architecture_configs.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -19,8 +20,8 @@ using ::testing::HasSubstr;
 
 TEST(Model, LearnedPositionsEndTheContext) {
   const testing::TemporaryFolder folder;
-  Model model(testing::make_tiny_model(folder, {.bits = 16}, testing::opt_config()),
-              {.threads = 1});
+  ThreadPool pool(1);
+  Model model(testing::make_tiny_model(folder, {.bits = 16}, testing::opt_config()), pool);
   EXPECT_ERROR(model.make_cache(65), AllOf(HasSubstr("65"), HasSubstr("64")));
   KvCache cache = model.make_cache();
   EXPECT_EQ(cache.capacity(), 64);
@@ -55,8 +56,9 @@ constexpr float kOrderOfSums = 20 * 172 * 36 * 0x1p-24f;
 // Together more than two passes of 512 rows: a sequence begins in one and ends in the next, and
 // another ends with the last row of a pass.
 TEST(ModelSequences, AreCutIntoPasses) {
-  Model model(NIBBLE_DATA_DIR "/stories260K",
-              {.activations = ActivationType::kF32, .kv = KvType::kF32, .threads = 2});
+  ThreadPool workers(2);
+  Model model(testing::data_file("stories260K"), workers,
+              {.activations = ActivationType::kF32, .kv = KvType::kF32});
   const std::vector<std::vector<std::int32_t>> runs = {
       some_ids(200, 3), some_ids(1, 9), some_ids(500, 5), some_ids(323, 20), some_ids(30, 7)};
   const std::vector<float> expected = logits_alone(model, runs);
@@ -90,7 +92,8 @@ TEST(ModelSequences, AreCutIntoPasses) {
 }
 
 TEST(ModelSequences, AFullPoolIsAnErrorBeforeAnythingIsComputed) {
-  Model model(NIBBLE_DATA_DIR "/stories260K", {.threads = 1});
+  ThreadPool workers(1);
+  Model model(testing::data_file("stories260K"), workers);
   const std::shared_ptr<KvPool> pool = model.make_pool(2 * 256);
   KvCache first = model.make_cache(pool);
   KvCache second = model.make_cache(pool);
@@ -110,7 +113,8 @@ TEST(ModelSequences, AFullPoolIsAnErrorBeforeAnythingIsComputed) {
 
 // Callers on several threads get what they get one by one.
 TEST(ModelSequences, ThreadsMayCallAtOnce) {
-  Model model(NIBBLE_DATA_DIR "/stories260K", {.threads = 2});
+  ThreadPool workers(2);
+  Model model(testing::data_file("stories260K"), workers);
   const std::vector<std::vector<std::int32_t>> runs = {some_ids(20, 3), some_ids(500, 9),
                                                        some_ids(1, 5), some_ids(300, 20)};
   const std::vector<float> expected = logits_alone(model, runs);

@@ -5,6 +5,7 @@
 
 #include "core/error_matchers.h"
 #include "nibble/models/checkpoint.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -25,7 +26,7 @@ class Sequences : public ::testing::Test {
   }
   std::int32_t id_of(std::string_view token) const { return tokenizer_.token_to_id(token).value(); }
 
-  Checkpoint checkpoint_{NIBBLE_DATA_DIR "/stories260K"};
+  Checkpoint checkpoint_{testing::data_file("stories260K")};
   Tokenizer tokenizer_ = checkpoint_.load_tokenizer();
   std::vector<std::int32_t> prompt_ = tokenizer_.encode("Once upon a time");
 };

@@ -41,7 +41,7 @@ class BlockLoader {
   }
   std::optional<Norm> norm(const std::string& name, std::int64_t size) const {
     if (name.empty()) return std::nullopt;
-    return loader_.norm({block_name(name, layer_), size});
+    return loader_.norm(block_name(name, layer_), size);
   }
 
   const WeightLoader& loader_;

@@ -21,12 +21,17 @@ struct SequenceTokens {
 
 class Decoder {
  public:
-  /// Loads the weights. Those of `checkpoint` that are of `dtype` (kBF16, kF16 or kF32) or packed
-  /// are used where they lie; the others are converted. `checkpoint` and `compute` must outlive
-  /// this. Throws Error for missing tensors and wrong shapes.
-  Decoder(const Checkpoint& checkpoint, Compute& compute, DType dtype);
+  /// Loads the weights; inputs of linear layers are rounded as Checkpoint::activations says. Those
+  /// of `checkpoint` that are of `dtype` (kBF16, kF16 or kF32) or packed are used where they lie;
+  /// the others are converted. `checkpoint` and `compute` must outlive this. Throws Error for
+  /// missing tensors and wrong shapes.
+  Decoder(const Checkpoint& checkpoint, Compute& compute, DType dtype,
+          std::optional<ActivationType> activations = {});
 
   const ModelSpec& spec() const { return spec_; }
+  /// What inputs of the blocks' linear layers are rounded to: int8 if that of any is, of the first
+  /// such layer's kind.
+  ActivationType activations() const;
 
   /// Runs the sequences' tokens in one pass, each at the positions after those in its cache, and
   /// counts them as held there. The caches are different ones of one shape and type, with room
@@ -46,10 +51,6 @@ class Decoder {
   /// kept waiting, and who only reads a prompt pays nothing. With several all are moved at once, at
   /// load.
   bool is_settled() const { return placed_ > blocks_.size(); }
-
-  /// Bytes and weights that one token of decode reads: every linear layer and the head.
-  double bytes_per_token() const;
-  double weights_per_token() const;
 
  private:
   void place_next();

@@ -2,13 +2,17 @@
 
 #include <cassert>
 
+#include "nibble/weights/dense.h"
+
 namespace nibble {
 
 Embedding::Embedding(const WeightLoader& loader) : spec_(loader.spec()), dtype_(loader.dtype()) {
-  const std::vector<ParameterSpec> tables = spec_.embeddings();
-  tokens_ = loader.checkpoint().float_tensor(tables[0].name, tables[0].shape);
-  if (spec_.positions) {
-    positions_ = loader.checkpoint().float_tensor(tables[1].name, tables[1].shape);
+  const Checkpoint& checkpoint = loader.checkpoint();
+  tokens_ =
+      checkpoint.float_tensor(spec_.embedding + ".weight", {spec_.vocab, spec_.embedding_width});
+  if (const auto& positions = spec_.positions) {
+    positions_ =
+        checkpoint.float_tensor(positions->name + ".weight", {positions->rows, spec_.hidden});
   }
   scale_ = spec_.embedding_scale;
   round_to_dtype(dtype_, {&scale_, 1});

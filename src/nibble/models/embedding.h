@@ -20,8 +20,6 @@ class Embedding {
   /// positions those that a model with learned ones has.
   void run(Compute& compute, std::span<const std::int32_t> tokens,
            std::span<const std::int64_t> positions, float* out);
-  /// The layer behind a table whose width is not the hidden size; else null.
-  const Linear* projection() const { return project_in_ ? &*project_in_ : nullptr; }
 
  private:
   void look_up(std::span<const std::int32_t> tokens, float* out) const;

@@ -82,10 +82,10 @@ class PassCutter {
 
 }  // namespace
 
-Model::Model(const std::filesystem::path& path, const ComputeOptions& options)
+Model::Model(const std::filesystem::path& path, ThreadPool& pool, const ComputeOptions& options)
     : checkpoint_(path),
-      compute_(select_kernels(), options.threads, options.activations),
-      decoder_(checkpoint_, compute_, options.dtype),
+      compute_(select_kernels(), pool),
+      decoder_(checkpoint_, compute_, options.dtype, options.activations),
       kv_(options.kv) {
   note_conversions(checkpoint_, options.dtype);
   if (options.activations == ActivationType::kInt8 && !has_integers(checkpoint_)) {

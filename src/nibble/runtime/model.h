@@ -1,12 +1,13 @@
-// A loaded model, ready to compute: checkpoint, threads, weights. Sequences are KV caches made by
-// it. Threads may call it at any time: one pass runs after the other, each sequence being one
-// thread's at a time.
+// A loaded model, ready to compute: checkpoint and weights. Sequences are KV caches made by it.
+// Threads may call it at any time: one pass runs after the other, each sequence being one thread's
+// at a time.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -19,20 +20,23 @@ namespace nibble {
 
 /// How to compute (docs/numerics.md).
 struct ComputeOptions {
-  DType dtype = DType::kBF16;                          // of dense weights
-  ActivationType activations = ActivationType::kBF16;  // inputs of linear layers
-  KvType kv = KvType::kBF16;                           // keys and values
-  int threads = 0;                                     // 0: one a usable physical core
+  DType dtype = DType::kBF16;  // of dense weights
+  // Inputs of linear layers; not given: what the checkpoint says of each (Checkpoint::activations).
+  std::optional<ActivationType> activations = {};
+  KvType kv = KvType::kBF16;  // keys and values
 };
 
 class Model {
  public:
-  /// Opens and loads. Throws Error as Checkpoint and Decoder do.
-  Model(const std::filesystem::path& path, const ComputeOptions& options);
+  /// Opens and loads. Several models may share `pool`, which must outlive this. Throws Error as
+  /// Checkpoint and Decoder do.
+  Model(const std::filesystem::path& path, ThreadPool& pool, const ComputeOptions& options = {});
 
   const Checkpoint& checkpoint() const { return checkpoint_; }
   const ModelSpec& spec() const { return checkpoint_.spec(); }
   const Decoder& decoder() const { return decoder_; }
+  /// What inputs of linear layers are rounded to: int8 of one kind or the other if any layer's are.
+  ActivationType activations() const { return decoder_.activations(); }
   Compute& compute() { return compute_; }
 
   /// An empty cache for `context` positions; 0: as many as the model was made for. Warns of more;
