@@ -60,14 +60,12 @@ class TensorList {
   }
 
   void add_packed(const LinearSpec& linear, const PackedTensors& packed) {
-    for (const PackedPart& part : packed_parts(packed.layout)) {
-      used_.insert(linear.name + part.suffix);
-    }
+    for (const CheckpointTensor& part : packed.parts) used_.insert(part.name);
     tensors_.push_back({.name = linear.name + ".weight",
                         .shape = {linear.out, linear.in},
-                        .format = weight_format_name(packed_format(packed.layout)),
-                        .group_size = packed_group_size(packed.layout),
-                        .bytes = packed_bytes(packed.layout)});
+                        .format = codec_of(packed.layout.format).name,
+                        .group_size = packed.layout.group_size,
+                        .bytes = weight_bytes(packed.layout)});
   }
 
   void add_linear(const LinearSpec& linear) {
@@ -100,7 +98,7 @@ TokenCost token_cost(const Checkpoint& checkpoint, DType dtype) {
     const double weights = static_cast<double>(linear.out) * static_cast<double>(linear.in);
     const auto layout = checkpoint.layout_of(linear);
     cost.weights += weights;
-    cost.bytes += layout ? static_cast<double>(packed_bytes(*layout))
+    cost.bytes += layout ? static_cast<double>(weight_bytes(*layout))
                          : weights * static_cast<double>(dtype_layout(dtype).bytes);
   }
   cost.operations = 2 * cost.weights;

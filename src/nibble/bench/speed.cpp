@@ -13,13 +13,13 @@
 #include "nibble/core/process.h"
 #include "nibble/core/progress.h"
 #include "nibble/core/stopwatch.h"
-#include "nibble/models/weight_loader.h"
+#include "nibble/weights/dense_weights.h"
 
 namespace nibble {
 namespace {
 
 WeightFormat format_of(const Checkpoint& checkpoint, const LinearSpec& linear, DType dtype) {
-  if (const auto layout = checkpoint.layout_of(linear)) return packed_format(*layout);
+  if (const auto layout = checkpoint.layout_of(linear)) return layout->format;
   return dense_format(dtype);
 }
 

@@ -9,7 +9,7 @@
 #include "nibble/formats/safetensors_writer.h"
 #include "nibble/models/companions.h"
 #include "nibble/models/decoder.h"
-#include "nibble/models/weight_loader.h"
+#include "nibble/weights/dense_weights.h"
 
 namespace nibble {
 namespace fs = std::filesystem;

@@ -6,7 +6,8 @@
 
 #include "nibble/models/weight_loader.h"
 #include "nibble/ops/profiler.h"
-#include "nibble/weights/packed_group.h"
+#include "nibble/weights/dense_weights.h"
+#include "nibble/weights/weight_codec.h"
 
 namespace nibble {
 namespace {

@@ -45,13 +45,4 @@ class WeightLoader {
   Arena moved_;
 };
 
-/// The format of dense weights of `dtype` (kF32, kF16 or kBF16).
-WeightFormat dense_format(DType dtype);
-
-/// Rounds `values` to what `dtype` can hold (kF32: leaves them).
-void round_to_dtype(DType dtype, std::span<float> values);
-
-/// Writes float32 values as numbers of `dtype` (kF32, kF16 or kBF16).
-void store_as_dtype(DType dtype, std::span<const float> values, std::byte* out);
-
 }  // namespace nibble

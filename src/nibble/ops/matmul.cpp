@@ -5,7 +5,7 @@
 #include "nibble/ops/prepared_input.h"
 #include "nibble/ops/profiler.h"
 #include "nibble/ops/row_claims.h"
-#include "nibble/weights/packed_group.h"
+#include "nibble/weights/weight_codec.h"
 
 namespace nibble {
 namespace {
