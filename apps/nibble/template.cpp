@@ -8,7 +8,7 @@
 #include "nibble/core/error.h"
 #include "nibble/models/checkpoint.h"
 #include "nibble/runtime/chat_format.h"
-#include "nibble/template/json_value.h"
+#include "nibble/template/values/json_value.h"
 
 namespace nibble::cli {
 namespace {

@@ -72,6 +72,16 @@ TEST_F(GgufSplit, AnyPartOpensTheWhole) {
   }
 }
 
+// A chat template or a tokenizer needs no weights.
+TEST_F(GgufSplit, MetadataIsTheFirstPartsWhichIsEnough) {
+  std::filesystem::remove(path(2));
+  for (const int number : {1, 3}) {
+    EXPECT_EQ(open_gguf_metadata(path(number)).get_string("general.name"), "whole");
+  }
+  std::filesystem::remove(path(1));
+  EXPECT_ERROR(open_gguf_metadata(path(3)), HasSubstr("model-00001-of-00003.gguf"));
+}
+
 TEST_F(GgufSplit, MissingPartsAreNamed) {
   std::filesystem::remove(path(1));
   std::filesystem::remove(path(3));

@@ -6,6 +6,7 @@
 #include "core/error_matchers.h"
 #include "core/temporary_folder.h"
 #include "nibble/core/interrupt.h"
+#include "nibble/formats/gguf_writer.h"
 
 namespace nibble {
 namespace {
@@ -140,6 +141,18 @@ TEST_F(Conversations, TemplatesErrorsLeaveTheConversationAsItWas) {
 TEST_F(Conversations, NoTemplateIsAnError) {
   std::filesystem::remove(folder_ / "chat_template.jinja");
   EXPECT_ERROR(ChatFormat::load(folder_.path()), HasSubstr("no chat template"));
+}
+
+TEST_F(Conversations, ALaterPartOfASplitModelHasTheTemplateOfTheFirst) {
+  for (const std::uint32_t number : {0u, 1u}) {
+    GgufMetadata metadata;
+    metadata.set_uint("split.no", number);
+    metadata.set_uint("split.count", 2);
+    if (number == 0) metadata.set("tokenizer.chat_template", "{{ messages[0].content }}!");
+    GgufWriter(folder_ / fmt::format("m-0000{}-of-00002.gguf", number + 1), metadata, {}).commit();
+  }
+  const ChatFormat later = ChatFormat::load(folder_ / "m-00002-of-00002.gguf");
+  EXPECT_EQ(later.render({.messages = jinja::Value::list({make_message("user", "Hi")})}), "Hi!");
 }
 
 TEST_F(Conversations, MessagesMustBeAListOfObjects) {

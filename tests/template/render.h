@@ -4,7 +4,7 @@
 #include <string>
 
 #include "nibble/template/chat_template.h"
-#include "nibble/template/json_value.h"
+#include "nibble/template/values/json_value.h"
 
 namespace nibble::testing {
 

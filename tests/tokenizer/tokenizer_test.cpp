@@ -7,7 +7,7 @@
 #include "core/error_matchers.h"
 #include "core/temporary_folder.h"
 #include "nibble/core/mapped_file.h"
-#include "nibble/tokenizer/sentencepiece_file.h"
+#include "nibble/tokenizer/files/sentencepiece_file.h"
 #include "tokenizer/fixtures.h"
 
 namespace nibble {
@@ -131,7 +131,6 @@ TEST(Tokenizer, IdsWithoutTokenGiveNothing) {
   const Tokenizer tokenizer = fixture("llama3");
   EXPECT_EQ(tokenizer.decode(Ids{-1, 1'000'000}), "");
   EXPECT_EQ(tokenizer.id_to_token(-5), "");
-  EXPECT_FALSE(tokenizer.is_special(1'000'000));
   EXPECT_EQ(tokenizer.token_to_id("no such token"), std::nullopt);
 }
 
@@ -150,9 +149,9 @@ TEST(Tokenizer, ConfigDeclaresSpecialTokensAndTemplates) {
   EXPECT_EQ(tokenizer.vocab_size(), 901);
   EXPECT_EQ(tokenizer.id_to_token(899), "");
   EXPECT_EQ(tokenizer.encode("<|im_end|>", {.add_special = false}), Ids{900});
-  EXPECT_EQ(tokenizer.chat_template(), "D");
+  EXPECT_EQ(tokenizer.to_gguf().chat_template, "D");
   testing::write_file(folder / "chat_template.jinja", "J");
-  EXPECT_EQ(Tokenizer::load(folder.path()).chat_template(), "J");
+  EXPECT_EQ(Tokenizer::load(folder.path()).to_gguf().chat_template, "J");
   testing::write_file(folder / "tokenizer_config.json",
                       R"({"added_tokens_decoder": {"3": {"content": "new"}}})");
   EXPECT_ERROR(Tokenizer::load(folder.path()), HasSubstr("has id 3, which is"));

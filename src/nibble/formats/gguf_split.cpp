@@ -59,6 +59,18 @@ void check_part(const GgufFile& file, std::int64_t number, std::int64_t count) {
 
 }  // namespace
 
+GgufFile open_gguf_metadata(const fs::path& path) {
+  GgufFile file(path);
+  const std::int64_t count = file.get_int("split.count", 0, kMaxParts, 0);
+  if (count <= 1) return file;
+  const std::int64_t number = file.get_int("split.no", 0, count - 1);
+  if (number == 0) return file;
+  const std::string name = split_name(path, number, count);
+  GgufFile first(part_path(path.parent_path(), name, 0, count));
+  check_part(first, 0, count);
+  return first;
+}
+
 GgufModel::GgufModel(const fs::path& path) {
   GgufFile file(path);
   const std::int64_t count = file.get_int("split.count", 0, kMaxParts, 0);

@@ -15,6 +15,10 @@
 
 namespace nibble {
 
+/// The file that holds a model's metadata: of a split model the first part, which must lie beside
+/// `path`; the others need not be there.
+GgufFile open_gguf_metadata(const std::filesystem::path& path);
+
 class GgufModel {
  public:
   /// Opens the file, and all other parts where it is one of several (any may be given). Throws

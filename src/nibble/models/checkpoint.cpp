@@ -100,11 +100,8 @@ std::vector<fs::path> Checkpoint::places() const {
 void Checkpoint::read_quantization(const JsonObject& config) {
   const auto quantization = config.find_object("quantization_config");
   if (!quantization) return;
-  if (ForeignQuantization::knows(quantization->get_string("quant_method"))) {
-    foreign_.emplace(*quantization);
-  } else {
-    packed_layouts_ = read_quantization_config(*quantization, spec_);
-  }
+  foreign_ = read_foreign_quantization(*quantization);
+  if (!foreign_) packed_layouts_ = read_quantization_config(*quantization, spec_);
 }
 
 CheckpointTensor Checkpoint::tensor(const std::string& name,
@@ -177,7 +174,7 @@ Tokenizer Checkpoint::load_tokenizer() const {
 
 Tokenizer load_tokenizer(const fs::path& path) {
   if (!fs::exists(path)) fail("{}: no such file or folder", path.string());
-  if (is_gguf_file(path)) return Tokenizer::from_gguf(gguf_vocab(GgufModel(path).metadata()));
+  if (is_gguf_file(path)) return Tokenizer::from_gguf(gguf_vocab(open_gguf_metadata(path)));
   return Tokenizer::load(path);
 }
 

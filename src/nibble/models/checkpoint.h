@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "nibble/core/json.h"
-#include "nibble/models/foreign_quantization.h"
+#include "nibble/models/foreign/quantization.h"
 #include "nibble/models/model_spec.h"
 #include "nibble/models/quantization_config.h"
 #include "nibble/models/tensor_source.h"
@@ -81,7 +81,7 @@ class Checkpoint {
   std::shared_ptr<const GgufModel> gguf_;
   std::unique_ptr<TensorSource> source_;
   PackedLayouts packed_layouts_;
-  std::optional<ForeignQuantization> foreign_;
+  std::unique_ptr<const ForeignQuantization> foreign_;
 };
 
 /// The folder or file that a user means by `model`: a path, or a name ("org/name" or "name") under

@@ -4,7 +4,7 @@
 #include "nibble/core/json.h"
 #include "nibble/formats/gguf_split.h"
 #include "nibble/models/architecture.h"
-#include "nibble/models/foreign_quantization.h"
+#include "nibble/models/foreign/layer.h"
 #include "nibble/models/tensor_source.h"
 #include "nibble/tokenizer/tokenizer.h"
 

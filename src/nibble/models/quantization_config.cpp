@@ -10,7 +10,6 @@ namespace nibble {
 namespace {
 
 constexpr int kVersion = 2;
-constexpr int kW3Version = 2;  // since which 3 bits lie as they do; all else is as in version 1
 
 /// "32, 64 or 128", the least first.
 template <typename Numbers>
@@ -89,11 +88,12 @@ PackedLayouts read_quantization_config(const JsonObject& config, const ModelSpec
     }
     const JsonObject module = modules.get_object(item.key());
     const WeightLayout layout = read_layout(module, linear->second);
-    if (layout.format == WeightFormat::kW3 && version < kW3Version) {
+    const WeightCodec& codec = codec_of(layout.format);
+    if (version < codec.since_version) {
       fail(
-          "{}: 3 bits of \"version\" {} lie otherwise than this program reads them (version {}): "
+          "{}: {} bits of \"version\" {} lie otherwise than this program reads them (version {}): "
           "quantize the model again",
-          module.origin(), version, kW3Version);
+          module.origin(), codec.bits, version, codec.since_version);
     }
     layouts.emplace(item.key(), layout);
   }

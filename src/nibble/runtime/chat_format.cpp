@@ -5,7 +5,7 @@
 
 #include "nibble/core/error.h"
 #include "nibble/core/mapped_file.h"
-#include "nibble/formats/gguf.h"
+#include "nibble/formats/gguf_split.h"
 #include "nibble/models/checkpoint.h"
 
 namespace nibble {
@@ -105,7 +105,7 @@ ChatFormat ChatFormat::load(const fs::path& path) {
     format.special_tokens_ = find_special_tokens(path);
     add_tokenizer_tokens(path, format.special_tokens_);
   } else {
-    const GgufFile file(path);
+    const GgufFile file = open_gguf_metadata(path);
     format.sources_ = gguf_templates(file);
     format.special_tokens_ = gguf_special_tokens(file);
   }

@@ -7,7 +7,7 @@
 
 #include "nibble/template/chat_template.h"
 #include "nibble/template/template_files.h"
-#include "nibble/template/value.h"
+#include "nibble/template/values/value.h"
 
 namespace nibble {
 

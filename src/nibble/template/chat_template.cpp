@@ -1,11 +1,11 @@
 #include "nibble/template/chat_template.h"
 
-#include "nibble/template/filters.h"
-#include "nibble/template/lexer.h"
-#include "nibble/template/machine.h"
-#include "nibble/template/parser.h"
-#include "nibble/template/raised.h"
-#include "nibble/tokenizer/utf8.h"
+#include "nibble/core/utf8.h"
+#include "nibble/template/builtins/filters.h"
+#include "nibble/template/parse/lexer.h"
+#include "nibble/template/parse/parser.h"
+#include "nibble/template/run/machine.h"
+#include "nibble/template/values/raised.h"
 
 namespace nibble {
 namespace {
@@ -30,7 +30,7 @@ ChatTemplate::ChatTemplate(std::string_view text, std::string origin) : origin_(
     fail("{}: a template of {} bytes, expected at most {}", origin_, text.size(),
          jinja::kMaxTemplateBytes);
   }
-  if (!tokenizers::is_valid_utf8(text)) fail("{}: the template is not valid UTF-8", origin_);
+  if (!is_valid_utf8(text)) fail("{}: the template is not valid UTF-8", origin_);
   try {
     body_ = std::make_unique<const jinja::Body>(jinja::parse(text));
   } catch (const jinja::SyntaxError& error) {

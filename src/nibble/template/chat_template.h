@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "nibble/core/error.h"
-#include "nibble/template/value.h"
+#include "nibble/template/values/value.h"
 
 namespace nibble {
 

@@ -8,7 +8,7 @@
 #include "nibble/core/error.h"
 #include "nibble/core/json.h"
 #include "nibble/core/mapped_file.h"
-#include "nibble/template/budget.h"
+#include "nibble/template/values/budget.h"
 
 namespace nibble {
 namespace fs = std::filesystem;

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "nibble/template/value.h"
+#include "nibble/template/values/value.h"
 
 namespace nibble {
 

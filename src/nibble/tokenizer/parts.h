@@ -9,14 +9,14 @@
 #include <string>
 #include <vector>
 
-#include "nibble/tokenizer/added_tokens.h"
-#include "nibble/tokenizer/decoder.h"
-#include "nibble/tokenizer/normalizer.h"
-#include "nibble/tokenizer/pre_tokenizer.h"
-#include "nibble/tokenizer/sentencepiece_file.h"
-#include "nibble/tokenizer/string_table.h"
-#include "nibble/tokenizer/word_cache.h"
-#include "nibble/tokenizer/word_model.h"
+#include "nibble/tokenizer/bpe/word_cache.h"
+#include "nibble/tokenizer/bpe/word_model.h"
+#include "nibble/tokenizer/files/sentencepiece_file.h"
+#include "nibble/tokenizer/steps/added_tokens.h"
+#include "nibble/tokenizer/steps/normalizer.h"
+#include "nibble/tokenizer/steps/pre_tokenizer.h"
+#include "nibble/tokenizer/steps/token_decoder.h"
+#include "nibble/tokenizer/text/string_table.h"
 
 namespace nibble::tokenizers {
 
@@ -62,7 +62,7 @@ struct Parts {
   std::unique_ptr<WordModel> model;
   std::vector<std::int32_t> prefix;  // ids in front of every text
   std::vector<std::int32_t> suffix;
-  Decoder decoder{nullptr, ""};
+  TokenDecoder decoder{nullptr, ""};
   Declarations declared;
   std::optional<JsonSource> json;                  // a tokenizer of the tokenizer.json kind,
   std::optional<SentencePieceFile> sentencepiece;  // or one of the tokenizer.model kind

@@ -5,11 +5,11 @@
 #include <utility>
 
 #include "nibble/core/interrupt.h"
-#include "nibble/tokenizer/hash.h"
-#include "nibble/tokenizer/loaders.h"
+#include "nibble/core/refuse.h"
+#include "nibble/core/utf8.h"
+#include "nibble/tokenizer/files/loaders.h"
 #include "nibble/tokenizer/parts.h"
-#include "nibble/tokenizer/refuse.h"
-#include "nibble/tokenizer/utf8.h"
+#include "nibble/tokenizer/text/hash.h"
 
 namespace nibble {
 
@@ -175,11 +175,6 @@ std::string_view Tokenizer::id_to_token(std::int32_t id) const {
   return parts_->vocab->text(id);
 }
 
-bool Tokenizer::is_special(std::int32_t id) const {
-  const AddedToken* added = parts_->added.find(id);
-  return added && added->special;
-}
-
 std::optional<std::int32_t> Tokenizer::bos_id() const {
   return parts_->declared.bos;
 }
@@ -199,11 +194,6 @@ std::vector<std::int32_t> Tokenizer::end_ids() const {
     if (token && token->special) add(token->id);
   }
   return ids;
-}
-
-std::optional<std::string> Tokenizer::chat_template() const {
-  if (parts_->declared.chat_template.empty()) return std::nullopt;
-  return parts_->declared.chat_template;
 }
 
 StreamDecoder::StreamDecoder(const Tokenizer& tokenizer, const StreamOptions& options)

@@ -73,7 +73,6 @@ class Tokenizer {
   std::optional<std::int32_t> token_to_id(std::string_view token) const;
   /// The token as the vocabulary writes it ("Ġthe", "▁the", "<0x0A>"); empty if there is none.
   std::string_view id_to_token(std::int32_t id) const;
-  bool is_special(std::int32_t id) const;
 
   std::optional<std::int32_t> bos_id() const;
   std::optional<std::int32_t> eos_id() const;
@@ -81,9 +80,6 @@ class Tokenizer {
   /// special tokens with the customary names of such ("<|eot_id|>", "<|im_end|>" ...). EOS is
   /// first.
   std::vector<std::int32_t> end_ids() const;
-
-  /// The chat template's text (Jinja), if the files hold one; of several, the one named "default".
-  std::optional<std::string> chat_template() const;
 
   /// Writes files into an existing folder from which load() makes the same tokenizer:
   /// tokenizer_config.json, and tokenizer.json or (SentencePiece) tokenizer.model.

@@ -52,6 +52,7 @@ constexpr WeightCodec dense_codec(WeightFormat format, const char* name,
           .ggml_type = DType::kBF16,
           .parts = parts,
           .dequantize = dequantize<Element>,
+          .since_version = 0,
           .pack = nullptr,
           .unpack = nullptr,
           .fill_random = nullptr};

@@ -132,6 +132,7 @@ constinit const WeightCodec kW8Codec = {.format = WeightFormat::kW8,
                                         .ggml_type = DType::kQ8_0,
                                         .parts = parts,
                                         .dequantize = dequantize,
+                                        .since_version = 1,
                                         .pack = pack,
                                         .unpack = unpack,
                                         .fill_random = fill_random};

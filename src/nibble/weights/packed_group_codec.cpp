@@ -129,7 +129,8 @@ void fill_random(const WeightLayout& layout, const RandomBlock& block, RandomBit
   }
 }
 
-constexpr WeightCodec group_codec(WeightFormat format, const char* name, int bits) {
+constexpr WeightCodec group_codec(WeightFormat format, const char* name, int bits,
+                                  int since_version) {
   return {.format = format,
           .name = name,
           .bits = bits,
@@ -139,6 +140,7 @@ constexpr WeightCodec group_codec(WeightFormat format, const char* name, int bit
           .ggml_type = DType::kQ4_1,
           .parts = parts,
           .dequantize = dequantize,
+          .since_version = since_version,
           .pack = pack,
           .unpack = unpack,
           .fill_random = fill_random};
@@ -148,7 +150,7 @@ constexpr WeightCodec group_codec(WeightFormat format, const char* name, int bit
 
 extern const WeightCodec kW4Codec;
 extern const WeightCodec kW3Codec;
-constinit const WeightCodec kW4Codec = group_codec(WeightFormat::kW4, "w4", 4);
-constinit const WeightCodec kW3Codec = group_codec(WeightFormat::kW3, "w3", 3);
+constinit const WeightCodec kW4Codec = group_codec(WeightFormat::kW4, "w4", 4, 1);
+constinit const WeightCodec kW3Codec = group_codec(WeightFormat::kW3, "w3", 3, 2);
 
 }  // namespace nibble

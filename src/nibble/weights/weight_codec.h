@@ -102,6 +102,7 @@ struct WeightCodec {
 
   // Of the formats that Nibble's checkpoints have; null for others. Scales must be numbers of the
   // layout's scale type.
+  int since_version;  // of the checkpoints' layout: before, the format lay otherwise or was not
   void (*pack)(const WeightLayout& layout, const IntegerBlock& from, const BlockSpans& out);
   void (*unpack)(const WeightView& view, std::int64_t block, IntegerBlock& out);
   void (*fill_random)(const WeightLayout& layout, const RandomBlock& block, RandomBits& random,

@@ -1,0 +1,32 @@
+#include "nibble/models/foreign/quantization.h"
+
+#include <array>
+#include <string_view>
+
+#include "nibble/models/foreign/tools.h"
+
+namespace nibble {
+namespace {
+
+struct Tool {
+  std::string_view method;  // config.json's "quant_method"
+  std::unique_ptr<const ForeignQuantization> (*read)(const JsonObject& config);
+};
+
+constexpr std::array kTools = {
+    Tool{"awq", foreign::read_awq},
+    Tool{"gptq", foreign::read_gptq},
+    Tool{"compressed-tensors", foreign::read_compressed_tensors},
+};
+
+}  // namespace
+
+std::unique_ptr<const ForeignQuantization> read_foreign_quantization(const JsonObject& config) {
+  const std::string method = config.get_string("quant_method");
+  for (const Tool& tool : kTools) {
+    if (tool.method == method) return tool.read(config);
+  }
+  return nullptr;
+}
+
+}  // namespace nibble

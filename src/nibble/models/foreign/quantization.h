@@ -1,0 +1,31 @@
+// Quantized checkpoints of other tools, run as they are: AutoAWQ (GEMM layout), GPTQ and
+// compressed-tensors with integer weights, a file a tool. What is quantized is known by the tensors
+// that a module has; config.json gives bits, groups and conventions (docs/checkpoints.md).
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "nibble/core/json.h"
+#include "nibble/models/foreign/layer.h"
+#include "nibble/models/model_spec.h"
+#include "nibble/models/tensor_source.h"
+
+namespace nibble {
+
+class ForeignQuantization {
+ public:
+  virtual ~ForeignQuantization() = default;
+
+  /// The layer's parts out of `source`; nothing if it is not quantized. Throws Error, opening with
+  /// `origin`, for parts that are missing or have another dtype or shape than they must.
+  virtual std::optional<ForeignLayer> find(const TensorSource& source, const std::string& origin,
+                                           const LinearSpec& linear) const = 0;
+};
+
+/// From config.json's "quantization_config"; null if its "quant_method" is of none of those tools.
+/// Throws Error for versions, formats and numbers of bits that are not supported, naming them.
+std::unique_ptr<const ForeignQuantization> read_foreign_quantization(const JsonObject& config);
+
+}  // namespace nibble

@@ -1,0 +1,108 @@
+// What the files beside the vocabulary declare, joined to it.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "nibble/core/refuse.h"
+#include "nibble/tokenizer/files/loaders.h"
+
+namespace nibble::tokenizers {
+namespace {
+
+bool has_token(const std::vector<AddedToken>& tokens, const AddedToken& wanted) {
+  return std::any_of(tokens.begin(), tokens.end(), [&](const AddedToken& token) {
+    return token.id == wanted.id || token.content == wanted.content;
+  });
+}
+
+/// The text or id of an added token must not be another token's.
+void check_ids(const std::vector<AddedToken>& tokens, const StringTable& vocab,
+               const std::string& origin) {
+  std::set<std::int32_t> seen;
+  for (const AddedToken& token : tokens) {
+    const std::int32_t in_vocab = vocab.find(token.content);
+    if (in_vocab >= 0 && in_vocab != token.id) {
+      refuse("{}: added token '{}' has id {}, but {} in the vocabulary", origin, token.content,
+             token.id, in_vocab);
+    }
+    if (in_vocab < 0 && vocab.has(token.id)) {
+      refuse("{}: added token '{}' has id {}, which is '{}' in the vocabulary", origin,
+             token.content, token.id, vocab.text(token.id));
+    }
+    if (!seen.insert(token.id).second) {
+      refuse("{}: two added tokens have id {}", origin, token.id);
+    }
+  }
+}
+
+std::vector<std::string> special_names(const TokenizerConfig& config) {
+  std::vector<std::string> names = config.other_special;
+  for (const auto& name : {config.bos, config.eos, config.unk, config.pad}) {
+    if (name && !name->empty()) names.push_back(*name);
+  }
+  return names;
+}
+
+}  // namespace
+
+void declare_tokens(std::vector<AddedToken>& tokens, const StringTable& vocab,
+                    const TokenizerConfig& config, const std::string& origin) {
+  for (const AddedToken& token : config.added) {
+    if (!has_token(tokens, token)) tokens.push_back(token);
+  }
+  for (const std::string& name : special_names(config)) {
+    const auto found = std::find_if(tokens.begin(), tokens.end(),
+                                    [&](auto& token) { return token.content == name; });
+    const std::int32_t id = vocab.find(name);
+    if (found != tokens.end()) {
+      found->special = true;
+    } else if (id >= 0) {
+      tokens.push_back({.id = id, .content = name, .special = true});
+    }
+  }
+  check_ids(tokens, vocab, origin);
+}
+
+void declare_ids(Parts& parts, const TokenizerConfig& config) {
+  const auto id = [&](const std::optional<std::string>& name) -> std::optional<std::int32_t> {
+    if (!name) return std::nullopt;
+    if (const AddedToken* token = parts.added.find(*name)) return token->id;
+    return std::nullopt;  // declare_tokens() has made every name that has an id a token
+  };
+  parts.declared.bos = id(config.bos);
+  parts.declared.eos = id(config.eos);
+  parts.declared.unk = id(config.unk);
+  parts.declared.pad = id(config.pad);
+  parts.declared.chat_template = config.chat_template;
+}
+
+nlohmann::json make_template(const std::optional<std::pair<std::string, std::int32_t>>& first,
+                             const std::optional<std::pair<std::string, std::int32_t>>& last) {
+  using Json = nlohmann::json;
+  const auto special = [](const std::string& name, int type) {
+    return Json{{"SpecialToken", {{"id", name}, {"type_id", type}}}};
+  };
+  Json single = Json::array();
+  Json pair = Json::array();
+  for (const int type : {0, 1}) {
+    Json part = Json::array();
+    if (first) part.push_back(special(first->first, type));
+    part.push_back({{"Sequence", {{"id", type == 0 ? "A" : "B"}, {"type_id", type}}}});
+    if (last) part.push_back(special(last->first, type));
+    if (type == 0) single = part;
+    pair.insert(pair.end(), part.begin(), part.end());
+  }
+  Json tokens = Json::object();
+  for (const auto& token : {first, last}) {
+    if (!token) continue;
+    tokens[token->first] = {{"id", token->first},
+                            {"ids", Json::array({token->second})},
+                            {"tokens", Json::array({token->first})}};
+  }
+  return {{"type", "TemplateProcessing"},
+          {"single", single},
+          {"pair", pair},
+          {"special_tokens", tokens}};
+}
+
+}  // namespace nibble::tokenizers
