@@ -9,7 +9,7 @@
 #include <random>
 #include <vector>
 
-#include "nibble/weights/dense_weights.h"
+#include "nibble/weights/dense.h"
 #include "nibble/weights/weight_codec.h"
 
 namespace nibble::bench {

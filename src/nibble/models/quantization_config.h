@@ -6,6 +6,7 @@
 
 #include "nibble/core/json.h"
 #include "nibble/models/model_spec.h"
+#include "nibble/ops/activation_type.h"
 #include "nibble/weights/weight_codec.h"
 
 namespace nibble {
@@ -18,7 +19,15 @@ using PackedLayouts = std::map<std::string, WeightLayout>;
 /// have.
 PackedLayouts read_quantization_config(const JsonObject& config, const ModelSpec& spec);
 
+/// What inputs of layers are rounded to, by module name; of those that are not there nothing is
+/// said.
+using LayerActivations = std::map<std::string, ActivationType>;
+
+/// Reads it, of packed layers. Throws Error for a type that is not known.
+LayerActivations read_layer_activations(const JsonObject& config);
+
 /// The "quantization_config" that says this. `algorithm` is that of the command ("pergrp").
-Json make_quantization_config(const PackedLayouts& layouts, const std::string& algorithm);
+Json make_quantization_config(const PackedLayouts& layouts, const LayerActivations& activations,
+                              const std::string& algorithm);
 
 }  // namespace nibble

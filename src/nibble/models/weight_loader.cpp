@@ -7,15 +7,17 @@
 #include "nibble/core/log.h"
 #include "nibble/core/process.h"
 #include "nibble/ops/place_weights.h"
-#include "nibble/weights/dense_weights.h"
+#include "nibble/weights/dense.h"
 #include "nibble/weights/weight_parts.h"
 
 namespace nibble {
 
-WeightLoader::WeightLoader(const Checkpoint& checkpoint, Compute& compute, DType dtype)
+WeightLoader::WeightLoader(const Checkpoint& checkpoint, Compute& compute, DType dtype,
+                           std::optional<ActivationType> activations)
     : checkpoint_(checkpoint),
       compute_(compute),
       dtype_(dtype),
+      activations_(activations),
       has_huge_pages_(has_huge_pages()),
       bytes_left_to_move_(memory_info().available_bytes / 2) {}
 
@@ -111,6 +113,7 @@ void WeightLoader::load_foreign(const ForeignLayer& foreign, Linear& layer) cons
 
 Linear WeightLoader::linear(const LinearSpec& spec) const {
   Linear layer;
+  layer.activations = checkpoint_.activations(spec, activations_);
   if (const auto packed = checkpoint_.packed_weight(spec)) {
     layer.weight.view = packed->view();
   } else if (const auto foreign = checkpoint_.foreign_weight(spec)) {
@@ -160,14 +163,14 @@ void WeightLoader::drop(const Linear& layer) const {
   }
 }
 
-Norm WeightLoader::norm(const NormModule& module) const {
+Norm WeightLoader::norm(const std::string& name, std::int64_t size) const {
   const NormSpec& kind = spec().norm;
-  const auto n = static_cast<std::size_t>(module.size);
+  const auto n = static_cast<std::size_t>(size);
   Norm norm{.kind = kind.kind, .weight = std::vector<float>(n, 1.0f), .eps = kind.eps};
-  if (kind.has_weight) norm.weight = vector(module.name + ".weight", module.size);
+  if (kind.has_weight) norm.weight = vector(name + ".weight", size);
   for (float& weight : norm.weight) weight += kind.weight_offset;
   if (norm.kind == NormKind::kLayer) norm.bias.resize(n);
-  if (kind.has_bias) norm.bias = vector(module.name + ".bias", module.size);
+  if (kind.has_bias) norm.bias = vector(name + ".bias", size);
   return norm;
 }
 

@@ -72,6 +72,16 @@ PackedLayouts QuantizePlan::packed_layouts() const {
   return layouts;
 }
 
+LayerActivations QuantizePlan::layer_activations() const {
+  LayerActivations activations;
+  if (!options.activations) return activations;
+  for (const LayerPlan& layer : layers) {
+    if (layer.packed && !layer.is_head)
+      activations.emplace(layer.linear.name, *options.activations);
+  }
+  return activations;
+}
+
 namespace {
 
 /// The layout of a layer in the format with so many bits.
@@ -111,9 +121,8 @@ QuantizePlan plan_quantization(const ModelSpec& spec, const QuantizeOptions& opt
   QuantizePlan plan{.options = options};
   std::map<std::pair<int, std::int64_t>, int> fallbacks;  // (group size, in features) -> layers
   for (const LinearSpec& linear : spec.linears()) {
-    LayerPlan layer{.linear = linear};
-    const bool is_head = linear.name == spec.head.name;
-    layer.packed = !is_excluded(options, linear.name) && (!is_head || options.quantize_head);
+    LayerPlan layer{.linear = linear, .is_head = linear.name == spec.head.name};
+    layer.packed = !is_excluded(options, linear.name) && (!layer.is_head || options.quantize_head);
     if (layer.packed) layer.layout = plan_layout(options, codec, linear);
     const int group_size = layer.layout.group_size;
     if (group_size > 0 && group_size != options.group_size) ++fallbacks[{group_size, linear.in}];

@@ -75,6 +75,31 @@ std::optional<ScaleType> stored_scale_type(const IntegerMatrix& matrix, float fa
   return scale_type(matrix, factor);
 }
 
+int halves_of(const IntegerMatrix& matrix) {
+  return matrix.bits > 4 ? 2 : 1;
+}
+
+/// What the scales of the upper half are multiplied by.
+float scale_factor(const IntegerMatrix& matrix) {
+  return halves_of(matrix) == 2 ? 16.0F : 1.0F;
+}
+
+/// Groups as those that take the fewest columns.
+WeightLayout layout_of_groups(const IntegerMatrix& matrix,
+                              const std::vector<std::vector<std::int32_t>>& groups) {
+  const int group_size = best_group_size(groups);
+  std::int64_t cols = 0;
+  for (const auto& group : groups) cols += filled_up(std::ssize(group), group_size);
+  return {.format = matrix.bits <= 3 ? WeightFormat::kW3 : WeightFormat::kW4,
+          .rows = matrix.rows,
+          .cols = halves_of(matrix) * cols,
+          .group_size = group_size};
+}
+
+WeightLayout int8_layout(const IntegerMatrix& matrix) {
+  return {.format = WeightFormat::kW8, .rows = matrix.rows, .cols = matrix.cols};
+}
+
 bool fits_int8_per_channel(const IntegerMatrix& matrix) {
   return matrix.bits == 8 && matrix.groups == 1 && matrix.cols <= kMaxInt8Cols &&
          matrix.zeros == IntegerMatrix::Zeros::kMiddle;
@@ -118,14 +143,15 @@ void repeat_groups(const IntegerBlock& from, const RepackPlan& plan, IntegerBloc
 std::optional<RepackPlan> plan_repack(const IntegerMatrix& matrix) {
   RepackPlan plan;
   if (fits_int8_per_channel(matrix)) {
-    plan.layout = {.format = WeightFormat::kW8, .rows = matrix.rows, .cols = matrix.cols};
+    plan.layout = int8_layout(matrix);
     return plan;
   }
-  plan.halves = matrix.bits > 4 ? 2 : 1;
-  const auto type = stored_scale_type(matrix, plan.halves == 2 ? 16.0F : 1.0F);
+  plan.halves = halves_of(matrix);
+  const auto type = stored_scale_type(matrix, scale_factor(matrix));
   if (!type) return std::nullopt;
   const auto groups = columns_of_groups(matrix);
-  const int group_size = best_group_size(groups);
+  const WeightLayout layout = layout_of_groups(matrix, groups);
+  const int group_size = layout.group_size;
   for (std::size_t group = 0; group < groups.size(); ++group) {
     const std::int64_t columns = filled_up(std::ssize(groups[group]), group_size);
     plan.input_order.insert(plan.input_order.end(), groups[group].begin(), groups[group].end());
@@ -138,13 +164,17 @@ std::optional<RepackPlan> plan_repack(const IntegerMatrix& matrix) {
     const std::vector<std::int32_t> once = plan.input_order;
     plan.input_order.insert(plan.input_order.end(), once.begin(), once.end());
   }
-  plan.layout = {.format = matrix.bits <= 3 ? WeightFormat::kW3 : WeightFormat::kW4,
-                 .rows = matrix.rows,
-                 .cols = std::ssize(plan.input_order),
-                 .group_size = group_size,
-                 .scale_type = *type};
+  plan.layout = layout;
+  plan.layout.scale_type = *type;
   if (is_identity(plan.input_order, matrix.cols)) plan.input_order.clear();
   return plan;
+}
+
+std::optional<WeightLayout> repacked_layout(const IntegerMatrix& matrix) {
+  if (fits_int8_per_channel(matrix)) return int8_layout(matrix);
+  const bool needs_look = matrix.scale_tensor.dtype == DType::kF32;
+  if (needs_look && !scale_type(matrix, scale_factor(matrix))) return std::nullopt;
+  return layout_of_groups(matrix, columns_of_groups(matrix));
 }
 
 IntegerBlock read_block(const IntegerMatrix& matrix, std::int64_t first) {

@@ -29,6 +29,11 @@ struct RepackPlan {
 /// neither float16 nor bfloat16 numbers).
 std::optional<RepackPlan> plan_repack(const IntegerMatrix& matrix);
 
+/// The layout of that plan but for the type of its scales, without a look at the weights: blocks of
+/// ggml's are not touched, and of other tools' tensors only scales in float32. (Float16 scales that
+/// 16 times would be infinite make no plan; they are not looked for.)
+std::optional<WeightLayout> repacked_layout(const IntegerMatrix& matrix);
+
 /// One block of 16 rows from row `first` on, packed as the plan says.
 void repack_block(const IntegerMatrix& matrix, const RepackPlan& plan, std::int64_t first,
                   const BlockSpans& out);

@@ -1,4 +1,4 @@
-#include "nibble/convert/parameters.h"
+#include "nibble/convert/parameter_reader.h"
 
 #include <algorithm>
 #include <cmath>
@@ -85,29 +85,21 @@ std::optional<IntegerFormat> integer_format(const Checkpoint& checkpoint,
   return std::nullopt;
 }
 
-std::vector<Parameter> list_parameters(const Checkpoint& checkpoint) {
-  const ModelSpec& spec = checkpoint.spec();
-  std::vector<Parameter> parameters;
-  const auto add = [&](const std::string& name, std::vector<std::int64_t> shape) {
-    parameters.push_back({name, std::move(shape), std::nullopt});
+std::vector<StoredParameter> parameters_to_export(const Checkpoint& checkpoint) {
+  std::vector<StoredParameter> parameters = stored_parameters(checkpoint);
+  const auto is_linear = [](const StoredParameter& parameter) {
+    return parameter.module.kind == ModuleKind::kLinear;
   };
-  for (ParameterSpec& table : spec.embeddings()) add(table.name, std::move(table.shape));
-  for (ParameterSpec& norm : spec.norm_parameters()) add(norm.name, std::move(norm.shape));
-  for (const LinearSpec& linear : spec.linears()) {
-    const bool quantized = integer_format(checkpoint, linear).has_value();
-    const bool is_tied_head = spec.tied_head && linear.name == spec.head.name;
-    if (quantized || !is_tied_head) {
-      add(linear.name + ".weight", {linear.out, linear.in});
-      if (quantized) parameters.back().quantized = linear;
-    }
-    if (linear.bias) add(linear.name + ".bias", {linear.out});
-  }
+  std::stable_sort(parameters.begin(), parameters.end(),
+                   [&](const StoredParameter& a, const StoredParameter& b) {
+                     return is_linear(a) < is_linear(b);
+                   });
   return parameters;
 }
 
 bool has_own_packed_head(const Checkpoint& checkpoint) {
-  const ModelSpec& spec = checkpoint.spec();
-  return spec.tied_head && integer_format(checkpoint, spec.head).has_value();
+  const LinearSpec& head = checkpoint.spec().head;
+  return checkpoint.spec().is_tied(head) && integer_format(checkpoint, head);
 }
 
 void EncodingCost::operator+=(const EncodingCost& other) {
@@ -121,16 +113,14 @@ double EncodingCost::relative() const {
 }
 
 ParameterReader::ParameterReader(const Checkpoint& checkpoint, Compute& compute,
-                                 const Parameter& parameter)
+                                 const StoredParameter& parameter)
     : checkpoint_(checkpoint), compute_(compute), parameter_(parameter) {
-  if (parameter.quantized) packed_ = checkpoint.packed_weight(*parameter.quantized);
-  if (packed_) {
-    view_ = packed_->view();
-  } else if (parameter.quantized) {
-    foreign_ = checkpoint.foreign_weight(*parameter.quantized);
-  } else {
+  if (!parameter.is_quantized) {
     dense_ = checkpoint.float_tensor(parameter.name, parameter.shape);
+    return;
   }
+  packed_ = checkpoint.packed_weight(parameter.module.linear());
+  if (!packed_) foreign_ = checkpoint.foreign_weight(parameter.module.linear());
 }
 
 std::int64_t ParameterReader::rows() const {
@@ -155,9 +145,10 @@ void ParameterReader::visit_dense(std::int64_t first, std::int64_t count, RowVis
 void ParameterReader::visit_block(std::int64_t begin, std::int64_t end, RowVisitor visit) const {
   const std::int64_t block = begin / kRowBlock;
   if (packed_) {
-    const WeightCodec& codec = codec_of(view_.format);
-    IntegerBlock integers(view_.cols, group_count(view_));
-    codec.unpack(view_, block, integers);
+    const WeightView view = packed_->view();
+    const WeightCodec& codec = codec_of(view.format);
+    IntegerBlock integers(view.cols, group_count(view));
+    codec.unpack(view, block, integers);
     visit_groups(integers, codec.bits, begin, end, visit);
   } else if (has_small_groups(foreign_->matrix)) {
     const IntegerMatrix& matrix = foreign_->matrix;

@@ -1,4 +1,4 @@
-#include "nibble/weights/dense_weights.h"
+#include "nibble/weights/dense.h"
 
 #include <cstring>
 
@@ -74,6 +74,10 @@ WeightFormat dense_format(DType dtype) {
   return dtype == DType::kF32   ? WeightFormat::kF32
          : dtype == DType::kF16 ? WeightFormat::kF16
                                 : WeightFormat::kBF16;
+}
+
+const char* torch_dtype_name(DType dtype) {
+  return dtype == DType::kF32 ? "float32" : dtype == DType::kF16 ? "float16" : "bfloat16";
 }
 
 void round_to_dtype(DType dtype, std::span<float> values) {
