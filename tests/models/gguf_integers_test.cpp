@@ -37,8 +37,8 @@ TEST_P(GgufIntegers, HaveAPackedForm) {
   const auto layer = gguf_integers({"w", view});
   const auto plan = plan_repack(layer->matrix);
   ASSERT_TRUE(plan.has_value());
-  EXPECT_EQ(packed_bits(plan->layout), 4);
-  EXPECT_EQ(packed_group_size(plan->layout), 32);
+  EXPECT_EQ(plan->layout.format, WeightFormat::kW4);
+  EXPECT_EQ(plan->layout.group_size, 32);
   EXPECT_EQ(plan->halves, std::string(GetParam()) == "Q4_0" ? 1 : 2);
 }
 

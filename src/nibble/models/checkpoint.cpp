@@ -43,6 +43,12 @@ CheckpointTensor packed_part(const Checkpoint& checkpoint, const std::string& na
 
 }  // namespace
 
+WeightView PackedTensors::view() const {
+  WeightView out{layout, {}};
+  for (std::size_t i = 0; i < parts.size(); ++i) out.parts[i] = parts[i].view.data;
+  return out;
+}
+
 Checkpoint::Checkpoint(const fs::path& path) : path_(path) {
   if (!fs::exists(path)) fail("{}: no such file or folder", path.string());
   if (is_gguf_file(path)) {
@@ -132,11 +138,10 @@ CheckpointTensor Checkpoint::dense_weight(const LinearSpec& linear) const {
 std::optional<PackedTensors> Checkpoint::packed_weight(const LinearSpec& linear) const {
   const auto found = packed_layouts_.find(linear.name);
   if (found == packed_layouts_.end()) return std::nullopt;
-  PackedTensors tensors{.layout = found->second, .codes = {}, .scales = {}, .zeros = {}};
-  CheckpointTensor* places[] = {&tensors.codes, &tensors.scales, &tensors.zeros};
-  CheckpointTensor** place = places;
-  for (const PackedPart& part : packed_parts(tensors.layout)) {
-    **place++ = packed_part(*this, linear.name + part.suffix, part.dtype, part.shape);
+  PackedTensors tensors{.layout = found->second, .parts = {}};
+  for (const PartLayout& part : codec_of(tensors.layout.format).parts(tensors.layout)) {
+    tensors.parts.push_back(packed_part(*this, linear.name + part.suffix, part.dtype,
+                                        part.tensor_shape(block_count(tensors.layout))));
   }
   return tensors;
 }
@@ -151,7 +156,7 @@ std::optional<ForeignLayer> Checkpoint::foreign_weight(const LinearSpec& linear)
   return foreign_->find(*source_, path_.string(), linear);
 }
 
-std::optional<PackedLayout> Checkpoint::layout_of(const LinearSpec& linear) const {
+std::optional<WeightLayout> Checkpoint::layout_of(const LinearSpec& linear) const {
   if (const auto packed = packed_weight(linear)) return packed->layout;
   const auto foreign = foreign_weight(linear);
   return foreign ? repacked_layout(foreign->matrix) : std::nullopt;

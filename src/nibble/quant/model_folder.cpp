@@ -26,8 +26,9 @@ std::vector<TensorDeclaration> declarations(const ModelSpec& spec, const Quantiz
   std::vector<TensorDeclaration> all;
   for (const LayerPlan& layer : plan.layers) {
     if (!layer.packed) continue;
-    for (PackedPart& part : packed_parts(layer.layout)) {
-      all.push_back({layer.linear.name + part.suffix, part.dtype, std::move(part.shape)});
+    for (const PartLayout& part : codec_of(layer.layout.format).parts(layer.layout)) {
+      all.push_back({layer.linear.name + part.suffix, part.dtype,
+                     part.tensor_shape(block_count(layer.layout))});
     }
   }
   for (Parameter& tensor : dense_parameters(spec, plan)) {
