@@ -15,6 +15,7 @@
 #include "nibble/core/interrupt.h"
 #include "nibble/core/json.h"
 #include "nibble/core/log.h"
+#include "nibble/core/mapped_file.h"
 #include "nibble/core/output.h"
 #include "nibble/runtime/conversation.h"
 
@@ -43,7 +44,7 @@ struct ChatFlags {
 SamplerOptions read_sampling(const fs::path& model) {
   SamplerOptions sampler;
   const fs::path file = model / "generation_config.json";
-  if (!fs::is_directory(model) || !fs::exists(file)) return sampler;
+  if (!fs::is_directory(model) || !file_exists(file)) return sampler;
   const Json json = read_json_file(file);
   const JsonObject config(json, file.string());
   sampler.repeat_penalty = config.find_number("repetition_penalty").value_or(1.0);

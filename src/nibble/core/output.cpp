@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <functional>
 #include <system_error>
 
 #include "nibble/core/error.h"
@@ -14,9 +15,15 @@ namespace nibble {
 namespace fs = std::filesystem;
 namespace {
 
-/// "dir/.name.partial-<pid>": beside `path`, so that a rename never crosses file systems.
+/// "dir/.name.partial-<pid>": beside `path`, so that a rename never crosses file systems. A name
+/// that would become too long for one is cut; a number that its end gives tells such apart.
 fs::path temporary_beside(const fs::path& path) {
-  return path.parent_path() / fmt::format(".{}.partial-{}", path.filename().string(), ::getpid());
+  constexpr std::size_t kLongest = 200;  // of 255, and ".old" comes behind
+  std::string name = path.filename().string();
+  if (name.size() > kLongest) {
+    name = fmt::format("{}-{:x}", name.substr(0, kLongest - 20), std::hash<std::string>{}(name));
+  }
+  return path.parent_path() / fmt::format(".{}.partial-{}", name, ::getpid());
 }
 
 /// The folder that `path` leads to, so that filename() is its own name and a link to it stays when

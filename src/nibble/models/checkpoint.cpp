@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "nibble/core/error.h"
+#include "nibble/core/mapped_file.h"
 #include "nibble/formats/gguf_split.h"
 #include "nibble/models/architecture.h"
 #include "nibble/models/gguf_model.h"
@@ -15,13 +16,14 @@ namespace nibble {
 namespace fs = std::filesystem;
 namespace {
 
-bool is_gguf_file(const fs::path& path) {
-  return path.extension() == ".gguf" && !fs::is_directory(path);
+/// Whether `path` is one, or pretends to be: what is wrong with it is said as it is opened.
+bool leads_to_gguf(const fs::path& path) {
+  return is_gguf_file(path) || (path.extension() == ".gguf" && !fs::is_directory(path));
 }
 
 bool has_tokenizer_files(const fs::path& folder) {
-  return fs::exists(folder / "tokenizer.json") || fs::exists(folder / "tokenizer.model") ||
-         fs::exists(folder / "vocab.json");
+  return file_exists(folder / "tokenizer.json") || file_exists(folder / "tokenizer.model") ||
+         file_exists(folder / "vocab.json");
 }
 
 /// Checks a packed part: its dtype, its shape and where it lies.
@@ -44,19 +46,20 @@ CheckpointTensor packed_part(const Checkpoint& checkpoint, const std::string& na
 }  // namespace
 
 Checkpoint::Checkpoint(const fs::path& path) : path_(path) {
-  if (!fs::exists(path)) fail("{}: no such file or folder", path.string());
-  if (is_gguf_file(path)) {
+  if (!file_exists(path)) fail("{}: no such file or folder", path.string());
+  if (leads_to_gguf(path)) {
     open_gguf();
   } else if (fs::is_directory(path)) {
     open_folder();
   } else {
-    fail("{}: expected a model folder or a .gguf file", path.string());
+    const MappedFile file(path);  // it may be a pointer to another
+    fail("{}: is neither a folder nor a GGUF file (it does not begin with \"GGUF\")", path.string());
   }
 }
 
 void Checkpoint::open_folder() {
   const fs::path config_path = path_ / "config.json";
-  if (!fs::exists(config_path)) fail("{}: no config.json in this folder", path_.string());
+  if (!file_exists(config_path)) fail("{}: no config.json in this folder", path_.string());
   config_origin_ = config_path.string();
   config_ = read_json_file(config_path);
   const JsonObject config(config_, config_origin_);
@@ -65,7 +68,7 @@ void Checkpoint::open_folder() {
   spec_.architecture = architecture.name;
   read_quantization(config);
   const fs::path generation_path = path_ / "generation_config.json";
-  if (fs::exists(generation_path)) {
+  if (file_exists(generation_path)) {
     const Json generation = read_json_file(generation_path);
     std::vector<std::int32_t> eos = read_eos(JsonObject(generation, generation_path.string()));
     if (!eos.empty()) spec_.eos = std::move(eos);
@@ -168,8 +171,8 @@ Tokenizer Checkpoint::load_tokenizer() const {
 }
 
 Tokenizer load_tokenizer(const fs::path& path) {
-  if (!fs::exists(path)) fail("{}: no such file or folder", path.string());
-  if (is_gguf_file(path)) return Tokenizer::from_gguf(gguf_vocab(open_gguf_metadata(path)));
+  if (!file_exists(path)) fail("{}: no such file or folder", path.string());
+  if (leads_to_gguf(path)) return Tokenizer::from_gguf(gguf_vocab(open_gguf_metadata(path)));
   return Tokenizer::load(path);
 }
 

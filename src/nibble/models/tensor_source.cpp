@@ -124,9 +124,14 @@ std::unique_ptr<TensorSource> open_folder_source(const std::filesystem::path& fo
   if (has_model_files<TorchBinFile>(folder)) {
     return std::make_unique<FolderSource<TorchBinModel>>(folder);
   }
-  fail("{}: no weights found; looked for {}, {}, {} and {}", folder.string(),
+  std::string ggufs;
+  for (const std::filesystem::path& model : gguf_models(folder)) {
+    ggufs += (ggufs.empty() ? "; a GGUF model must be named itself: " : ", ") +
+             model.filename().string();
+  }
+  fail("{}: no weights found; looked for {}, {}, {} and {}{}", folder.string(),
        SafetensorsFile::kSingle, SafetensorsFile::kIndex, TorchBinFile::kSingle,
-       TorchBinFile::kIndex);
+       TorchBinFile::kIndex, ggufs);
 }
 
 std::unique_ptr<TensorSource> make_gguf_source(std::shared_ptr<const GgufModel> model,

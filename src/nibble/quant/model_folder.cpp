@@ -61,7 +61,7 @@ void write_config(const Json& source_config, const QuantizePlan& plan, const std
   if (!layouts.empty())
     config["quantization_config"] = make_quantization_config(layouts, algorithm);
   OutputFile file(folder / "config.json");
-  file.write(config.dump(2) + "\n");
+  file.write(json_text(config) + "\n");
   file.commit();
 }
 

@@ -74,6 +74,9 @@ class Tokenizer {
   /// The token as the vocabulary writes it ("Ġthe", "▁the", "<0x0A>"); empty if there is none.
   std::string_view id_to_token(std::int32_t id) const;
 
+  /// The text of a special token; empty for every other id.
+  std::string_view special_text(std::int32_t id) const;
+
   std::optional<std::int32_t> bos_id() const;
   std::optional<std::int32_t> eos_id() const;
   /// All ids that end a generation: the declared EOS, end-of-turn and end-of-message tokens, and
