@@ -53,7 +53,8 @@ Checkpoint::Checkpoint(const fs::path& path) : path_(path) {
     open_folder();
   } else {
     const MappedFile file(path);  // it may be a pointer to another
-    fail("{}: is neither a folder nor a GGUF file (it does not begin with \"GGUF\")", path.string());
+    fail("{}: is neither a folder nor a GGUF file (it does not begin with \"GGUF\")",
+         path.string());
   }
 }
 

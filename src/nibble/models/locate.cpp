@@ -35,8 +35,8 @@ fs::path expand(std::string text) {
     const bool braces = text.compare(at + 1, 1, "{") == 0;
     const std::size_t begin = at + (braces ? 2 : 1);
     std::size_t end = begin;
-    while (end < text.size() && (std::isalnum(static_cast<unsigned char>(text[end])) != 0 ||
-                                 text[end] == '_')) {
+    while (end < text.size() &&
+           (std::isalnum(static_cast<unsigned char>(text[end])) != 0 || text[end] == '_')) {
       ++end;
     }
     const std::string value = environment(text.substr(begin, end - begin));

@@ -5,6 +5,7 @@
 #include "nibble/core/error.h"
 #include "nibble/core/interrupt.h"
 #include "nibble/core/stopwatch.h"
+#include "nibble/runtime/finite.h"
 #include "nibble/runtime/stop_filter.h"
 
 namespace nibble {
@@ -15,11 +16,15 @@ class TextStream {
  public:
   TextStream(const Tokenizer& tokenizer, const std::vector<std::string>& stops,
              FunctionRef<void(std::string_view)> on_text)
-      : decoder_(tokenizer, {.skip_special = true, .continues = true}),
+      : tokenizer_(tokenizer),
+        decoder_(tokenizer, {.skip_special = true, .continues = true}),
         filter_(stops),
         on_text_(on_text) {}
 
-  void push(std::int32_t id) { emit(filter_.push(decoder_.push(id))); }
+  void push(std::int32_t id) {
+    emit(filter_.push(decoder_.push(id)));
+    emit(filter_.push_hidden(tokenizer_.special_text(id)));  // a stop text may be that of a token
+  }
   void finish() {
     emit(filter_.push(decoder_.finish()));
     emit(filter_.finish());
@@ -34,6 +39,7 @@ class TextStream {
     on_text_(piece);
   }
 
+  const Tokenizer& tokenizer_;
   StreamDecoder decoder_;
   StopFilter filter_;
   FunctionRef<void(std::string_view)> on_text_;
@@ -86,6 +92,7 @@ Generation generate(Model& model, const Tokenizer& tokenizer, KvCache& cache,
   model.forward_last(prompt, cache, logits.data());
   result.prefill_ms = prefill.milliseconds();
   context.insert(context.end(), prompt.begin(), prompt.end());
+  check_finite(model, logits, context);
   while (static_cast<std::int64_t>(result.ids.size()) < options.max_tokens) {
     check_interrupt();
     const std::int32_t id = sampler.sample(logits, context);
@@ -108,6 +115,7 @@ Generation generate(Model& model, const Tokenizer& tokenizer, KvCache& cache,
     const Stopwatch pass;
     model.forward_last({&id, 1}, cache, logits.data());
     result.decode_ms += pass.milliseconds();
+    check_finite(model, logits, context);
   }
   if (!stream.stopped()) stream.finish();
   result.text = stream.text();

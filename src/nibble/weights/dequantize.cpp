@@ -43,7 +43,8 @@ void to_floats(DType dtype, const std::byte* data, std::int64_t count, float* ou
     case DType::kBF16:
       return elements(BFloat16{});
     case DType::kF64:
-      for (std::int64_t i = 0; i < count; ++i) out[i] = static_cast<float>(load<double>(data + 8 * i));
+      for (std::int64_t i = 0; i < count; ++i)
+        out[i] = static_cast<float>(load<double>(data + 8 * i));
       return;
     default:
       fail("tensors of type {} cannot be used as weights, expected floating point numbers",

@@ -1,7 +1,7 @@
 // What the files beside the vocabulary declare, joined to it.
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "nibble/core/log.h"
@@ -66,8 +66,8 @@ class Numbering {
 
   void remark(const std::string& origin) const {
     if (others_ == 0) return;
-    warn("{}: added tokens are numbered in their order, as the tokenizers library does: {}{}", origin,
-         first_, others_ == 1 ? "" : fmt::format(", and {} more", others_ - 1));
+    warn("{}: added tokens are numbered in their order, as the tokenizers library does: {}{}",
+         origin, first_, others_ == 1 ? "" : fmt::format(", and {} more", others_ - 1));
   }
 
  private:
@@ -80,8 +80,8 @@ class Numbering {
 
 }  // namespace
 
-void number_added(std::vector<AddedToken>& tokens, TokenizerConfig& config, const StringTable& vocab,
-                  std::size_t vocab_tokens, const std::string& origin) {
+void number_added(std::vector<AddedToken>& tokens, TokenizerConfig& config,
+                  const StringTable& vocab, std::size_t vocab_tokens, const std::string& origin) {
   Numbering numbering(vocab, vocab_tokens);
   std::vector<AddedToken> kept;
   for (AddedToken& token : tokens) {

@@ -66,8 +66,11 @@ const std::map<std::string, Pre, std::less<>>& pre_kinds() {
 
 const Pre& find_pre(const GgufVocab& vocab) {
   if (vocab.pre.empty()) {
-    warn("{}: no \"tokenizer.ggml.pre\" says how text is cut into words: llama.cpp's default is taken, "
-         "and ids may not be those that the model was trained with", vocab.origin);
+    warn(
+        "{}: no \"tokenizer.ggml.pre\" says how text is cut into words: llama.cpp's default is "
+        "taken, "
+        "and ids may not be those that the model was trained with",
+        vocab.origin);
   }
   const std::string name = vocab.pre.empty() ? "default" : vocab.pre;
   const auto found = pre_kinds().find(name);

@@ -70,12 +70,12 @@ nlohmann::json byte_level_split(const std::vector<std::string>& patterns);
 /// That of GPT-2.
 nlohmann::json gpt2_pre_tokenizer(bool add_prefix_space);
 
-/// Gives the added tokens of a tokenizer.json, and behind them those that only `config` has, the ids
-/// that the `tokenizers` library gives them, whatever the files say: the vocabulary's where the text
-/// is in it, else the next ones behind the vocabulary. Remarks on those that the files call
+/// Gives the added tokens of a tokenizer.json, and behind them those that only `config` has, the
+/// ids that the `tokenizers` library gives them, whatever the files say: the vocabulary's where the
+/// text is in it, else the next ones behind the vocabulary. Remarks on those that the files call
 /// otherwise.
-void number_added(std::vector<AddedToken>& tokens, TokenizerConfig& config, const StringTable& vocab,
-                  std::size_t vocab_tokens, const std::string& origin);
+void number_added(std::vector<AddedToken>& tokens, TokenizerConfig& config,
+                  const StringTable& vocab, std::size_t vocab_tokens, const std::string& origin);
 
 /// Joins what `config` declares to `tokens`: added tokens that are missing there, and tokens named
 /// as special ones.

@@ -144,8 +144,8 @@ void take_added_tokens(Json& tree, BpeTables& tables, const std::string& origin)
   if (!found->is_array()) refuse("{}: added_tokens: expected an array", origin);
   for (const Json& json : *found) {
     AddedToken token = parse_added_token(json, origin);
-    token.id = static_cast<std::int32_t>(
-        std::clamp<std::int64_t>(JsonObject(json, origin).find_int("id").value_or(-1), -1, INT32_MAX));
+    token.id = static_cast<std::int32_t>(std::clamp<std::int64_t>(
+        JsonObject(json, origin).find_int("id").value_or(-1), -1, INT32_MAX));
     tables.added.push_back(std::move(token));
   }
   tree.erase(found);
