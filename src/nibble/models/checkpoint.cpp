@@ -1,14 +1,18 @@
 #include "nibble/models/checkpoint.h"
 
+#include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "nibble/core/error.h"
+#include "nibble/core/log.h"
 #include "nibble/core/mapped_file.h"
 #include "nibble/formats/gguf_split.h"
 #include "nibble/models/architecture.h"
 #include "nibble/models/gguf_model.h"
 #include "nibble/models/gguf_names.h"
 #include "nibble/models/quantization_config.h"
+#include "nibble/models/tensor_report.h"
 #include "nibble/weights/dequantize.h"
 #include "nibble/weights/repack.h"
 
@@ -75,6 +79,27 @@ void Checkpoint::open_folder() {
     if (!eos.empty()) spec_.eos = std::move(eos);
   }
   source_ = open_folder_source(path_);
+  if (!foreign_ && packed_layouts_.empty()) read_quantization_files();
+  untie_head();
+}
+
+/// Where a tied head has weights of its own in the file, they win, as in transformers and
+/// llama.cpp: a fine-tuned one was merged in, say.
+void Checkpoint::untie_head() {
+  const std::string name = spec_.head.name + ".weight";
+  if (!spec_.tied_head || !source_->contains(name)) return;
+  const auto head = source_->find(name);
+  const auto embedding = find_tensor(*source_, spec_.embedding + ".weight");
+  if (!embedding) return;
+  const TensorView& a = head->view;
+  const TensorView& b = embedding->view;
+  const bool same = a.dtype == b.dtype && a.shape == b.shape &&
+                    (a.data == b.data || std::memcmp(a.data, b.data, a.bytes) == 0);
+  if (same) return;
+  warn("{}: \"tie_word_embeddings\" is true, but \"{}\" has values of its own: they are the head's",
+       config_origin_, name);
+  spec_.tied_head = false;
+  config_["tie_word_embeddings"] = false;
 }
 
 void Checkpoint::open_gguf() {
@@ -83,9 +108,16 @@ void Checkpoint::open_gguf() {
   const Architecture& architecture =
       find_gguf_architecture(gguf_->metadata().get_string("general.architecture"), origin);
   config_ = gguf_config(*gguf_, architecture);
-  spec_ = architecture.make_spec(JsonObject(config_, origin));
+  // Which modules have biases is seen from the file, one by one.
+  Json bare = config_;
+  bare["attention_bias"] = bare["mlp_bias"] = false;
+  spec_ = architecture.make_spec(JsonObject(bare, origin));
   spec_.architecture = architecture.name;
   source_ = make_gguf_source(gguf_, gguf_modules(spec_, architecture));
+  for (LinearSpec* linear : {&spec_.q, &spec_.k, &spec_.v, &spec_.o, &spec_.up, &spec_.down}) {
+    linear->bias |= source_->contains(block_name(linear->name, 0) + ".bias");
+  }
+  if (spec_.gate) spec_.gate->bias |= source_->contains(block_name(spec_.gate->name, 0) + ".bias");
 }
 
 std::vector<fs::path> Checkpoint::places() const {
@@ -97,20 +129,50 @@ std::vector<fs::path> Checkpoint::places() const {
 
 void Checkpoint::read_quantization(const JsonObject& config) {
   const auto quantization = config.find_object("quantization_config");
-  if (!quantization) return;
-  foreign_ = read_foreign_quantization(*quantization);
-  if (!foreign_) packed_layouts_ = read_quantization_config(*quantization, spec_);
+  if (quantization) {
+    foreign_ = read_foreign_quantization(*quantization, quantization->get_string("quant_method"));
+    if (!foreign_) packed_layouts_ = read_quantization_config(*quantization, spec_);
+  } else if (const auto compression = config.find_object("compression_config")) {
+    const auto method = compression->find_string("quant_method").value_or("compressed-tensors");
+    foreign_ = read_foreign_quantization(*compression, method);
+    if (!foreign_) packed_layouts_ = read_quantization_config(*compression, spec_);
+  }
+}
+
+/// Where config.json says nothing: the file that a tool wrote in its place. Is heeded only where
+/// there are quantized tensors, as one may lie beside the weights that were quantized.
+void Checkpoint::read_quantization_files() {
+  const std::vector<std::string> names = source_->names();
+  const bool quantized = std::any_of(names.begin(), names.end(), [](const std::string& name) {
+    return name.ends_with(".qweight") || name.ends_with(".weight_packed");
+  });
+  if (!quantized) return;
+  struct Place {
+    const char* file;
+    const char* method;  // where the file names none
+  };
+  for (const Place place :
+       {Place{"quantization_config.json", "auto-round"}, Place{"quantize_config.json", "gptq"},
+        Place{"quant_config.json", "awq"}}) {
+    const fs::path file = path_ / place.file;
+    if (!file_exists(file)) continue;
+    const Json json = read_json_file(file);
+    const JsonObject config(json, file.string());
+    foreign_ = read_foreign_quantization(config,
+                                         config.find_string("quant_method").value_or(place.method));
+    if (foreign_) return;
+  }
 }
 
 CheckpointTensor Checkpoint::tensor(const std::string& name,
                                     const std::vector<std::int64_t>& shape) const {
-  std::optional<CheckpointTensor> found = source_->find(name);
-  // Where the model was saved without its head, names lack its prefix, as in OPT's own checkpoints.
-  constexpr std::string_view kPrefix = "model.";
-  if (!found && name.starts_with(kPrefix)) found = source_->find(name.substr(kPrefix.size()));
+  std::optional<CheckpointTensor> found = find_tensor(*source_, name);
+  if (!found && spec_.tied_head && name == spec_.embedding + ".weight") {  // held as the head
+    found = source_->find(spec_.head.name + ".weight");
+  }
   if (!found) {
-    fail("{}: tensor \"{}\" is missing, expected shape {}", path_.string(), name,
-         shape_to_string(shape));
+    fail("{}: tensor \"{}\" is missing, expected shape {}{}", path_.string(), name,
+         shape_to_string(shape), describe_missing(*source_, name));
   }
   if (found->view.shape != shape) {
     fail("{}: tensor \"{}\" has shape {}, expected {}", path_.string(), name,

@@ -72,6 +72,8 @@ class Checkpoint {
   void open_folder();
   void open_gguf();
   void read_quantization(const JsonObject& config);
+  void read_quantization_files();
+  void untie_head();
 
   std::filesystem::path path_;
   std::string config_origin_;

@@ -21,8 +21,10 @@ constexpr std::int64_t kMaxSize = 1 << 26;
 /// GGUF keeps scaling by parts of the frequencies, llama3's for one, as a tensor of what they are
 /// divided by. The config that means just that is longrope's, with one list for all lengths.
 /// `factor`: that of linear scaling, which divides beside them.
-Json factor_scaling(const GgufFile& file, const TensorView& tensor, std::int64_t head_dim,
+Json factor_scaling(const GgufModel& model, const std::string& prefix, std::int64_t head_dim,
                     double factor) {
+  const GgufFile& file = model.metadata();
+  const TensorView& tensor = model.get(kGgufRopeFactors);
   if (tensor.elements() != head_dim / 2 || !can_dequantize(tensor.dtype)) {
     fail("{}: tensor \"{}\" has {} elements of type {}, expected half the head size {} as floats",
          file.file().path().string(), kGgufRopeFactors, tensor.elements(), dtype_name(tensor.dtype),
@@ -37,11 +39,10 @@ Json factor_scaling(const GgufFile& file, const TensorView& tensor, std::int64_t
     }
     factors[i] = static_cast<float>(factors[i] * factor);
   }
-  return {{"rope_type", "longrope"},
-          {"attention_factor", 1.0},
-          {"factor", 1.0},
-          {"short_factor", factors},
-          {"long_factor", factors}};
+  const auto context = file.get_int(prefix + "context_length", 1, kMaxSize);
+  return {{"rope_type", "longrope"}, {"attention_factor", 1.0},
+          {"factor", 1.0},           {"original_max_position_embeddings", context},
+          {"short_factor", factors}, {"long_factor", factors}};
 }
 
 /// As llama.cpp reads it: linear where no type is named, the factor under its key of 2023 too.
@@ -61,9 +62,7 @@ double linear_factor(const GgufFile& file, const std::string& prefix) {
 Json rope_scaling(const GgufModel& model, const std::string& prefix, std::int64_t head_dim) {
   const GgufFile& file = model.metadata();
   const double factor = linear_factor(file, prefix);
-  if (const TensorView* factors = model.find(kGgufRopeFactors)) {
-    return factor_scaling(file, *factors, head_dim, factor);
-  }
+  if (model.contains(kGgufRopeFactors)) return factor_scaling(model, prefix, head_dim, factor);
   if (factor == 1) return nullptr;
   return {{"rope_type", "linear"}, {"factor", factor}};
 }

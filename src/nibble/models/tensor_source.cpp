@@ -23,7 +23,7 @@ class FolderSource : public TensorSource {
   explicit FolderSource(const std::filesystem::path& folder) : model_(folder) {}
 
   std::vector<std::string> names() const override { return model_.names(); }
-  std::optional<CheckpointTensor> find(const std::string& name) const override {
+  std::optional<CheckpointTensor> look_up(const std::string& name) const override {
     const TensorView* view = model_.find(name);
     if (view == nullptr) return std::nullopt;
     return CheckpointTensor{name, *view};
@@ -43,7 +43,10 @@ class GgufSource : public TensorSource {
     for (const std::string& name : model_->names()) {
       const std::size_t dot = std::min(name.rfind('.'), name.size());  // of ".weight" or ".bias"
       const auto module = known.find(std::string_view(name).substr(0, dot));
-      if (module == known.end()) continue;
+      if (module == known.end()) {
+        unknown_.push_back(name);
+        continue;
+      }
       names_.push_back(module->second->name + name.substr(dot));
       places_.emplace(names_.back(),
                       Place{name, module->second->interleaved_heads, module->second->added});
@@ -51,7 +54,7 @@ class GgufSource : public TensorSource {
   }
 
   std::vector<std::string> names() const override { return names_; }
-  std::optional<CheckpointTensor> find(const std::string& name) const override {
+  std::optional<CheckpointTensor> look_up(const std::string& name) const override {
     const auto it = places_.find(name);
     if (it == places_.end()) return std::nullopt;
     const Place& place = it->second;
@@ -59,6 +62,12 @@ class GgufSource : public TensorSource {
                             place.added};
   }
   void drop(std::span<const std::byte> bytes) const override { model_->drop(bytes); }
+
+ protected:
+  std::string name_in_file(const std::string& name) const override {
+    return places_.at(name).gguf_name;
+  }
+  std::vector<std::string> unknown_names() const override { return unknown_; }
 
  private:
   struct Place {
@@ -68,6 +77,7 @@ class GgufSource : public TensorSource {
   };
   std::shared_ptr<const GgufModel> model_;
   std::vector<std::string> names_;
+  std::vector<std::string> unknown_;
   std::map<std::string, Place> places_;  // by Hugging Face's name
 };
 
@@ -115,6 +125,31 @@ void read_rows(const CheckpointTensor& tensor, std::int64_t first, std::int64_t 
 void read_vector(const CheckpointTensor& tensor, std::span<float> out) {
   read_stored_vector(tensor, out);
   take_away_added(tensor, out);
+}
+
+std::optional<CheckpointTensor> TensorSource::find(const std::string& name) const {
+  std::optional<CheckpointTensor> found = look_up(name);
+  if (found) {
+    const std::lock_guard lock(mutex_);
+    found_.insert(name);
+  }
+  return found;
+}
+
+std::vector<std::string> TensorSource::unread() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::string> unread = unknown_names();
+  for (const std::string& name : names()) {
+    if (!found_.contains(name)) unread.push_back(name_in_file(name));
+  }
+  return unread;
+}
+
+std::optional<CheckpointTensor> find_tensor(const TensorSource& source, const std::string& name) {
+  constexpr std::string_view kPrefix = "model.";
+  std::optional<CheckpointTensor> found = source.find(name);
+  if (!found && name.starts_with(kPrefix)) found = source.find(name.substr(kPrefix.size()));
+  return found;
 }
 
 std::unique_ptr<TensorSource> open_folder_source(const std::filesystem::path& folder) {

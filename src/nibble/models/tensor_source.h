@@ -5,9 +5,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "nibble/core/tensor_view.h"
@@ -42,10 +44,28 @@ class TensorSource {
   /// Names of all tensors, in the order of the file.
   virtual std::vector<std::string> names() const = 0;
   /// The tensor `name`, if there is one. What it views lives as long as the source.
-  virtual std::optional<CheckpointTensor> find(const std::string& name) const = 0;
+  std::optional<CheckpointTensor> find(const std::string& name) const;
+  bool contains(const std::string& name) const { return look_up(name).has_value(); }
   /// Gives back the memory of bytes that will not be read again soon.
   virtual void drop(std::span<const std::byte> bytes) const = 0;
+
+  /// The tensors that find() was never asked for, as the file calls them; with those that the file
+  /// has and names() does not know.
+  std::vector<std::string> unread() const;
+
+ protected:
+  virtual std::optional<CheckpointTensor> look_up(const std::string& name) const = 0;
+  virtual std::string name_in_file(const std::string& name) const { return name; }
+  virtual std::vector<std::string> unknown_names() const { return {}; }
+
+ private:
+  mutable std::mutex mutex_;
+  mutable std::unordered_set<std::string> found_;
 };
+
+/// find() where the file may have `name` without its leading "model.", as where a model was saved
+/// without its head.
+std::optional<CheckpointTensor> find_tensor(const TensorSource& source, const std::string& name);
 
 /// The safetensors files of a folder or, where it has none, its pytorch_model.bin. Throws Error as
 /// SafetensorsModel and TorchBinModel do.

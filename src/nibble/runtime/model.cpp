@@ -9,6 +9,7 @@
 #include "nibble/core/error.h"
 #include "nibble/core/log.h"
 #include "nibble/kernels/select.h"
+#include "nibble/models/tensor_report.h"
 
 namespace nibble {
 namespace {
@@ -49,6 +50,7 @@ Model::Model(const std::filesystem::path& path, const ComputeOptions& options)
       compute_(select_kernels(), options.threads, options.activations),
       decoder_(checkpoint_, compute_, options.dtype),
       kv_(options.kv) {
+  report_unread_tensors(checkpoint_);
   note_conversions(checkpoint_, options.dtype);
   if (options.activations == ActivationType::kInt8 && !has_integers(checkpoint_)) {
     warn("{}: no weights are integers, so that activations stay bf16", path.string());

@@ -21,8 +21,8 @@ constexpr std::array kTools = {
 
 }  // namespace
 
-std::unique_ptr<const ForeignQuantization> read_foreign_quantization(const JsonObject& config) {
-  const std::string method = config.get_string("quant_method");
+std::unique_ptr<const ForeignQuantization> read_foreign_quantization(const JsonObject& config,
+                                                                     const std::string& method) {
   for (const Tool& tool : kTools) {
     if (tool.method == method) return tool.read(config);
   }

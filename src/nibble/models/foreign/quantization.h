@@ -24,8 +24,10 @@ class ForeignQuantization {
                                            const LinearSpec& linear) const = 0;
 };
 
-/// From config.json's "quantization_config"; null if its "quant_method" is of none of those tools.
-/// Throws Error for versions, formats and numbers of bits that are not supported, naming them.
-std::unique_ptr<const ForeignQuantization> read_foreign_quantization(const JsonObject& config);
+/// From config.json's "quantization_config" or what stands in its place; null if `method`, its
+/// "quant_method", is of none of those tools. Throws Error for versions, formats and numbers of
+/// bits that are not supported, naming them.
+std::unique_ptr<const ForeignQuantization> read_foreign_quantization(const JsonObject& config,
+                                                                     const std::string& method);
 
 }  // namespace nibble
