@@ -7,8 +7,8 @@
 #include "nibble/convert/parameters.h"
 #include "nibble/core/error.h"
 #include "nibble/core/utf8.h"
-#include "nibble/models/decoder.h"
 #include "nibble/models/gguf_model.h"
+#include "nibble/models/rope_frequencies.h"
 #include "nibble/tokenizer/tokenizer.h"
 
 namespace nibble {

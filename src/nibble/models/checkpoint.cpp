@@ -89,7 +89,7 @@ void Checkpoint::untie_head() {
   const std::string name = spec_.head.name + ".weight";
   if (!spec_.tied_head || !source_->contains(name)) return;
   const auto head = source_->find(name);
-  const auto embedding = find_tensor(*source_, spec_.embedding + ".weight");
+  const auto embedding = source_->find(spec_.embedding + ".weight");
   if (!embedding) return;
   const TensorView& a = head->view;
   const TensorView& b = embedding->view;
@@ -166,7 +166,7 @@ void Checkpoint::read_quantization_files() {
 
 CheckpointTensor Checkpoint::tensor(const std::string& name,
                                     const std::vector<std::int64_t>& shape) const {
-  std::optional<CheckpointTensor> found = find_tensor(*source_, name);
+  std::optional<CheckpointTensor> found = source_->find(name);
   if (!found && spec_.tied_head && name == spec_.embedding + ".weight") {  // held as the head
     found = source_->find(spec_.head.name + ".weight");
   }

@@ -24,9 +24,11 @@ class FolderSource : public TensorSource {
 
   std::vector<std::string> names() const override { return model_.names(); }
   std::optional<CheckpointTensor> look_up(const std::string& name) const override {
-    const TensorView* view = model_.find(name);
-    if (view == nullptr) return std::nullopt;
-    return CheckpointTensor{name, *view};
+    if (const TensorView* view = model_.find(name)) return CheckpointTensor{name, *view};
+    // Where a model was saved without its head, names lack its prefix, as in OPT's own checkpoints.
+    constexpr std::string_view kPrefix = "model.";
+    if (name.starts_with(kPrefix)) return look_up(name.substr(kPrefix.size()));
+    return std::nullopt;
   }
   void drop(std::span<const std::byte> bytes) const override { model_.drop(bytes); }
 
@@ -131,7 +133,7 @@ std::optional<CheckpointTensor> TensorSource::find(const std::string& name) cons
   std::optional<CheckpointTensor> found = look_up(name);
   if (found) {
     const std::lock_guard lock(mutex_);
-    found_.insert(name);
+    found_.insert(found->name);
   }
   return found;
 }
@@ -143,13 +145,6 @@ std::vector<std::string> TensorSource::unread() const {
     if (!found_.contains(name)) unread.push_back(name_in_file(name));
   }
   return unread;
-}
-
-std::optional<CheckpointTensor> find_tensor(const TensorSource& source, const std::string& name) {
-  constexpr std::string_view kPrefix = "model.";
-  std::optional<CheckpointTensor> found = source.find(name);
-  if (!found && name.starts_with(kPrefix)) found = source.find(name.substr(kPrefix.size()));
-  return found;
 }
 
 std::unique_ptr<TensorSource> open_folder_source(const std::filesystem::path& folder) {

@@ -43,7 +43,8 @@ class TensorSource {
   virtual ~TensorSource() = default;
   /// Names of all tensors, in the order of the file.
   virtual std::vector<std::string> names() const = 0;
-  /// The tensor `name`, if there is one. What it views lives as long as the source.
+  /// The tensor `name`, if there is one; in a folder a leading "model." may be missing, and the
+  /// result says so. What it views lives as long as the source.
   std::optional<CheckpointTensor> find(const std::string& name) const;
   bool contains(const std::string& name) const { return look_up(name).has_value(); }
   /// Gives back the memory of bytes that will not be read again soon.
@@ -62,10 +63,6 @@ class TensorSource {
   mutable std::mutex mutex_;
   mutable std::unordered_set<std::string> found_;
 };
-
-/// find() where the file may have `name` without its leading "model.", as where a model was saved
-/// without its head.
-std::optional<CheckpointTensor> find_tensor(const TensorSource& source, const std::string& name);
 
 /// The safetensors files of a folder or, where it has none, its pytorch_model.bin. Throws Error as
 /// SafetensorsModel and TorchBinModel do.

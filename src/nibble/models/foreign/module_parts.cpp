@@ -7,14 +7,14 @@
 namespace nibble::foreign {
 
 std::optional<TensorView> ModuleParts::find(const char* suffix) const {
-  const auto found = find_tensor(source_, linear_.name + suffix);
+  const auto found = source_.find(linear_.name + suffix);
   if (!found) return std::nullopt;
   return found->view;
 }
 
 TensorView ModuleParts::part(const char* suffix, std::initializer_list<DType> dtypes) {
   const std::string name = linear_.name + suffix;
-  const auto found = find_tensor(source_, name);
+  const auto found = source_.find(name);
   if (!found) fail("{}: tensor \"{}\" is missing", origin_, name);
   const DType dtype = found->view.dtype;
   if (std::find(dtypes.begin(), dtypes.end(), dtype) == dtypes.end()) {
