@@ -183,6 +183,9 @@ CheckpointTensor Checkpoint::tensor(const std::string& name,
 
 CheckpointTensor Checkpoint::float_tensor(const std::string& name,
                                           const std::vector<std::int64_t>& shape) const {
+  if (name == spec_.embedding + ".weight") {
+    if (auto rows = foreign_rows({spec_.embedding, shape[0], shape[1]})) return *std::move(rows);
+  }
   CheckpointTensor found = tensor(name, shape);
   if (!can_dequantize(found.view.dtype)) {
     fail("{}: tensor \"{}\" has dtype {}, expected floating point numbers", path_.string(), name,
@@ -192,8 +195,24 @@ CheckpointTensor Checkpoint::float_tensor(const std::string& name,
 }
 
 CheckpointTensor Checkpoint::dense_weight(const LinearSpec& linear) const {
+  if (auto rows = foreign_rows({linear.name, linear.out, linear.in})) return *std::move(rows);
   const bool tied = spec_.tied_head && linear.name == spec_.head.name;
   return float_tensor((tied ? spec_.embedding : linear.name) + ".weight", {linear.out, linear.in});
+}
+
+/// The weight of a table or of a linear layer whose numbers another tool keeps in several tensors.
+std::optional<CheckpointTensor> Checkpoint::foreign_rows(const LinearSpec& module) const {
+  if (!foreign_) return std::nullopt;
+  std::optional<ForeignRows> found =
+      foreign_->find_rows(*source_, path_.string(), module, module.name == spec_.embedding);
+  if (!found) return std::nullopt;
+  const auto count = static_cast<std::size_t>(module.out * module.in);
+  return CheckpointTensor{.name = module.name + ".weight",
+                          .view = {.dtype = DType::kF32,
+                                   .shape = {module.out, module.in},
+                                   .data = found->data,
+                                   .bytes = count * sizeof(float)},
+                          .rows = std::move(found->rows)};
 }
 
 std::optional<PackedTensors> Checkpoint::packed_weight(const LinearSpec& linear) const {

@@ -73,6 +73,7 @@ class Checkpoint {
   void open_gguf();
   void read_quantization(const JsonObject& config);
   void read_quantization_files();
+  std::optional<CheckpointTensor> foreign_rows(const LinearSpec& module) const;
   void untie_head();
 
   std::filesystem::path path_;

@@ -24,7 +24,8 @@ class FolderSource : public TensorSource {
 
   std::vector<std::string> names() const override { return model_.names(); }
   std::optional<CheckpointTensor> look_up(const std::string& name) const override {
-    if (const TensorView* view = model_.find(name)) return CheckpointTensor{name, *view};
+    if (const TensorView* view = model_.find(name))
+      return CheckpointTensor{.name = name, .view = *view};
     // Where a model was saved without its head, names lack its prefix, as in OPT's own checkpoints.
     constexpr std::string_view kPrefix = "model.";
     if (name.starts_with(kPrefix)) return look_up(name.substr(kPrefix.size()));
@@ -60,8 +61,10 @@ class GgufSource : public TensorSource {
     const auto it = places_.find(name);
     if (it == places_.end()) return std::nullopt;
     const Place& place = it->second;
-    return CheckpointTensor{name, model_->get(place.gguf_name), place.interleaved_heads,
-                            place.added};
+    return CheckpointTensor{.name = name,
+                            .view = model_->get(place.gguf_name),
+                            .interleaved_heads = place.interleaved_heads,
+                            .added = place.added};
   }
   void drop(std::span<const std::byte> bytes) const override { model_->drop(bytes); }
 
@@ -120,6 +123,7 @@ void take_away_added(const CheckpointTensor& tensor, std::span<float> values) {
 }  // namespace
 
 void read_rows(const CheckpointTensor& tensor, std::int64_t first, std::int64_t count, float* out) {
+  if (tensor.rows) return tensor.rows->read(first, count, out);
   read_stored_rows(tensor, first, count, out);
   take_away_added(tensor, {out, static_cast<std::size_t>(count * tensor.view.cols())});
 }

@@ -19,10 +19,20 @@ namespace nibble {
 class GgufModel;
 struct GgufModule;
 
+/// Rows of numbers that are made of more than one tensor: integers or small floats, and scales.
+class RowSource {
+ public:
+  virtual ~RowSource() = default;
+  /// Rows first .. first + count - 1 as float32. out: (count, cols).
+  virtual void read(std::int64_t first, std::int64_t count, float* out) const = 0;
+};
+
 /// A tensor of a checkpoint.
 struct CheckpointTensor {
   std::string name;
   TensorView view;
+  /// If there is one, what read_rows() reads; of `view` only the shape holds then.
+  std::shared_ptr<const RowSource> rows = nullptr;
   /// If not 0, the rows of each of so many heads lie as GGUF's converter orders them for RoPE on
   /// neighbours: row 2 j + s of a head of D rows is row s D/2 + j of the Hugging Face checkpoint.
   std::int64_t interleaved_heads = 0;

@@ -48,7 +48,7 @@ Weight WeightLoader::dense(const CheckpointTensor& tensor) const {
   Weight weight{.view = {.format = dense_format(dtype_), .rows = rows, .cols = cols}};
   const bool aligned =
       reinterpret_cast<std::uintptr_t>(tensor.view.data) % dtype_layout(dtype_).bytes == 0;
-  if (tensor.view.dtype == dtype_ && tensor.interleaved_heads == 0 && aligned) {
+  if (!tensor.rows && tensor.view.dtype == dtype_ && tensor.interleaved_heads == 0 && aligned) {
     weight.view.data = tensor.view.data;
     return weight;
   }
