@@ -34,8 +34,14 @@ fs::path folder_path(const fs::path& path) {
   return path.has_filename() ? path : path.parent_path();  // without a trailing slash
 }
 
+/// The temporary name may be short where this one is too long: that is to be said before all work.
 void require_name(const fs::path& path) {
   if (path.empty()) fail("the name of the output is empty");
+  std::error_code error;
+  fs::symlink_status(path, error);
+  if (error == std::errc::filename_too_long) {
+    fail("{}: cannot be written: {}", path.string(), error.message());
+  }
 }
 
 /// What `path` leads to if it is a symbolic link, so that the link stays when the file is replaced.

@@ -114,10 +114,16 @@ void Checkpoint::open_gguf() {
   spec_ = architecture.make_spec(JsonObject(bare, origin));
   spec_.architecture = architecture.name;
   source_ = make_gguf_source(gguf_, gguf_modules(spec_, architecture));
+  const auto has_bias = [&](const LinearSpec& linear) {
+    for (std::int64_t layer = 0; layer < spec_.n_layers; ++layer) {
+      if (source_->contains(block_name(linear.name, layer) + ".bias")) return true;
+    }
+    return false;
+  };
   for (LinearSpec* linear : {&spec_.q, &spec_.k, &spec_.v, &spec_.o, &spec_.up, &spec_.down}) {
-    linear->bias |= source_->contains(block_name(linear->name, 0) + ".bias");
+    linear->bias |= has_bias(*linear);
   }
-  if (spec_.gate) spec_.gate->bias |= source_->contains(block_name(spec_.gate->name, 0) + ".bias");
+  if (spec_.gate) spec_.gate->bias |= has_bias(*spec_.gate);
 }
 
 std::vector<fs::path> Checkpoint::places() const {

@@ -25,20 +25,21 @@ std::int64_t read_head_dim(const JsonObject& config, const ModelSpec& spec,
 }
 
 void read_sizes(const JsonObject& config, const LlamaFamilyDefaults& defaults, ModelSpec& spec) {
-  spec.n_layers = config.get_int("num_hidden_layers", 1, kMaxLayers, defaults.n_layers);
-  spec.hidden = config.get_int("hidden_size", 1, kMaxWidth, defaults.hidden);
-  spec.intermediate = config.get_int("intermediate_size", 1, kMaxWidth, defaults.intermediate);
-  spec.n_heads = config.get_int("num_attention_heads", 1, kMaxWidth, defaults.n_heads);
-  const bool says_kv_heads = config.json().contains("num_key_value_heads");
-  spec.n_kv_heads =
-      config.get_int("num_key_value_heads", 1, spec.n_heads,
-                     says_kv_heads ? spec.n_heads : defaults.n_kv_heads.value_or(spec.n_heads));
+  spec.n_layers = read_size(config, "num_hidden_layers", kMaxLayers, defaults.n_layers);
+  spec.hidden = read_size(config, "hidden_size", kMaxWidth, defaults.hidden);
+  spec.intermediate = read_size(config, "intermediate_size", kMaxWidth, defaults.intermediate);
+  spec.n_heads = read_size(config, "num_attention_heads", kMaxWidth, defaults.n_heads);
+  if (config.json().contains("num_key_value_heads") || !defaults.n_kv_heads) {
+    spec.n_kv_heads = config.get_int("num_key_value_heads", 1, spec.n_heads, spec.n_heads);
+  } else {
+    spec.n_kv_heads = read_size(config, "num_key_value_heads", spec.n_heads, *defaults.n_kv_heads);
+  }
   if (spec.n_heads % spec.n_kv_heads != 0) {
     fail("{}: \"num_key_value_heads\" {} must divide \"num_attention_heads\" {}", config.origin(),
          spec.n_kv_heads, spec.n_heads);
   }
   spec.head_dim = read_head_dim(config, spec, defaults.head_dim);
-  spec.vocab = config.get_int("vocab_size", 1, kMaxVocab, defaults.vocab);
+  spec.vocab = read_size(config, "vocab_size", kMaxVocab, defaults.vocab);
   spec.embedding_width = spec.hidden;
   spec.context = config.get_int("max_position_embeddings", 1, kMaxContext, defaults.context);
 }

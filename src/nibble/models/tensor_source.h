@@ -31,13 +31,13 @@ class RowSource {
 struct CheckpointTensor {
   std::string name;
   TensorView view;
-  /// If there is one, what read_rows() reads; of `view` only the shape holds then.
-  std::shared_ptr<const RowSource> rows = nullptr;
   /// If not 0, the rows of each of so many heads lie as GGUF's converter orders them for RoPE on
   /// neighbours: row 2 j + s of a head of D rows is row s D/2 + j of the Hugging Face checkpoint.
   std::int64_t interleaved_heads = 0;
   /// What the numbers of the file have more than those of the Hugging Face checkpoint.
   float added = 0;
+  /// If there is one, what read_rows() reads; of `view` only the shape holds then.
+  std::shared_ptr<const RowSource> rows = nullptr;
 };
 
 /// Rows first .. first + count - 1 of the tensor in Hugging Face's order, as float32. `tensor` is
