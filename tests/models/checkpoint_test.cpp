@@ -111,7 +111,10 @@ TEST_F(SpoiledModel, SafetensorsComeBeforePytorchFiles) {
   EXPECT_ERROR(Checkpoint(folder_.path()),
                HasSubstr("pytorch_model.bin: neither a zip archive nor a pickle"));
   fs::remove(folder_ / "pytorch_model.bin");
-  EXPECT_ERROR(Checkpoint(folder_.path()), HasSubstr("looked for model.safetensors, "));
+  write_file(folder_ / "gptq_model-4bit-128g.safetensors", "x");
+  EXPECT_ERROR(Checkpoint(folder_.path()),
+               AllOf(HasSubstr("looked for model.safetensors, "),
+                     HasSubstr("; there is \"gptq_model-4bit-128g.safetensors\"")));
 }
 
 TEST_F(SpoiledModel, ConfigKeysThatAreMissing) {

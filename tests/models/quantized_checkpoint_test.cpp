@@ -214,6 +214,20 @@ TEST_F(SpoiledQuantized, TransformsInTheWeights) {
   }
 }
 
+// Of several patterns the first in the alphabet, whatever the order of the groups.
+TEST_F(SpoiledQuantized, PatternsThatOverlap) {
+  take("ct_w4_g32");
+  Json& groups = quantization()["config_groups"];
+  Json other = groups["group_0"];
+  other["weights"]["num_bits"] = 8;
+  groups["group_0"]["targets"] = {"re:.*layers.*"};
+  groups["group_1"] = other;
+  groups["group_1"]["targets"] = {"re:.*proj"};
+  EXPECT_NO_THROW(load());
+  groups["group_1"]["targets"] = {"re:.*k_proj"};
+  EXPECT_ERROR(load(), HasSubstr("k_proj.weight_packed\" has shape"));
+}
+
 TEST_F(SpoiledQuantized, GroupsThatAreNotOfWeightsAreLeftOut) {
   take("ct_w4_g32");
   quantization()["config_groups"]["group_1"] = {

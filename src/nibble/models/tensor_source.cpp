@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <map>
 #include <span>
+#include <system_error>
 #include <unordered_map>
 #include <utility>
 
 #include "nibble/core/error.h"
 #include "nibble/formats/gguf_split.h"
 #include "nibble/formats/safetensors.h"
+#include "nibble/formats/tensor_table.h"
 #include "nibble/formats/torch_bin.h"
 #include "nibble/models/gguf_names.h"
 #include "nibble/weights/dequantize.h"
@@ -86,6 +88,26 @@ class GgufSource : public TensorSource {
   std::map<std::string, Place> places_;  // by Hugging Face's name
 };
 
+/// What a folder has in place of files with the usual names; "" or opens with "; ".
+std::string other_weights(const std::filesystem::path& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    const std::string extension = entry.path().extension().string();
+    for (const char* known : {".safetensors", ".bin", ".pth", ".pt", ".gguf"}) {
+      if (extension == known) names.push_back(entry.path().filename().string());
+    }
+  }
+  std::sort(names.begin(), names.end());
+  constexpr std::size_t kShown = 6;
+  std::string list;
+  for (std::size_t i = 0; i < std::min(names.size(), kShown); ++i) {
+    list += (i == 0 ? "" : ", ") + quoted_name(names[i]);
+  }
+  if (names.size() > kShown) list += fmt::format(" and {} more", names.size() - kShown);
+  return list.empty() ? "" : "; there is " + list;
+}
+
 /// Rows in Hugging Face's order, as the file has their numbers.
 void read_stored_rows(const CheckpointTensor& tensor, std::int64_t first, std::int64_t count,
                       float* out) {
@@ -158,14 +180,10 @@ std::unique_ptr<TensorSource> open_folder_source(const std::filesystem::path& fo
   if (has_model_files<TorchBinFile>(folder)) {
     return std::make_unique<FolderSource<TorchBinModel>>(folder);
   }
-  std::string ggufs;
-  for (const std::filesystem::path& model : gguf_models(folder)) {
-    ggufs += (ggufs.empty() ? "; a GGUF model must be named itself: " : ", ") +
-             model.filename().string();
-  }
+  const std::string others = other_weights(folder);
   fail("{}: no weights found; looked for {}, {}, {} and {}{}", folder.string(),
        SafetensorsFile::kSingle, SafetensorsFile::kIndex, TorchBinFile::kSingle,
-       TorchBinFile::kIndex, ggufs);
+       TorchBinFile::kIndex, others);
 }
 
 std::unique_ptr<TensorSource> make_gguf_source(std::shared_ptr<const GgufModel> model,

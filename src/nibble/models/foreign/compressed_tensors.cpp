@@ -215,19 +215,22 @@ class CompressedTensors : public ForeignQuantization {
     return scale;
   }
 
-  /// As compressed-tensors decides: a module's name, a pattern that its name begins with, its
-  /// class, in this order.
+  /// As compressed-tensors decides (utils/match.py): a module's name, the pattern first in the
+  /// alphabet of those that its name begins with, its class, in this order.
   const Scheme& scheme_of(const std::string& module, ModuleClass module_class) const {
     const char* class_name = module_class == ModuleClass::kLinear ? "Linear" : "Embedding";
     const Scheme* by_class = nullptr;
     const Scheme* by_pattern = nullptr;
+    const std::string* pattern = nullptr;
     for (const Scheme& scheme : schemes_) {
       for (const std::string& target : scheme.targets) {
         if (target == module) return scheme;
         if (target == class_name && by_class == nullptr) by_class = &scheme;
-        if (!target.starts_with("re:") || by_pattern != nullptr) continue;
+        if (!target.starts_with("re:") || (pattern != nullptr && *pattern <= target)) continue;
         const auto match = Regex(target.substr(3), origin_).find(module, 0);
-        if (match && match->begin == 0) by_pattern = &scheme;
+        if (!match || match->begin != 0) continue;
+        by_pattern = &scheme;
+        pattern = &target;
       }
     }
     const Scheme* found = by_pattern != nullptr ? by_pattern : by_class;
