@@ -212,13 +212,10 @@ std::optional<CheckpointTensor> Checkpoint::foreign_rows(const LinearSpec& modul
   std::optional<ForeignRows> found =
       foreign_->find_rows(*source_, path_.string(), module, module.name == spec_.embedding);
   if (!found) return std::nullopt;
-  const auto count = static_cast<std::size_t>(module.out * module.in);
-  return CheckpointTensor{.name = module.name + ".weight",
-                          .view = {.dtype = DType::kF32,
-                                   .shape = {module.out, module.in},
-                                   .data = found->data,
-                                   .bytes = count * sizeof(float)},
-                          .rows = std::move(found->rows)};
+  TensorView view = found->stored;
+  view.shape = {module.out, module.in};
+  return CheckpointTensor{
+      .name = module.name + ".weight", .view = std::move(view), .rows = std::move(found->rows)};
 }
 
 std::optional<PackedTensors> Checkpoint::packed_weight(const LinearSpec& linear) const {

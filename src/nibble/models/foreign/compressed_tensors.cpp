@@ -164,12 +164,12 @@ class CompressedTensors : public ForeignQuantization {
                                       .block
                                 : std::pair<std::int64_t, std::int64_t>();
     if (const auto matrix = find_float8(parts, ".weight_scale", block)) {
-      return ForeignRows{make_float8_rows(*matrix), matrix->weight.data};
+      return ForeignRows{make_float8_rows(*matrix), matrix->weight};
     }
     if (!is_embedding) return std::nullopt;
     const auto layer = find_integers(parts, ModuleClass::kEmbedding);
     if (!layer) return std::nullopt;
-    return ForeignRows{make_integer_rows(layer->matrix), layer->matrix.code_tensor.data};
+    return ForeignRows{make_integer_rows(layer->matrix), layer->matrix.code_tensor};
   }
 
  private:

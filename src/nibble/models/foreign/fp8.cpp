@@ -26,7 +26,7 @@ class Fp8 : public ForeignQuantization {
     const char* scale = parts.find(".weight_scale_inv") ? ".weight_scale_inv" : ".weight_scale";
     const auto matrix = find_float8(parts, scale, block_);
     if (!matrix) return std::nullopt;
-    return ForeignRows{make_float8_rows(*matrix), matrix->weight.data};
+    return ForeignRows{make_float8_rows(*matrix), matrix->weight};
   }
 
  private:

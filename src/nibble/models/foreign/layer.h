@@ -1,7 +1,6 @@
 // A linear layer as another tool stored it: integers with scales and zero points.
 #pragma once
 
-#include <cstddef>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,7 +20,7 @@ struct ForeignLayer {
 /// A weight that is read row by row as floats: an embedding of integers, or 8-bit floats.
 struct ForeignRows {
   std::shared_ptr<const RowSource> rows;
-  const std::byte* data;  // of the tensor that most of it is
+  TensorView stored;  // the tensor that most of it is
 };
 
 }  // namespace nibble
