@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "nibble/core/log.h"
-#include "nibble/weights/weight_parts.h"
 
 namespace nibble::foreign {
 namespace {
