@@ -87,7 +87,7 @@ TEST(TiedHead, WithItsOwnWeightsIsNotTied) {
   EXPECT_TRUE(Checkpoint(model.write()).spec().tied_head);  // the same values
   model.add_ones("lm_head.weight", shape);
   const std::string said = load(model.write());
-  EXPECT_THAT(said, HasSubstr("\"lm_head.weight\" has values of its own"));
+  EXPECT_THAT(said, HasSubstr("\"lm_head.weight\" has values of its own, which are taken"));
   const Checkpoint own(model.path());
   EXPECT_FALSE(own.spec().tied_head);
   EXPECT_EQ(own.config()["tie_word_embeddings"], false);

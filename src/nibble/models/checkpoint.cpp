@@ -96,8 +96,8 @@ void Checkpoint::untie_head() {
   const bool same = a.dtype == b.dtype && a.shape == b.shape &&
                     (a.data == b.data || std::memcmp(a.data, b.data, a.bytes) == 0);
   if (same) return;
-  warn("{}: \"tie_word_embeddings\" is true, but \"{}\" has values of its own: they are the head's",
-       config_origin_, name);
+  warn("{}: the head is tied to the embedding, but \"{}\" has values of its own, which are taken",
+       path_.string(), name);
   spec_.tied_head = false;
   config_["tie_word_embeddings"] = false;
 }
