@@ -8,6 +8,7 @@
 #include <cstring>
 #include <functional>
 #include <system_error>
+#include <tuple>
 
 #include "nibble/core/error.h"
 
@@ -38,7 +39,7 @@ fs::path folder_path(const fs::path& path) {
 void require_name(const fs::path& path) {
   if (path.empty()) fail("the name of the output is empty");
   std::error_code error;
-  fs::symlink_status(path, error);
+  std::ignore = fs::symlink_status(path, error);
   if (error == std::errc::filename_too_long) {
     fail("{}: cannot be written: {}", path.string(), error.message());
   }
