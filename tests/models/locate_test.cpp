@@ -154,7 +154,7 @@ TEST_F(Locate, BrokenLinksAreCalledSo) {
   fs::create_directories(model);
   fs::create_symlink("../../blobs/gone", model / "config.json");
   EXPECT_EQ(locate_model("org/name"), model);
-  EXPECT_ERROR(Checkpoint(model), HasSubstr("config.json: is a broken link"));
+  EXPECT_ERROR(Checkpoint(fs::path(model)), HasSubstr("config.json: is a broken link"));
 }
 
 TEST_F(Locate, TheModelFolderComesFirst) {
