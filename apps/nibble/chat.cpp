@@ -287,7 +287,8 @@ void chat(const ChatFlags& flags, const CommonFlags& common) {
   options.generate.sampler = read_sampling(path);
   flags.sampling.override(options.generate.sampler);
   options.generate.sampler.seed = common.seed;
-  Model model(path, flags.compute.options(common));
+  ThreadPool pool(common.threads);
+  Model model(path, pool, flags.compute.options());
   const Tokenizer tokenizer = model.checkpoint().load_tokenizer();
   Conversation conversation(model, tokenizer, format, options);
   ChatLoop(conversation, common.json).run();
@@ -295,24 +296,23 @@ void chat(const ChatFlags& flags, const CommonFlags& common) {
 
 }  // namespace
 
-void add_chat(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* command = app.add_subcommand("chat", "Talk with a model");
+void add_chat(CommandLine& line, CommonFlags& common) {
+  const Command command = line.add_command("chat", "Talk with a model");
   auto flags = std::make_shared<ChatFlags>();
-  add_model_argument(*command, flags->model);
-  command->add_option("--system", flags->options.system, "What the model is told to be");
+  add_model_argument(command, flags->model);
+  command.add("--system", flags->options.system, "What the model is told to be");
   flags->sampling.generate.max_tokens = -1;
-  add_sampling_flags(*command, flags->sampling, SamplingDefaults::kModels);
-  add_compute_flags(*command, flags->compute);
-  add_common_flags(*command, common);
-  set_example(*command, "nibble chat SmolLM2-135M-Instruct --system \"You answer in one word.\"",
-              "The model's chat template writes the prompt; its generation_config.json says\n"
-              "how to draw tokens, where no flag does. The KV cache stays between turns. Messages "
-              "may come from a\n"
-              "pipe, one a line. --json prints the conversation when it is over.");
-  command->final_callback([flags, &common, &action] {
-    check_sampling(flags->sampling);
-    action = [flags, &common] { chat(*flags, common); };
-  });
+  add_sampling_flags(command, flags->sampling, SamplingDefaults::kModels);
+  add_compute_flags(command, flags->compute);
+  add_common_flags(command, common);
+  command.set_example(
+      "nibble chat SmolLM2-135M-Instruct --system \"You answer in one word.\"",
+      "The model's chat template writes the prompt; its generation_config.json says\n"
+      "how to draw tokens, where no flag does. The KV cache stays between turns.\n"
+      "Messages may come from a pipe, one a line. --json prints the conversation when\n"
+      "it is over.");
+  command.check([flags] { check_sampling(flags->sampling); });
+  command.set_action([flags, &common] { chat(*flags, common); });
 }
 
 }  // namespace nibble::cli

@@ -36,7 +36,7 @@ void note_other_end(const Model& model, const Tokenizer& tokenizer) {
        tokenizer.id_to_token(*end), ends);
 }
 
-void report(const RunFlags& flags, const Generation& result, std::size_t prompt_tokens,
+void report(const Model& model, const Generation& result, std::size_t prompt_tokens,
             std::int64_t capacity) {
   if (result.reason == StopReason::kContext) {
     warn("stopped: the context of {} tokens is full (-c/--context)", capacity);
@@ -47,58 +47,57 @@ void report(const RunFlags& flags, const Generation& result, std::size_t prompt_
                           prompt_tokens, result.prefill_ms, result.ids.size(),
                           ms > 0 ? fmt::format(", {:.2f} ms each ({:.1f} a second)", ms, 1000 / ms)
                                  : std::string(),
-                          flags.compute.activations));
+                          activation_type_name(model.activations())));
 }
 
 void run(const RunFlags& flags, const CommonFlags& common) {
   const std::string text = flags.prompt.read();
-  Model model(locate_model(flags.model), flags.compute.options(common));
+  ThreadPool pool(common.threads);
+  Model model(locate_model(flags.model), pool, flags.compute.options());
   const Tokenizer tokenizer = model.checkpoint().load_tokenizer();
   note_other_end(model, tokenizer);
-  const std::vector<std::int32_t> prompt = encode_prompt(model, tokenizer, text, !flags.no_special);
+  std::vector<std::int32_t> prompt = encode_prompt(model, tokenizer, text, !flags.no_special);
+  const std::size_t prompt_tokens = prompt.size();
   KvCache cache = model.make_cache(flags.compute.context);
   GenerateOptions options = flags.sampling.generate;
   if (options.max_tokens < 0) options.max_tokens = std::numeric_limits<std::int64_t>::max();
   options.sampler.seed = common.seed;
 
-  std::vector<std::int32_t> context;
-  const Generation result =
-      generate(model, tokenizer, cache, context, prompt, options, [&](std::string_view piece) {
-        if (!common.json) print_text(piece);
-      });
+  Sequence sequence(tokenizer, model.spec(), std::move(prompt), cache.capacity(), options);
+  const Generation result = generate(model, cache, sequence, [&](std::string_view piece) {
+    if (!common.json) print_text(piece);
+  });
   if (!common.json) {
     print_text("\n");
-    report(flags, result, prompt.size(), cache.capacity());
+    report(model, result, prompt_tokens, cache.capacity());
     return;
   }
-  print_json({{"prompt_tokens", prompt.size()},
+  print_json({{"prompt_tokens", prompt_tokens},
               {"generated_tokens", result.ids.size()},
               {"ids", result.ids},
               {"text", result.text},
               {"stop_reason", stop_reason_name(result.reason)},
-              {"activations", flags.compute.activations},
+              {"activations", activation_type_name(model.activations())},
               {"prefill_ms", result.prefill_ms},
               {"ms_per_token", result.ms_per_token()}});
 }
 
 }  // namespace
 
-void add_run(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* command = app.add_subcommand("run", "Complete a prompt");
+void add_run(CommandLine& line, CommonFlags& common) {
+  const Command command = line.add_command("run", "Complete a prompt");
   auto flags = std::make_shared<RunFlags>();
-  add_model_argument(*command, flags->model);
-  add_text_argument(*command, flags->prompt, "PROMPT",
+  add_model_argument(command, flags->model);
+  add_text_argument(command, flags->prompt, "PROMPT",
                     "The text to complete, special tokens in it parsed; no template is applied");
-  command->add_flag("--no-special", flags->no_special,
-                    "Add no BOS or EOS to the prompt: the text itself only");
-  add_sampling_flags(*command, flags->sampling, SamplingDefaults::kOwn);
-  add_compute_flags(*command, flags->compute);
-  add_common_flags(*command, common);
-  set_example(*command, "nibble run SmolLM2-135M \"Once upon a time\" -n 100 --temperature 0.8");
-  command->final_callback([flags, &common, &action] {
-    check_sampling(flags->sampling);
-    action = [=, &common] { run(*flags, common); };
-  });
+  command.add_switch("--no-special", flags->no_special,
+                     "Add no BOS or EOS to the prompt: the text itself only");
+  add_sampling_flags(command, flags->sampling, SamplingDefaults::kOwn);
+  add_compute_flags(command, flags->compute);
+  add_common_flags(command, common);
+  command.set_example("nibble run SmolLM2-135M \"Once upon a time\" -n 100 --temperature 0.8");
+  command.check([flags] { check_sampling(flags->sampling); });
+  command.set_action([flags, &common] { run(*flags, common); });
 }
 
 }  // namespace nibble::cli

@@ -1,12 +1,12 @@
 // The flags that say how tokens are drawn and where a text ends, of `run` and `chat`.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <functional>
 #include <utility>
 #include <vector>
 
-#include "nibble/runtime/generate.h"
+#include "flags.h"
+#include "nibble/runtime/sequence.h"
 
 namespace nibble::cli {
 
@@ -17,7 +17,7 @@ struct SamplingFlags {
   /// `sampler`.
   void override(SamplerOptions& sampler) const;
 
-  std::vector<std::pair<const CLI::Option*, std::function<void(SamplerOptions&)>>> of_sampler;
+  std::vector<std::pair<Flag, std::function<void(SamplerOptions&)>>> of_sampler;
 };
 
 /// What holds where a flag of the sampler is not given: its own default, or what the model's
@@ -26,9 +26,9 @@ enum class SamplingDefaults { kOwn, kModels };
 
 /// Adds -n/--max-tokens, --temperature, --top-k, --top-p, --min-p, --repeat-penalty, --stop and
 /// --ignore-eos. `flags` must outlive the command.
-void add_sampling_flags(CLI::App& command, SamplingFlags& flags, SamplingDefaults defaults);
+void add_sampling_flags(const Command& command, SamplingFlags& flags, SamplingDefaults defaults);
 
-/// Values that no sampler takes are wrong usage: throws CLI::ValidationError.
+/// Values that no sampler takes are wrong usage: throws UsageError.
 void check_sampling(const SamplingFlags& flags);
 
 }  // namespace nibble::cli

@@ -7,6 +7,7 @@
 #include "bench/keep_affinity.h"
 #include "bench/tiny_model.h"
 #include "core/error_matchers.h"
+#include "nibble/models/token_cost.h"
 
 namespace nibble {
 namespace {
@@ -103,8 +104,9 @@ TEST(DecodeJson, NullWhereNoRunWasKept) {
 TEST(MeasureSpeed, RunsBothTests) {
   const testing::KeepAffinity keep;
   const TemporaryFolder folder;
-  const ComputeOptions compute{.threads = 2};
-  Model model(make_tiny_model(folder, {.bits = 3}), compute);
+  const ComputeOptions compute;
+  ThreadPool pool(2);
+  Model model(make_tiny_model(folder, {.bits = 3}), pool, compute);
   const SpeedReport report =
       measure_speed(model, compute, {.prompt = 9, .generate = 5, .repetitions = 2});
   ASSERT_EQ(report.prefill.size(), 1u);
@@ -112,7 +114,7 @@ TEST(MeasureSpeed, RunsBothTests) {
   EXPECT_GT(report.prefill[0].limit(), 0);
   ASSERT_EQ(report.decode.size(), 1u);
   const DecodeSpeed& decode = report.decode[0];
-  EXPECT_EQ(decode.bytes_per_token, model.decoder().bytes_per_token());
+  EXPECT_EQ(decode.bytes_per_token, token_cost(model.checkpoint(), DType::kBF16).bytes);
   EXPECT_LE(decode.runs.kept.size(), 2u);
   EXPECT_TRUE(decode.runs.kept.size() == 2 || decode.runs.dropped + decode.runs.kept.size() == 10);
   for (const BracketedRun& run : decode.runs.kept) EXPECT_GT(run.speed, 0);
@@ -122,9 +124,10 @@ TEST(MeasureSpeed, RunsBothTests) {
 TEST(MeasureSpeed, ZeroTokensLeaveATestOut) {
   const testing::KeepAffinity keep;
   const TemporaryFolder folder;
-  Model model(make_tiny_model(folder, {}), {.threads = 1});
+  ThreadPool pool(1);
+  Model model(make_tiny_model(folder, {}), pool);
   const SpeedReport report =
-      measure_speed(model, {.threads = 1}, {.prompt = 4, .generate = 0, .repetitions = 1});
+      measure_speed(model, {}, {.prompt = 4, .generate = 0, .repetitions = 1});
   EXPECT_EQ(report.prefill.size(), 1u);
   EXPECT_TRUE(report.decode.empty());
   EXPECT_GT(report.peak_rss_bytes, 0);
@@ -132,7 +135,8 @@ TEST(MeasureSpeed, ZeroTokensLeaveATestOut) {
 
 TEST(MeasureSpeed, RefusesMoreThanTheContext) {
   const TemporaryFolder folder;
-  Model model(make_tiny_model(folder, {}), {.threads = 1});  // 64 positions
+  ThreadPool pool(1);
+  Model model(make_tiny_model(folder, {}), pool);  // 64 positions
   const auto measure = [&](const SpeedOptions& options) { measure_speed(model, {}, options); };
   const SpeedOptions long_prompt{.prompt = 65};
   EXPECT_ERROR(measure(long_prompt), AllOf(HasSubstr("65 tokens (-p)"), HasSubstr("of 64")));

@@ -12,6 +12,7 @@
 #include "nibble/formats/safetensors.h"
 #include "nibble/quant/pipeline.h"
 #include "nibble/weights/dequantize.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -22,23 +23,26 @@ using ::testing::Contains;
 using ::testing::HasSubstr;
 using testing::TemporaryFolder;
 
-const fs::path kModels = NIBBLE_TEST_DIR "/models/fixtures";
-const fs::path kStories = NIBBLE_DATA_DIR "/stories260K";
+const fs::path kModels = testing::test_file("models/fixtures");
+const fs::path kStories = testing::data_file("stories260K");
 
 ExportReport to_hf(const fs::path& model, const fs::path& out, DType dtype = DType::kBF16) {
-  Compute compute(select_kernels(), 2);
+  ThreadPool pool(2);
+  Compute compute(select_kernels(), pool);
   return export_hugging_face(Checkpoint(model), compute, dtype, out, false);
 }
 
 ExportReport to_gguf(const fs::path& model, const fs::path& out,
                      std::optional<DType> type = std::nullopt) {
-  Compute compute(select_kernels(), 2);
+  ThreadPool pool(2);
+  Compute compute(select_kernels(), pool);
   return export_gguf(Checkpoint(model), compute, type, out, false);
 }
 
 void quantize(const fs::path& model, const fs::path& out, const QuantizeOptions& options) {
   const Checkpoint checkpoint(model);
-  Compute compute(select_kernels(), 2);
+  ThreadPool pool(2);
+  Compute compute(select_kernels(), pool);
   quantize_model(checkpoint, plan_quantization(checkpoint.spec(), options), compute, out, false);
 }
 
@@ -67,7 +71,7 @@ TEST_P(RoundTrip, FolderAndGgufAndFolderAgainAreTheSameModel) {
   to_gguf(folder / "hf", folder / "second.gguf", DType::kBF16);
   // Integers of Q8_0 run as they are, and are rounded to bfloat16 on the way out.
   const Checkpoint source(model);
-  const bool integers = source.foreign_weight(source.spec().block_linears(0).front()).has_value();
+  const bool integers = source.foreign_weight(source.spec().linears().front()).has_value();
   const double limit = integers ? test::kBF16RandomLimit : 1e-6;
   const std::vector<float> expected = logits(model);
   const std::vector<float> first = logits(folder / "first.gguf");
@@ -230,7 +234,8 @@ TEST(ExportGguf, RefusesAndKeeps) {
   EXPECT_ERROR(to_gguf(kStories, folder / "there.gguf"), HasSubstr("--force"));
   EXPECT_EQ(testing::read_file(folder / "there.gguf"), "x");
   fs::copy(kModels / "gguf_f32_biases/model.gguf", folder / "model.gguf");
-  Compute compute(select_kernels(), 1);
+  ThreadPool pool(1);
+  Compute compute(select_kernels(), pool);
   EXPECT_ERROR(export_gguf(Checkpoint(folder / "model.gguf"), compute, DType::kBF16,
                            folder / "model.gguf", true),
                HasSubstr("would replace the model"));
@@ -258,7 +263,8 @@ INSTANTIATE_TEST_SUITE_P(Formats, OtherTools,
 TEST(ExportAwq, GivesBackWhatItRead) {
   const TemporaryFolder folder;
   const fs::path model = kModels / "quantized/awq_g32";
-  Compute compute(select_kernels(), 2);
+  ThreadPool pool(2);
+  Compute compute(select_kernels(), pool);
   export_awq(Checkpoint(model), compute, folder / "awq", false);
   const SafetensorsModel from(model);
   const SafetensorsModel to(folder / "awq");
@@ -277,19 +283,22 @@ TEST(ExportAwq, HoldsTheSameIntegersAndScales) {
   constexpr std::array<std::int64_t, 8> kOrder = {0, 2, 4, 6, 1, 3, 5, 7};
   const TemporaryFolder folder;
   quantize(kModels / "gguf_mixed_gpt2/model.gguf", folder / "w4", {.bits = 4, .group_size = 64});
-  Compute compute(select_kernels(), 2);
+  ThreadPool pool(2);
+  Compute compute(select_kernels(), pool);
   const Checkpoint source(folder / "w4");
   export_awq(source, compute, folder / "awq", false);
   const SafetensorsModel tensors(folder / "awq");
   const std::string name = "model.layers.0.mlp.down_proj";
-  const LinearSpec linear = source.spec().block_linears(0).back();
-  ASSERT_EQ(linear.name, name);
+  const std::vector<StoredParameter> parameters = stored_parameters(source);
+  const StoredParameter& parameter = *std::find_if(
+      parameters.begin(), parameters.end(),
+      [&](const StoredParameter& candidate) { return candidate.name == name + ".weight"; });
+  const LinearSpec linear = parameter.module.linear();
   const auto* qweight = reinterpret_cast<const std::uint32_t*>(tensors.get(name + ".qweight").data);
   const auto* qzeros = reinterpret_cast<const std::uint32_t*>(tensors.get(name + ".qzeros").data);
   const auto* scales = reinterpret_cast<const Float16*>(tensors.get(name + ".scales").data);
   EXPECT_EQ(tensors.get(name + ".qweight").shape,
             (std::vector<std::int64_t>{linear.in, linear.out / 8}));
-  const Parameter parameter{name + ".weight", {linear.out, linear.in}, linear};
   const ParameterReader reader(source, compute, parameter);
   const std::int64_t group_size = 32;  // the hidden size is 32, so that all layers have that
   reader.visit(0, linear.out, [&](std::int64_t out, const ParameterRow& row) {
@@ -311,7 +320,8 @@ TEST(ExportAwq, HoldsTheSameIntegersAndScales) {
 
 TEST(ExportAwq, RefusesOtherBits) {
   const TemporaryFolder folder;
-  Compute compute(select_kernels(), 1);
+  ThreadPool pool(1);
+  Compute compute(select_kernels(), pool);
   quantize(kStories, folder / "w3", {.bits = 3, .group_size = 32});
   EXPECT_ERROR(export_awq(Checkpoint(folder / "w3"), compute, folder / "awq", false),
                AllOf(HasSubstr("model.layers.0.self_attn.q_proj"), HasSubstr("has 3 bits")));

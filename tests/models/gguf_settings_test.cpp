@@ -7,6 +7,7 @@
 #include "models/edited_gguf.h"
 #include "nibble/models/checkpoint.h"
 #include "nibble/models/gguf_model.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -17,7 +18,7 @@ using ::testing::ElementsAre;
 using testing::GgufEdit;
 using ::testing::HasSubstr;
 
-const fs::path kFixtures = NIBBLE_TEST_DIR "/models/fixtures";
+const fs::path kFixtures = testing::test_file("models/fixtures");
 
 class GgufSettings : public ::testing::Test {
  protected:

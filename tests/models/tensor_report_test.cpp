@@ -8,6 +8,7 @@
 #include "models/edited_gguf.h"
 #include "models/edited_model.h"
 #include "models/logits.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -17,14 +18,15 @@ using ::testing::AllOf;
 using testing::EditedModel;
 using ::testing::HasSubstr;
 
-const fs::path kFixtures = NIBBLE_TEST_DIR "/models/fixtures";
+const fs::path kFixtures = testing::test_file("models/fixtures");
 
 /// Loads the model, as whoever runs it does, and gives what is said on standard error.
 std::string load(const fs::path& path) {
   ::testing::internal::CaptureStderr();
   try {
     const Checkpoint checkpoint(path);
-    Compute compute(select_kernels(), 1);
+    ThreadPool pool(1);
+    Compute compute(select_kernels(), pool);
     const Decoder decoder(checkpoint, compute, DType::kBF16);
     report_unread_tensors(checkpoint);
   } catch (...) {

@@ -9,6 +9,7 @@
 #include "models/edited_model.h"
 #include "nibble/core/bfloat16.h"
 #include "nibble/runtime/generate.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -33,17 +34,18 @@ class NotFinite : public ::testing::Test {
  protected:
   /// Loads the model with the first elements of `name` changed to `value` and lets it write.
   static void run(const std::string& name, float value, std::size_t count = 1) {
-    testing::EditedModel copy(NIBBLE_DATA_DIR "/stories260K");
+    testing::EditedModel copy(testing::data_file("stories260K"));
     const BFloat16 element = to_bfloat16(value);
     for (std::size_t i = 0; i < count; ++i) {
       std::memcpy(copy.bytes(name).data() + 2 * i, &element, sizeof element);
     }
-    Model model(copy.write(), {.threads = 2});
+    ThreadPool pool(2);
+    Model model(copy.write(), pool);
     const Tokenizer tokenizer = model.checkpoint().load_tokenizer();
     KvCache cache = model.make_cache(64);
-    std::vector<std::int32_t> context;
-    const Generation story = generate(model, tokenizer, cache, context, tokenizer.encode("Once"),
-                                      {.max_tokens = 8}, [](std::string_view) {});
+    Sequence sequence(tokenizer, model.spec(), tokenizer.encode("Once"), cache.capacity(),
+                      {.max_tokens = 8});
+    const Generation story = generate(model, cache, sequence, [](std::string_view) {});
     EXPECT_EQ(story.ids.size(), 8u);
   }
 };

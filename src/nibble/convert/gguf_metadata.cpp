@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "nibble/convert/parameters.h"
+#include "nibble/convert/parameter_reader.h"
 #include "nibble/core/error.h"
 #include "nibble/core/utf8.h"
 #include "nibble/models/gguf_model.h"
@@ -34,7 +34,7 @@ std::uint32_t file_type(DType dtype) {
 
 DType main_type(const Checkpoint& checkpoint, std::optional<DType> type) {
   if (type) return *type;
-  const auto format = integer_format(checkpoint, checkpoint.spec().block_linears(0).front());
+  const auto format = integer_format(checkpoint, checkpoint.spec().linears().front());
   return format ? format->block_type : DType::kBF16;
 }
 

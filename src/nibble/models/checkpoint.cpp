@@ -137,12 +137,18 @@ void Checkpoint::read_quantization(const JsonObject& config) {
   const auto quantization = config.find_object("quantization_config");
   if (quantization) {
     foreign_ = read_foreign_quantization(*quantization, quantization->get_string("quant_method"));
-    if (!foreign_) packed_layouts_ = read_quantization_config(*quantization, spec_);
+    if (!foreign_) read_own_quantization(*quantization);
   } else if (const auto compression = config.find_object("compression_config")) {
     const auto method = compression->find_string("quant_method").value_or("compressed-tensors");
     foreign_ = read_foreign_quantization(*compression, method);
-    if (!foreign_) packed_layouts_ = read_quantization_config(*compression, spec_);
+    if (!foreign_) read_own_quantization(*compression);
   }
+}
+
+/// Nibble's own way of saying it, which is compressed-tensors' (docs/formats.md).
+void Checkpoint::read_own_quantization(const JsonObject& quantization) {
+  packed_layouts_ = read_quantization_config(quantization, spec_);
+  layer_activations_ = read_layer_activations(quantization);
 }
 
 /// Where config.json says nothing: the file that a tool wrote in its place. Is heeded only where
@@ -202,8 +208,8 @@ CheckpointTensor Checkpoint::float_tensor(const std::string& name,
 
 CheckpointTensor Checkpoint::dense_weight(const LinearSpec& linear) const {
   if (auto rows = foreign_rows({linear.name, linear.out, linear.in})) return *std::move(rows);
-  const bool tied = spec_.tied_head && linear.name == spec_.head.name;
-  return float_tensor((tied ? spec_.embedding : linear.name) + ".weight", {linear.out, linear.in});
+  const std::string& module = spec_.is_tied(linear) ? spec_.embedding : linear.name;
+  return float_tensor(module + ".weight", {linear.out, linear.in});
 }
 
 /// The weight of a table or of a linear layer whose numbers another tool keeps in several tensors.
@@ -233,7 +239,7 @@ std::optional<PackedTensors> Checkpoint::packed_weight(const LinearSpec& linear)
 std::optional<ForeignLayer> Checkpoint::foreign_weight(const LinearSpec& linear) const {
   if (is_gguf()) {
     // A tied head is the embedding, whose rows are looked up as floats: both are.
-    if (spec_.tied_head && linear.name == spec_.head.name) return std::nullopt;
+    if (spec_.is_tied(linear)) return std::nullopt;
     return gguf_integers(dense_weight(linear));
   }
   if (!foreign_) return std::nullopt;
@@ -243,8 +249,16 @@ std::optional<ForeignLayer> Checkpoint::foreign_weight(const LinearSpec& linear)
 std::optional<PackedLayout> Checkpoint::layout_of(const LinearSpec& linear) const {
   if (const auto packed = packed_weight(linear)) return packed->layout;
   const auto foreign = foreign_weight(linear);
-  const auto plan = foreign ? plan_repack(foreign->matrix) : std::nullopt;
-  return plan ? std::optional(plan->layout) : std::nullopt;
+  return foreign ? repacked_layout(foreign->matrix) : std::nullopt;
+}
+
+ActivationType Checkpoint::activations(const LinearSpec& linear,
+                                       std::optional<ActivationType> asked) const {
+  if (asked && !is_int8(*asked)) return *asked;
+  const auto own = layer_activations_.find(linear.name);
+  if (own != layer_activations_.end()) return own->second;
+  const ActivationType type = asked.value_or(ActivationType::kBF16);
+  return linear.name == spec_.head.name ? without_int8(type) : type;
 }
 
 bool Checkpoint::has_tokenizer() const {

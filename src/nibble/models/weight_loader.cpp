@@ -7,39 +7,38 @@
 #include "nibble/core/log.h"
 #include "nibble/core/process.h"
 #include "nibble/ops/place_weights.h"
+#include "nibble/weights/dense.h"
 #include "nibble/weights/weight_parts.h"
 
 namespace nibble {
-WeightLoader::WeightLoader(const Checkpoint& checkpoint, Compute& compute, DType dtype)
+
+WeightLoader::WeightLoader(const Checkpoint& checkpoint, Compute& compute, DType dtype,
+                           std::optional<ActivationType> activations)
     : checkpoint_(checkpoint),
       compute_(compute),
       dtype_(dtype),
+      activations_(activations),
       has_huge_pages_(has_huge_pages()),
       bytes_left_to_move_(memory_info().available_bytes / 2) {}
 
-WeightFormat dense_format(DType dtype) {
-  return dtype == DType::kF32   ? WeightFormat::kF32
-         : dtype == DType::kF16 ? WeightFormat::kF16
-                                : WeightFormat::kBF16;
-}
-
-void round_to_dtype(DType dtype, std::span<float> values) {
-  if (dtype == DType::kF32) return;
-  for (float& value : values) {
-    value = dtype == DType::kF16 ? to_float(to_float16(value)) : round_to_bfloat16(value);
-  }
-}
-
-void store_as_dtype(DType dtype, std::span<const float> values, std::byte* out) {
-  if (dtype == DType::kF32) {
-    std::memcpy(out, values.data(), values.size_bytes());
-  } else if (dtype == DType::kF16) {
-    auto* to = reinterpret_cast<Float16*>(out);
-    for (const float value : values) *to++ = to_float16(value);
+WeightView packed_view(const PackedTensors& packed) {
+  WeightView view{.format = packed_format(packed.layout),
+                  .data = packed.codes.view.data,
+                  .group_size = packed_group_size(packed.layout)};
+  std::visit(
+      [&](const auto& layout) {
+        view.rows = layout.rows;
+        view.cols = layout.cols;
+      },
+      packed.layout);
+  const std::byte* scales = packed.scales.view.data;
+  if (view.format == WeightFormat::kW8) {
+    view.row_scales = reinterpret_cast<const float*>(scales);
   } else {
-    auto* to = reinterpret_cast<BFloat16*>(out);
-    for (const float value : values) *to++ = to_bfloat16(value);
+    view.scales = reinterpret_cast<const BFloat16*>(scales);
+    view.zeros = reinterpret_cast<const std::uint8_t*>(packed.zeros.view.data);
   }
+  return view;
 }
 
 Weight WeightLoader::dense(const CheckpointTensor& tensor) const {
@@ -70,22 +69,6 @@ Weight WeightLoader::dense(const CheckpointTensor& tensor) const {
 }
 
 namespace {
-
-WeightView packed_view(const LinearSpec& spec, const PackedTensors& packed) {
-  WeightView view{.format = packed_format(packed.layout),
-                  .rows = spec.out,
-                  .cols = spec.in,
-                  .data = packed.codes.view.data,
-                  .group_size = packed_group_size(packed.layout)};
-  const std::byte* scales = packed.scales.view.data;
-  if (view.format == WeightFormat::kW8) {
-    view.row_scales = reinterpret_cast<const float*>(scales);
-  } else {
-    view.scales = reinterpret_cast<const BFloat16*>(scales);
-    view.zeros = reinterpret_cast<const std::uint8_t*>(packed.zeros.view.data);
-  }
-  return view;
-}
 
 std::size_t aligned_to_line(std::int64_t bytes) {
   return static_cast<std::size_t>((bytes + 63) / 64 * 64);
@@ -196,8 +179,9 @@ void WeightLoader::load_foreign(const ForeignLayer& foreign, Linear& layer) cons
 
 Linear WeightLoader::linear(const LinearSpec& spec) const {
   Linear layer;
+  layer.activations = checkpoint_.activations(spec, activations_);
   if (const auto packed = checkpoint_.packed_weight(spec)) {
-    layer.weight.view = packed_view(spec, *packed);
+    layer.weight.view = packed_view(*packed);
   } else if (const auto foreign = checkpoint_.foreign_weight(spec)) {
     load_foreign(*foreign, layer);
   } else {
@@ -245,14 +229,14 @@ void WeightLoader::drop(const Linear& layer) const {
   }
 }
 
-Norm WeightLoader::norm(const NormModule& module) const {
+Norm WeightLoader::norm(const std::string& name, std::int64_t size) const {
   const NormSpec& kind = spec().norm;
-  const auto n = static_cast<std::size_t>(module.size);
+  const auto n = static_cast<std::size_t>(size);
   Norm norm{.kind = kind.kind, .weight = std::vector<float>(n, 1.0f), .eps = kind.eps};
-  if (kind.has_weight) norm.weight = vector(module.name + ".weight", module.size);
+  if (kind.has_weight) norm.weight = vector(name + ".weight", size);
   for (float& weight : norm.weight) weight += kind.weight_offset;
   if (norm.kind == NormKind::kLayer) norm.bias.resize(n);
-  if (kind.has_bias) norm.bias = vector(module.name + ".bias", module.size);
+  if (kind.has_bias) norm.bias = vector(name + ".bias", size);
   return norm;
 }
 

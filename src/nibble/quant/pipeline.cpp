@@ -10,8 +10,9 @@
 #include "nibble/core/stopwatch.h"
 #include "nibble/formats/safetensors_writer.h"
 #include "nibble/models/companions.h"
-#include "nibble/models/weight_loader.h"
+#include "nibble/models/token_cost.h"
 #include "nibble/quant/model_folder.h"
+#include "nibble/weights/dense.h"
 
 namespace nibble {
 namespace {
@@ -71,7 +72,7 @@ class TensorWriter {
     for (const LayerPlan& layer : plan_.layers) {
       if (layer.packed) report.tensors.push_back(write_packed(layer, report.bytes_in));
     }
-    for (const ParameterSpec& tensor : dense_tensors(checkpoint_.spec(), plan_)) {
+    for (const Parameter& tensor : dense_parameters(checkpoint_.spec(), plan_)) {
       write_dense(tensor, report.bytes_in);
     }
     report.bytes_out = static_cast<std::int64_t>(writer_.file_bytes());
@@ -158,7 +159,7 @@ class TensorWriter {
     writer_.write(bytes_of(codes_));
   }
 
-  void write_dense(const ParameterSpec& dense, std::int64_t& bytes_in) {
+  void write_dense(const Parameter& dense, std::int64_t& bytes_in) {
     const CheckpointTensor tensor = checkpoint_.float_tensor(dense.name, dense.shape);
     const std::int64_t rows = tensor.view.rows();
     const std::int64_t cols = tensor.view.cols();
@@ -193,24 +194,19 @@ std::int64_t work_of(const ModelSpec& spec, const QuantizePlan& plan) {
   for (const LayerPlan& layer : plan.layers) {
     if (layer.packed) work += layer.linear.out * layer.linear.in;
   }
-  for (const ParameterSpec& tensor : dense_tensors(spec, plan)) {
-    work += TensorView{.shape = tensor.shape}.elements();
+  for (const Parameter& tensor : dense_parameters(spec, plan)) {
+    work += tensor.count();
   }
   return work;
 }
 
 void add_sizes(const ModelSpec& spec, const QuantizePlan& plan, QuantizeReport& report) {
-  const double dense_bits = 8.0 * static_cast<double>(dtype_layout(plan.options.dtype).bytes);
-  double bits = 0;
-  double weights = 0;
+  std::vector<LinearCost> costs;
   for (const LayerPlan& layer : plan.layers) {
-    const double count =
-        static_cast<double>(layer.linear.out) * static_cast<double>(layer.linear.in);
-    weights += count;
-    bits +=
-        layer.packed ? 8.0 * static_cast<double>(packed_bytes(layer.layout)) : dense_bits * count;
+    const auto layout = layer.packed ? std::optional(layer.layout) : std::nullopt;
+    costs.push_back(linear_cost(layer.linear, layout, plan.options.dtype));
   }
-  report.bits_per_weight = bits / weights;
+  report.bits_per_weight = token_cost(spec, costs).bits_per_weight();
   report.file_bits_per_parameter =
       8.0 * static_cast<double>(report.bytes_out) / static_cast<double>(parameter_count(spec));
 }

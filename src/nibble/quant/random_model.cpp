@@ -170,10 +170,10 @@ void fill_normal(RandomBits& random, std::span<BFloat16> out) {
 }
 
 /// Matrices are random, norms multiply by 1 and biases are 0.
-Units dense_units(const ModelSpec& spec, const ParameterSpec& tensor) {
+Units dense_units(const ModelSpec& spec, const Parameter& tensor) {
   const auto bytes = static_cast<std::size_t>(tensor.shape.back()) * sizeof(BFloat16);
-  const bool is_vector = tensor.shape.size() == 1;
-  const float constant = tensor.name.ends_with(".bias") ? 0.0F : 1.0F - spec.norm.weight_offset;
+  const bool is_vector = !tensor.is_matrix();
+  const float constant = tensor.is_bias ? 0.0F : 1.0F - spec.norm.weight_offset;
   return {is_vector ? 1 : tensor.shape.front(), bytes,
           [is_vector, constant](std::int64_t, RandomBits& random, std::span<std::byte> out) {
             const std::span values(reinterpret_cast<BFloat16*>(out.data()), out.size() / 2);
@@ -199,7 +199,7 @@ class RandomTensors {
       std::visit([&](const auto& layout) { write_packed(layer.linear.name, layout); },
                  layer.layout);
     }
-    for (const ParameterSpec& tensor : dense_tensors(spec, plan)) {
+    for (const Parameter& tensor : dense_parameters(spec, plan)) {
       write(tensor.name, dense_units(spec, tensor));
     }
   }
@@ -248,7 +248,9 @@ class RandomTensors {
 };
 
 QuantizePlan plan_random(const ModelSpec& spec, const RandomModelOptions& options) {
-  QuantizeOptions plan{.group_size = options.group_size, .quantize_head = options.quantize_head};
+  QuantizeOptions plan{.group_size = options.group_size,
+                       .quantize_head = options.quantize_head,
+                       .activations = options.activations};
   if (options.bits == 16) {
     plan.exclude = {"*"};
   } else {

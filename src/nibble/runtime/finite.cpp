@@ -68,23 +68,24 @@ class Observing {
 
 /// The block that a linear layer belongs to; nothing for those outside of all.
 std::optional<std::int64_t> layer_of(const ModelSpec& spec, const std::string& name) {
-  for (std::int64_t layer = 0; layer < spec.n_layers; ++layer) {
-    for (const LinearSpec& linear : spec.block_linears(layer)) {
-      if (linear.name == name) return layer;
-    }
-  }
-  return std::nullopt;
+  const std::vector<Module> modules = spec.modules();
+  const auto found = std::find_if(modules.begin(), modules.end(),
+                                  [&](const Module& module) { return module.name == name; });
+  if (found == modules.end() || found->layer < 0) return std::nullopt;
+  return found->layer;
 }
 
-/// A norm of block `layer` whose parameters are not all finite; empty: none.
+/// A parameter of block `layer`'s norms with values that are not finite; empty: none.
 std::string broken_norm(const Checkpoint& checkpoint, std::int64_t layer) {
-  const ModelSpec& spec = checkpoint.spec();
-  for (const NormModule& norm : spec.block_norms(layer)) {
-    for (const ParameterSpec& parameter : spec.norm_parameters(norm)) {
-      std::vector<float> values(static_cast<std::size_t>(norm.size));
-      read_vector(checkpoint.float_tensor(parameter.name, parameter.shape), values);
-      if (!all_finite(values)) return parameter.name;
-    }
+  for (const Module& module : checkpoint.spec().modules()) {
+    if (module.layer != layer || module.kind != ModuleKind::kNorm) continue;
+    std::vector<float> values(static_cast<std::size_t>(module.shape[0]));
+    const auto broken = [&](const std::string& name) {
+      read_vector(checkpoint.float_tensor(name, module.shape), values);
+      return !all_finite(values);
+    };
+    if (module.has_weight && broken(module.name + ".weight")) return module.name + ".weight";
+    if (module.has_bias && broken(module.name + ".bias")) return module.name + ".bias";
   }
   return "";
 }

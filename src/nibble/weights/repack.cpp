@@ -74,6 +74,27 @@ ScaleType stored_scale_type(const IntegerMatrix& matrix, float factor) {
   return scale_type(matrix, factor);
 }
 
+int halves_of(const IntegerMatrix& matrix) {
+  return matrix.bits > 4 ? 2 : 1;
+}
+
+/// What the scales of the upper half are multiplied by.
+float scale_factor(const IntegerMatrix& matrix) {
+  return halves_of(matrix) == 2 ? 16.0F : 1.0F;
+}
+
+/// Groups as those that take the fewest columns.
+PackedGroup layout_of_groups(const IntegerMatrix& matrix,
+                             const std::vector<std::vector<std::int32_t>>& groups) {
+  const int group_size = best_group_size(groups);
+  std::int64_t cols = 0;
+  for (const auto& group : groups) cols += filled_up(std::ssize(group), group_size);
+  return {.bits = matrix.bits <= 3 ? 3 : 4,
+          .group_size = group_size,
+          .rows = matrix.rows,
+          .cols = halves_of(matrix) * cols};
+}
+
 bool fits_int8_per_channel(const IntegerMatrix& matrix) {
   return matrix.bits == 8 && matrix.groups == 1 && matrix.cols <= kMaxInt8Cols &&
          matrix.zeros == IntegerMatrix::Zeros::kMiddle;
@@ -145,12 +166,13 @@ std::optional<RepackPlan> plan_repack(const IntegerMatrix& matrix) {
     plan.layout = Int8PerChannel{.rows = matrix.rows, .cols = matrix.cols};
     return plan;
   }
-  plan.halves = matrix.bits > 4 ? 2 : 1;
-  const ScaleType type = stored_scale_type(matrix, plan.halves == 2 ? 16.0F : 1.0F);
+  plan.halves = halves_of(matrix);
+  const ScaleType type = stored_scale_type(matrix, scale_factor(matrix));
   if (type == ScaleType::kNeither) return std::nullopt;
   plan.f16_scales = type == ScaleType::kF16;
   const auto groups = columns_of_groups(matrix);
-  const int group_size = best_group_size(groups);
+  const PackedGroup layout = layout_of_groups(matrix, groups);
+  const int group_size = layout.group_size;
   for (std::size_t group = 0; group < groups.size(); ++group) {
     const std::int64_t columns = filled_up(std::ssize(groups[group]), group_size);
     plan.input_order.insert(plan.input_order.end(), groups[group].begin(), groups[group].end());
@@ -163,12 +185,20 @@ std::optional<RepackPlan> plan_repack(const IntegerMatrix& matrix) {
     const std::vector<std::int32_t> once = plan.input_order;
     plan.input_order.insert(plan.input_order.end(), once.begin(), once.end());
   }
-  plan.layout = PackedGroup{.bits = matrix.bits <= 3 ? 3 : 4,
-                            .group_size = group_size,
-                            .rows = matrix.rows,
-                            .cols = std::ssize(plan.input_order)};
+  plan.layout = layout;
   if (is_identity(plan.input_order, matrix.cols)) plan.input_order.clear();
   return plan;
+}
+
+std::optional<PackedLayout> repacked_layout(const IntegerMatrix& matrix) {
+  if (fits_int8_per_channel(matrix)) {
+    return Int8PerChannel{.rows = matrix.rows, .cols = matrix.cols};
+  }
+  const bool needs_look = matrix.scale_tensor.dtype == DType::kF32;
+  if (needs_look && scale_type(matrix, scale_factor(matrix)) == ScaleType::kNeither) {
+    return std::nullopt;
+  }
+  return layout_of_groups(matrix, columns_of_groups(matrix));
 }
 
 void repack_block(const IntegerMatrix& matrix, const RepackPlan& plan, std::int64_t first,

@@ -31,6 +31,11 @@ struct RepackPlan {
 /// neither float16 nor bfloat16 numbers).
 std::optional<RepackPlan> plan_repack(const IntegerMatrix& matrix);
 
+/// The layout of that plan, without a look at the weights: blocks of ggml's are not touched, and of
+/// other tools' tensors only scales in float32. (Float16 scales that 16 times would be infinite
+/// make no plan; they are not looked for.)
+std::optional<PackedLayout> repacked_layout(const IntegerMatrix& matrix);
+
 /// One block of 16 rows from row `first` on, packed as the plan says.
 struct RepackedBlock {
   std::span<std::uint8_t> codes;    // block_code_bytes()

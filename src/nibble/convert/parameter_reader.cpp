@@ -1,11 +1,11 @@
-#include "nibble/convert/parameters.h"
+#include "nibble/convert/parameter_reader.h"
 
 #include <algorithm>
 #include <cmath>
 
 #include "nibble/core/error.h"
 #include "nibble/core/interrupt.h"
-#include "nibble/models/weight_loader.h"
+#include "nibble/models/weight_loader.h"  // packed_view
 #include "nibble/weights/int8_per_channel.h"
 #include "nibble/weights/packed_group.h"
 #include "nibble/weights/repack.h"
@@ -144,29 +144,21 @@ std::optional<IntegerFormat> integer_format(const Checkpoint& checkpoint,
   return std::nullopt;
 }
 
-std::vector<Parameter> list_parameters(const Checkpoint& checkpoint) {
-  const ModelSpec& spec = checkpoint.spec();
-  std::vector<Parameter> parameters;
-  const auto add = [&](const std::string& name, std::vector<std::int64_t> shape) {
-    parameters.push_back({name, std::move(shape), std::nullopt});
+std::vector<StoredParameter> parameters_to_export(const Checkpoint& checkpoint) {
+  std::vector<StoredParameter> parameters = stored_parameters(checkpoint);
+  const auto is_linear = [](const StoredParameter& parameter) {
+    return parameter.module.kind == ModuleKind::kLinear;
   };
-  for (ParameterSpec& table : spec.embeddings()) add(table.name, std::move(table.shape));
-  for (ParameterSpec& norm : spec.norm_parameters()) add(norm.name, std::move(norm.shape));
-  for (const LinearSpec& linear : spec.linears()) {
-    const bool quantized = integer_format(checkpoint, linear).has_value();
-    const bool is_tied_head = spec.tied_head && linear.name == spec.head.name;
-    if (quantized || !is_tied_head) {
-      add(linear.name + ".weight", {linear.out, linear.in});
-      if (quantized) parameters.back().quantized = linear;
-    }
-    if (linear.bias) add(linear.name + ".bias", {linear.out});
-  }
+  std::stable_sort(parameters.begin(), parameters.end(),
+                   [&](const StoredParameter& a, const StoredParameter& b) {
+                     return is_linear(a) < is_linear(b);
+                   });
   return parameters;
 }
 
 bool has_own_packed_head(const Checkpoint& checkpoint) {
-  const ModelSpec& spec = checkpoint.spec();
-  return spec.tied_head && integer_format(checkpoint, spec.head).has_value();
+  const LinearSpec& head = checkpoint.spec().head;
+  return checkpoint.spec().is_tied(head) && integer_format(checkpoint, head);
 }
 
 void EncodingCost::operator+=(const EncodingCost& other) {
@@ -180,14 +172,14 @@ double EncodingCost::relative() const {
 }
 
 ParameterReader::ParameterReader(const Checkpoint& checkpoint, Compute& compute,
-                                 const Parameter& parameter)
+                                 const StoredParameter& parameter)
     : checkpoint_(checkpoint), compute_(compute), parameter_(parameter) {
-  if (parameter.quantized && checkpoint.packed_weight(*parameter.quantized)) {
-    packed_ = WeightLoader(checkpoint, compute, DType::kF32).linear(*parameter.quantized);
-  } else if (parameter.quantized) {
-    foreign_ = checkpoint.foreign_weight(*parameter.quantized);
-  } else {
+  if (!parameter.is_quantized) {
     dense_ = checkpoint.float_tensor(parameter.name, parameter.shape);
+  } else if (const auto packed = checkpoint.packed_weight(parameter.module.linear())) {
+    packed_ = packed_view(*packed);
+  } else {
+    foreign_ = checkpoint.foreign_weight(parameter.module.linear());
   }
 }
 
@@ -212,10 +204,10 @@ void ParameterReader::visit_dense(std::int64_t first, std::int64_t count, RowVis
 /// Rows of one block of 16.
 void ParameterReader::visit_block(std::int64_t begin, std::int64_t end, RowVisitor visit) const {
   const std::int64_t block = begin / kRowBlock;
-  if (packed_ && packed_->weight.view.format == WeightFormat::kW8) {
-    visit_int8(packed_->weight.view, begin, end, visit);
+  if (packed_ && packed_->format == WeightFormat::kW8) {
+    visit_int8((*packed_), begin, end, visit);
   } else if (packed_) {
-    visit_groups(unpack_block(packed_->weight.view, block), begin, end, visit);
+    visit_groups(unpack_block((*packed_), block), begin, end, visit);
   } else if (has_small_groups(foreign_->matrix)) {
     visit_groups(read_block(foreign_->matrix, block), begin, end, visit);
   } else {
@@ -255,7 +247,7 @@ void ParameterReader::drop_integers() const {
     const TensorView& codes = foreign_->matrix.code_tensor;
     return checkpoint_.tensors().drop({codes.data, codes.bytes});
   }
-  const WeightView& view = packed_->weight.view;
+  const WeightView& view = (*packed_);
   const std::int64_t bytes = view.format == WeightFormat::kW8
                                  ? int8_per_channel_of(view).code_bytes()
                                  : packed_group_of(view).code_bytes();
