@@ -103,12 +103,14 @@ class Made {
     matrix_.cols = case_.cols;
     matrix_.groups = groups_;
     matrix_.values_per_word = case_.values_per_word;
-    matrix_.scales_by_group = case_.codes == Codes::kGptq || case_.codes == Codes::kAwq;
+    const bool by_group = case_.codes == Codes::kGptq || case_.codes == Codes::kAwq;
+    matrix_.scale_row_step = by_group ? 1 : groups_;
+    matrix_.scale_group_step = by_group ? case_.rows : 1;
     write_codes();
     write_zeros();
     for (std::int64_t i = 0; i < case_.rows * groups_; ++i) {
-      const std::int64_t row = matrix_.scales_by_group ? i % case_.rows : i / groups_;
-      const std::int64_t group = matrix_.scales_by_group ? i / case_.rows : i % groups_;
+      const std::int64_t row = by_group ? i % case_.rows : i / groups_;
+      const std::int64_t group = by_group ? i / case_.rows : i % groups_;
       const float scale = scale_[static_cast<std::size_t>(row * groups_ + group)];
       stored_f32_.push_back(scale);
       stored_f16_.push_back(case_.scales == DType::kF16 ? to_float16(scale).bits

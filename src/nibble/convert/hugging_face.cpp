@@ -17,7 +17,7 @@ namespace {
 
 void write_json(const fs::path& file, const Json& json) {
   OutputFile output(file);
-  output.write(json.dump(2) + "\n");
+  output.write(json_text(json) + "\n");
   output.commit();
 }
 

@@ -177,7 +177,7 @@ void ParameterReader::visit(std::int64_t first, std::int64_t count, RowVisitor v
 
 /// Gives back the memory of rows that were read in place.
 void ParameterReader::drop(std::int64_t first, std::int64_t count) const {
-  if (!dense_) return;
+  if (!dense_ || dense_->rows) return;
   const std::size_t row_bytes = dense_->view.row_bytes();
   const std::span<const std::byte> all(dense_->view.data, dense_->view.bytes);
   checkpoint_.tensors().drop(all.subspan(static_cast<std::size_t>(first) * row_bytes,

@@ -78,6 +78,10 @@ class Checkpoint {
   void open_folder();
   void open_gguf();
   void read_quantization(const JsonObject& config);
+  void read_own_quantization(const JsonObject& quantization);
+  void read_quantization_files();
+  std::optional<CheckpointTensor> foreign_rows(const LinearSpec& module) const;
+  void untie_head();
 
   std::filesystem::path path_;
   std::string config_origin_;

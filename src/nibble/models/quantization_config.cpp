@@ -74,8 +74,8 @@ PackedLayouts read_quantization_config(const JsonObject& config, const ModelSpec
   const std::string method = config.get_string("quant_method");
   if (method != "nibble") {
     fail(
-        "{}: \"quant_method\" \"{}\" is not supported; supported: nibble, awq, gptq, "
-        "compressed-tensors",
+        "{}: \"quant_method\" \"{}\" is not supported; supported: nibble, awq, gptq, auto-round, "
+        "compressed-tensors, fp8",
         config.origin(), method);
   }
   const std::int64_t version = config.get_int("version", 1, kVersion);

@@ -28,7 +28,7 @@ Weight WeightLoader::dense(const CheckpointTensor& tensor) const {
                 .storage = {}};
   const bool aligned =
       reinterpret_cast<std::uintptr_t>(tensor.view.data) % dtype_layout(dtype_).bytes == 0;
-  if (tensor.view.dtype == dtype_ && tensor.interleaved_heads == 0 && aligned) {
+  if (!tensor.rows && tensor.view.dtype == dtype_ && tensor.interleaved_heads == 0 && aligned) {
     weight.view.parts[kCodesPart] = tensor.view.data;
     return weight;
   }

@@ -49,7 +49,7 @@ void write_config(const Json& source_config, const QuantizePlan& plan, const std
         make_quantization_config(layouts, plan.layer_activations(), algorithm);
   }
   OutputFile file(folder / "config.json");
-  file.write(config.dump(2) + "\n");
+  file.write(json_text(config) + "\n");
   file.commit();
 }
 

@@ -130,8 +130,10 @@ class TensorWriter {
   void done_with(const CheckpointTensor& tensor, const Batch& batch, std::int64_t& bytes_in) {
     const auto row_bytes = static_cast<std::int64_t>(tensor.view.row_bytes());
     const std::span<const std::byte> all(tensor.view.data, tensor.view.bytes);
-    checkpoint_.tensors().drop(all.subspan(static_cast<std::size_t>(batch.first * row_bytes),
-                                           static_cast<std::size_t>(batch.count * row_bytes)));
+    if (!tensor.rows) {
+      checkpoint_.tensors().drop(all.subspan(static_cast<std::size_t>(batch.first * row_bytes),
+                                             static_cast<std::size_t>(batch.count * row_bytes)));
+    }
     bytes_in += batch.count * row_bytes;
     progress_.advance(batch.count * tensor.view.cols());
   }
