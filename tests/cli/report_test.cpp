@@ -19,12 +19,12 @@ class Report : public ::testing::Test {
 };
 
 TEST_F(Report, ResultsStandInThePageAsData) {
-  write_file(folder_ / "a.json", R"({"model": "a</script><script>alert(1)", "results": []})");
+  write_file(folder_ / "a.json", R"json({"model": "a</script><script>alert(1)", "results": []})json");
   write_file(folder_ / "b.json", R"([1, "\ud83d\ude00"])");
 expect_success(here({"report", "a.json", "b.json", "-o", "page.html"}));
 const std::string page = read_file(folder_ / "page.html");
 EXPECT_NE(page.find("<p>2 results</p>"), std::string::npos);
-  EXPECT_NE(page.find(R"("model":"a\u003c/script>\u003cscript>alert(1)")"), std::string::npos);
+  EXPECT_NE(page.find(R"json("model":"a\u003c/script>\u003cscript>alert(1)")json"), std::string::npos);
   EXPECT_EQ(page.find("</script><script>alert"), std::string::npos);
   EXPECT_EQ(page.find("{{"), page.rfind("{{"));  // at most one, in the bundle's own text
   EXPECT_EQ(page.find("{{results}}"), std::string::npos);
