@@ -48,7 +48,8 @@ void add_sampling_flags(const Command& command, SamplingFlags& flags, SamplingDe
       .add("--stop", flags.generate.stop,
            "End before this text, special tokens counted (may be given several times)")
       .one_value_each_time();
-  command.add_switch("--ignore-eos", flags.generate.ignore_eos, "Go on past end-of-sequence tokens");
+  command.add_switch("--ignore-eos", flags.generate.ignore_eos,
+                     "Go on past end-of-sequence tokens");
 }
 
 void check_sampling(const SamplingFlags& flags) {
