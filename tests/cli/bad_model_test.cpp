@@ -85,7 +85,6 @@ TEST_F(BadModel, OtherKeysOfTheConfig) {
       {"rope_theta", 0},
       {"rope_theta", "big"},
       {"hidden_act", "tanh"},
-      {"bos_token_id", -1},
       {"eos_token_id", "end"},
       {"eos_token_id", 1e300},
       {"tie_word_embeddings", "yes"},
@@ -138,12 +137,13 @@ TEST_F(BadModel, NamesOfSeveralLinesAreToldInOne) {
   expect_failure(nibble({"export", model_.string(), "--to", "a\nb", "-o", "x"}), 2, {"a\\nb"});
 }
 
-TEST_F(BadModel, AContextTooLongForTheMemorySaysSo) {
+// Pages of the cache are taken as they are filled: what the context would need in all is not asked
+// for.
+TEST_F(BadModel, AContextTooLongForTheMemoryRunsAsFarAsItIsFilled) {
   for (const char* kv : {"bf16", "int8"}) {
-    const Outcome outcome =
+    expect_success(
         run_command({.args = {"run", model_.string(), "x", "-c", "1073741824", "--kv", kv, "-q"},
-                     .memory = std::uint64_t{1} << 33});
-    expect_failure(outcome, 1, {"a context of 1073741824 positions", "bytes of memory", "-c"});
+                     .memory = std::uint64_t{1} << 33}));
   }
 }
 
@@ -181,10 +181,10 @@ TEST_F(BadModel, TensorsOfAnotherType) {
   header["model.norm.weight"]["dtype"] = "I16";
   write_weights(header);
   expect_refused({model_.string(), "model.norm.weight", "I16"});
-  header["model.norm.weight"]["dtype"] = "F8_E4M3";
+  header["model.norm.weight"]["dtype"] = "F8_E8M0";
   header["model.norm.weight"]["shape"] = {128};
   write_weights(header);
-  expect_refused({model_.string(), "model.norm.weight", "F8_E4M3"});
+  expect_refused({model_.string(), "model.norm.weight", "F8_E8M0"});
   header["model.norm.weight"]["dtype"] = "Q9";
   write_weights(header);
   expect_refused({"model.safetensors", "model.norm.weight", "Q9"});

@@ -90,7 +90,8 @@ TEST(OutputFile, RefusesPlacesWhereNoFileCanBe) {
 TEST(Outputs, MayHaveNamesAsLongAsTheFileSystemAllows) {
   const TemporaryFolder folder;
   const std::string longest(255, 'x');
-  const std::string other = longest.substr(1) + "y";
+  std::string other = longest.substr(1);
+  other += 'y';
   OutputFile file(folder / longest);
   OutputFolder out(folder / other, false);
   file.write("a");

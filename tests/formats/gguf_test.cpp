@@ -127,7 +127,7 @@ TEST(GgufFile, ReadsTheTensorsThatTheOfficialPackageWrote) {
       file.find("weight.tq1_0"),
       HasSubstr("tensor \"weight.tq1_0\" has type TQ1_0, which is not supported; "
                 "supported: F32, F16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, "
-                "Q6_K, Q8_K, IQ4_NL, IQ4_XS, BF16"));
+                "Q6_K, Q8_K, IQ4_NL, IQ4_XS, F64, BF16"));
   EXPECT_EQ(file.find("none"), nullptr);
   EXPECT_ERROR(file.get("none"), HasSubstr("has no tensor \"none\""));
 }
