@@ -103,8 +103,7 @@ class SpoiledQuantized : public ::testing::Test {
     }
     SafetensorsWriter writer(folder_ / "model.safetensors", declarations);
     for (const TensorEntry& entry : file.entries()) {
-      if (entry.name != without)
-        writer.write_tensor(entry.name, {entry.view.data, entry.view.bytes});
+      if (entry.name != without) writer.append(entry.name, {entry.view.data, entry.view.bytes});
     }
     writer.commit();
     const Checkpoint checkpoint(folder_.path());

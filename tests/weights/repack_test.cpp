@@ -224,6 +224,8 @@ TEST_P(Repack, KeepsEveryWeight) {
   const IntegerMatrix& matrix = made.matrix();
   const auto plan = plan_repack(matrix);
   ASSERT_TRUE(plan.has_value());
+  EXPECT_EQ(packed_bytes(*repacked_layout(matrix)), packed_bytes(plan->layout));
+  EXPECT_EQ(packed_format(*repacked_layout(matrix)), packed_format(plan->layout));
   const Repacked repacked(matrix, *plan);
   std::vector<float> dense(static_cast<std::size_t>(kRowBlock * matrix.cols));
   std::vector<float> columns(static_cast<std::size_t>(repacked.view.cols));
@@ -297,9 +299,11 @@ TEST(RepackPlan, ScalesThatNoFormatHolds) {
   IntegerMatrix matrix = made.matrix();
   matrix.scale_tensor.data = reinterpret_cast<const std::byte*>(scales.data());
   EXPECT_FALSE(plan_repack(matrix).has_value());
+  EXPECT_FALSE(repacked_layout(matrix).has_value());
   scales.assign(16, 0x1p100F);  // in bfloat16's range, not in float16's
   EXPECT_TRUE(plan_repack(matrix).has_value());
   EXPECT_FALSE(plan_repack(matrix)->f16_scales);
+  EXPECT_TRUE(repacked_layout(matrix).has_value());
 }
 
 }  // namespace

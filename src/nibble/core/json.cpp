@@ -51,6 +51,10 @@ Json read_json_file(const std::filesystem::path& path) {
   return parse_json(read_text_file(path), path.string());
 }
 
+std::string json_file_text(const Json& json) {
+  return json.dump(2) + "\n";
+}
+
 JsonObject::JsonObject(const Json& json, std::string origin)
     : json_(&json), origin_(std::move(origin)) {
   if (!json.is_object()) fail("{}: must be a JSON object, found {}", origin_, shown(json));

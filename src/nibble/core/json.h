@@ -19,6 +19,9 @@ Json parse_json(std::string_view text, const std::string& origin);
 /// Reads and parses a JSON file. Throws Error naming the file.
 Json read_json_file(const std::filesystem::path& path);
 
+/// As it stands in a file: a field a line, two spaces of indentation.
+std::string json_file_text(const Json& json);
+
 /// One object of a JSON document, read field by field. Every getter throws Error naming origin,
 /// key, what was expected and what was found. The find_ forms give nothing where the key is absent
 /// or null.

@@ -84,7 +84,7 @@ void Checkpoint::open_gguf() {
   source_ = make_gguf_source(gguf_, gguf_modules(spec_, architecture));
 }
 
-std::vector<fs::path> Checkpoint::places() const {
+std::vector<fs::path> Checkpoint::source_paths() const {
   if (!is_gguf()) return {path_};
   std::vector<fs::path> parts;
   for (const GgufFile& file : gguf_->files()) parts.push_back(file.file().path());
@@ -131,10 +131,10 @@ std::optional<PackedTensors> Checkpoint::packed_weight(const LinearSpec& linear)
   const auto found = packed_layouts_.find(linear.name);
   if (found == packed_layouts_.end()) return std::nullopt;
   PackedTensors tensors{.layout = found->second, .codes = {}, .scales = {}, .zeros = {}};
-  CheckpointTensor* places[] = {&tensors.codes, &tensors.scales, &tensors.zeros};
-  CheckpointTensor** place = places;
+  CheckpointTensor* found_parts[] = {&tensors.codes, &tensors.scales, &tensors.zeros};
+  CheckpointTensor** found_part = found_parts;
   for (const PackedPart& part : packed_parts(tensors.layout)) {
-    **place++ = packed_part(*this, linear.name + part.suffix, part.dtype, part.shape);
+    **found_part++ = packed_part(*this, linear.name + part.suffix, part.dtype, part.shape);
   }
   return tensors;
 }

@@ -1,6 +1,7 @@
 #include "nibble/models/quantization_config.h"
 
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "nibble/core/error.h"
 
@@ -101,6 +102,12 @@ Json make_quantization_config(const PackedLayouts& layouts, const std::string& a
           {"version", kVersion},
           {"algorithm", algorithm},
           {"modules", std::move(modules)}};
+}
+
+std::size_t PackedPart::block_bytes() const {
+  return std::accumulate(
+      shape.begin() + 1, shape.end(), static_cast<std::size_t>(dtype_layout(dtype).bytes),
+      [](std::size_t bytes, std::int64_t size) { return bytes * static_cast<std::size_t>(size); });
 }
 
 std::vector<PackedPart> packed_parts(const PackedLayout& layout) {

@@ -31,7 +31,10 @@ inline constexpr const char* kZerosSuffix = ".weight_zero_point";
 struct PackedPart {
   const char* suffix;
   DType dtype;
-  std::vector<std::int64_t> shape;
+  std::vector<std::int64_t> shape;  // (blocks of 16 rows, ...)
+
+  /// Of one block of 16 rows.
+  std::size_t block_bytes() const;
 };
 /// Integers, scales and, where the format has them, zero points, in this order.
 std::vector<PackedPart> packed_parts(const PackedLayout& layout);

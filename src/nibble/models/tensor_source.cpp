@@ -47,30 +47,30 @@ class GgufSource : public TensorSource {
       const auto module = known.find(std::string_view(name).substr(0, dot));
       if (module == known.end()) continue;
       names_.push_back(module->second->name + name.substr(dot));
-      places_.emplace(names_.back(),
-                      Place{name, module->second->interleaved_heads, module->second->added});
+      entries_.emplace(names_.back(),
+                       Entry{name, module->second->interleaved_heads, module->second->added});
     }
   }
 
   std::vector<std::string> names() const override { return names_; }
   std::optional<CheckpointTensor> find(const std::string& name) const override {
-    const auto it = places_.find(name);
-    if (it == places_.end()) return std::nullopt;
-    const Place& place = it->second;
-    return CheckpointTensor{name, model_->get(place.gguf_name), place.interleaved_heads,
-                            place.added};
+    const auto it = entries_.find(name);
+    if (it == entries_.end()) return std::nullopt;
+    const Entry& entry = it->second;
+    return CheckpointTensor{name, model_->get(entry.gguf_name), entry.interleaved_heads,
+                            entry.added};
   }
   void drop(std::span<const std::byte> bytes) const override { model_->drop(bytes); }
 
  private:
-  struct Place {
+  struct Entry {
     std::string gguf_name;
     std::int64_t interleaved_heads;
     float added;
   };
   std::shared_ptr<const GgufModel> model_;
   std::vector<std::string> names_;
-  std::map<std::string, Place> places_;  // by Hugging Face's name
+  std::map<std::string, Entry> entries_;  // by Hugging Face's name
 };
 
 /// Rows in Hugging Face's order, as the file has their numbers.

@@ -3,15 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "nibble/quant/round_half_even.h"
+
 namespace nibble {
 namespace {
-
-/// Rounds half to even, for |x| < 2^22: adding 1.5 * 2^23 leaves no bits behind the point. (rint()
-/// would be a call per weight on the baseline instruction set.)
-inline float round_half_even(float x) {
-  constexpr float kMagic = 12582912.0f;
-  return (x + kMagic) - kMagic;
-}
 
 /// round(x), for use where it is then clamped to 0..15 after adding at most 15: far values may be
 /// moved nearer first.
@@ -20,17 +15,6 @@ inline float round_near(float x) {
 }
 
 }  // namespace
-
-void RoundingError::operator+=(const RoundingError& other) {
-  squared_error += other.squared_error;
-  squared_weight += other.squared_weight;
-  clipped_groups += other.clipped_groups;
-  finite = finite && other.finite;
-}
-
-double RoundingError::relative() const {
-  return squared_weight > 0 ? std::sqrt(squared_error / squared_weight) : 0.0;
-}
 
 GroupParameters round_group(std::span<const float> weights, int bits, std::span<std::uint8_t> q,
                             RoundingError& error) {

@@ -1,17 +1,14 @@
 #include "nibble/quant/pipeline.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "nibble/core/error.h"
-#include "nibble/core/interrupt.h"
-#include "nibble/core/output.h"
 #include "nibble/core/progress.h"
 #include "nibble/core/stopwatch.h"
-#include "nibble/formats/safetensors_writer.h"
-#include "nibble/models/companions.h"
 #include "nibble/models/token_cost.h"
-#include "nibble/quant/model_folder.h"
+#include "nibble/models/tokenizer_files.h"
+#include "nibble/quant/pack_block.h"
+#include "nibble/quant/packed_contents.h"
 #include "nibble/weights/dense.h"
 
 namespace nibble {
@@ -20,71 +17,42 @@ namespace {
 // Rows that are read, rounded and written at a time: enough work for many threads, little memory.
 constexpr std::int64_t kBlocksPerBatch = 32;
 
-template <typename T>
-std::span<const std::byte> bytes_of(const std::vector<T>& values) {
-  return std::as_bytes(std::span(values));
-}
-
-/// The parts of one block of 16 rows, packed.
-struct PackedBlock {
-  std::span<std::uint8_t> codes;  // block_code_bytes()
-  std::span<BFloat16> scales;     // (groups, 16)
-  std::span<std::uint8_t> zeros;  // block_zero_bytes()
+struct Batch {
+  std::int64_t first;  // row
+  std::int64_t rows;
 };
 
-/// Rounds and packs the first `rows` (up to 16) rows of a block, weights (rows, cols).
-RoundingError pack_block(const PackedGroup& layout, std::span<const float> weights,
-                         std::int64_t rows, const PackedBlock& out) {
-  std::vector<std::uint8_t> q(static_cast<std::size_t>(kRowBlock * layout.cols));
-  std::vector<std::uint8_t> zeros(static_cast<std::size_t>(layout.groups() * kRowBlock));
-  const auto group_size = static_cast<std::size_t>(layout.group_size);
-  RoundingError error;
-  std::fill(out.scales.begin(), out.scales.end(), BFloat16{0});
-  for (std::int64_t row = 0; row < rows; ++row) {
-    for (std::int64_t group = 0; group < layout.groups(); ++group) {
-      const auto at = static_cast<std::size_t>(row * layout.cols + group * layout.group_size);
-      const GroupParameters parameters = round_group(weights.subspan(at, group_size), layout.bits,
-                                                     std::span(q).subspan(at, group_size), error);
-      const auto place = static_cast<std::size_t>(group * kRowBlock + row);
-      out.scales[place] = parameters.scale;
-      zeros[place] = parameters.zero;
-    }
-  }
-  pack_codes(layout, q, out.codes);
-  pack_zeros(layout, zeros, out.zeros);
-  return error;
-}
-
-/// Everything that writing one checkpoint's tensors needs.
-class TensorWriter {
+/// Makes all tensors of one checkpoint and counts them in a report.
+class Quantizer {
  public:
-  TensorWriter(const Checkpoint& checkpoint, const QuantizePlan& plan, Compute& compute,
-               const std::filesystem::path& path, Progress& progress)
+  Quantizer(const Checkpoint& checkpoint, const QuantizePlan& plan, Compute& compute,
+            CheckpointWriter& writer, QuantizeReport& report)
       : checkpoint_(checkpoint),
         plan_(plan),
         compute_(compute),
-        progress_(progress),
-        writer_(path, declarations(checkpoint.spec(), plan),
-                {{"format", "pt"}, {"writer", "nibble"}}) {}
+        writer_(writer),
+        report_(report),
+        dense_(dense_parameters(checkpoint.spec(), plan)),
+        progress_("quantizing", work(), "weights") {}
 
-  /// Writes all tensors and counts them in `report`.
-  void run(QuantizeReport& report) {
+  void run() {
     for (const LayerPlan& layer : plan_.layers) {
-      if (layer.packed) report.tensors.push_back(write_packed(layer, report.bytes_in));
+      if (layer.packed) report_.tensors.push_back(write_packed(layer));
     }
-    for (const Parameter& tensor : dense_parameters(checkpoint_.spec(), plan_)) {
-      write_dense(tensor, report.bytes_in);
-    }
-    report.bytes_out = static_cast<std::int64_t>(writer_.file_bytes());
+    for (const Parameter& parameter : dense_) write_dense(parameter);
+    report_.bytes_out = static_cast<std::int64_t>(writer_.tensors().file_bytes());
   }
 
-  void commit() { writer_.commit(); }
-
  private:
-  struct Batch {
-    std::int64_t first;  // row
-    std::int64_t rows;
-  };
+  /// Parameters of the tensors that will be read: those of a tied head count twice, as work.
+  std::int64_t work() const {
+    std::int64_t sum = 0;
+    for (const LayerPlan& layer : plan_.layers) {
+      if (layer.packed) sum += layer.linear.out * layer.linear.in;
+    }
+    for (const Parameter& parameter : dense_) sum += parameter.count();
+    return sum;
+  }
 
   /// Reads rows (of a vector, the one that it is) as float32, rounded to the plan's dtype. out:
   /// (rows, cols).
@@ -97,106 +65,91 @@ class TensorWriter {
     round_to_dtype(plan_.options.dtype, out);
   }
 
-  void done_with(const CheckpointTensor& tensor, const Batch& batch, std::int64_t& bytes_in) {
+  void done_with(const CheckpointTensor& tensor, const Batch& batch) {
     const auto row_bytes = static_cast<std::int64_t>(tensor.view.row_bytes());
     const std::span<const std::byte> all(tensor.view.data, tensor.view.bytes);
     checkpoint_.tensors().drop(all.subspan(static_cast<std::size_t>(batch.first * row_bytes),
                                            static_cast<std::size_t>(batch.rows * row_bytes)));
-    bytes_in += batch.rows * row_bytes;
+    report_.bytes_in += batch.rows * row_bytes;
     progress_.advance(batch.rows * tensor.view.cols());
   }
 
-  QuantizedTensor write_packed(const LayerPlan& layer, std::int64_t& bytes_in) {
-    const auto& layout = std::get<PackedGroup>(layer.layout);
-    const CheckpointTensor tensor = checkpoint_.dense_weight(layer.linear);
-    std::vector<BFloat16> scales(static_cast<std::size_t>(layout.scale_bytes() / 2));
-    std::vector<std::uint8_t> zeros(static_cast<std::size_t>(layout.zero_bytes()));
-    QuantizedTensor result{.name = layer.linear.name + ".weight",
-                           .shape = {layout.rows, layout.cols},
-                           .bits = layout.bits,
-                           .group_size = layout.group_size};
-    writer_.begin(layer.linear.name + kCodesSuffix);
-    for (std::int64_t block = 0; block < layout.row_blocks(); block += kBlocksPerBatch) {
-      const std::int64_t blocks = std::min(kBlocksPerBatch, layout.row_blocks() - block);
-      pack_batch(tensor, layout, block, blocks, scales, zeros, result.error);
-      if (!result.error.finite) {
+  WrittenTensor write_packed(const LayerPlan& layer) {
+    const LinearSpec& linear = layer.linear;
+    const CheckpointTensor tensor = checkpoint_.dense_weight(linear);
+    WrittenTensor written{.name = linear.name + ".weight",
+                          .shape = {linear.out, linear.in},
+                          .format = weight_format_name(packed_format(layer.layout)),
+                          .bits = packed_bits(layer.layout),
+                          .group_size = packed_group_size(layer.layout),
+                          .error = {}};
+    constexpr std::int64_t kRows = kBlocksPerBatch * kRowBlock;
+    for (std::int64_t first = 0; first < linear.out; first += kRows) {
+      const Batch batch{first, std::min(kRows, linear.out - first)};
+      pack_batch(layer, tensor, batch, written.error);
+      if (!written.error.finite) {
         fail("{}: tensor \"{}\" holds weights that are not finite numbers",
              checkpoint_.path().string(), tensor.name);
       }
-      const std::int64_t first = block * kRowBlock;
-      done_with(tensor, {first, std::min(blocks * kRowBlock, layout.rows - first)}, bytes_in);
+      done_with(tensor, batch);
     }
-    writer_.write_tensor(layer.linear.name + kScalesSuffix, bytes_of(scales));
-    writer_.write_tensor(layer.linear.name + kZerosSuffix, bytes_of(zeros));
-    return result;
+    return written;
   }
 
-  /// Packs `blocks` blocks of rows from `first_block` on; writes their integers, and puts their
-  /// scales and zero points into place.
-  void pack_batch(const CheckpointTensor& tensor, const PackedGroup& layout,
-                  std::int64_t first_block, std::int64_t blocks, std::vector<BFloat16>& scales,
-                  std::vector<std::uint8_t>& zeros, RoundingError& total) {
-    const auto code_bytes = static_cast<std::size_t>(layout.block_code_bytes());
-    const auto scale_count = static_cast<std::size_t>(layout.block_scale_bytes() / 2);
-    const auto zero_bytes = static_cast<std::size_t>(layout.block_zero_bytes());
-    codes_.resize(static_cast<std::size_t>(blocks) * code_bytes);
+  /// Packs whole blocks of rows and writes their share of each part.
+  void pack_batch(const LayerPlan& layer, const CheckpointTensor& tensor, const Batch& batch,
+                  RoundingError& total) {
+    const std::vector<PackedPart> parts = packed_parts(layer.layout);
+    const std::int64_t blocks = (batch.rows + kRowBlock - 1) / kRowBlock;
+    std::vector<std::vector<std::byte>> packed(parts.size());
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      packed[i].resize(static_cast<std::size_t>(blocks) * parts[i].block_bytes());
+    }
     std::vector<RoundingError> errors(static_cast<std::size_t>(blocks));
-    compute_.pool().parallel_for(blocks, [&](std::int64_t i, int) {
-      const Batch rows{(first_block + i) * kRowBlock,
-                       std::min(kRowBlock, layout.rows - (first_block + i) * kRowBlock)};
-      std::vector<float> weights(static_cast<std::size_t>(rows.rows * layout.cols));
+    compute_.pool().parallel_for(blocks, [&](std::int64_t block, int) {
+      const std::int64_t first = batch.first + block * kRowBlock;
+      const Batch rows{first, std::min(kRowBlock, batch.first + batch.rows - first)};
+      std::vector<float> weights(static_cast<std::size_t>(rows.rows * layer.linear.in));
       read_rounded(tensor, rows, weights);
-      const auto at = static_cast<std::size_t>(i);
-      const auto place = static_cast<std::size_t>(first_block + i);
-      errors[at] = pack_block(layout, weights, rows.rows,
-                              {std::span(codes_).subspan(at * code_bytes, code_bytes),
-                               std::span(scales).subspan(place * scale_count, scale_count),
-                               std::span(zeros).subspan(place * zero_bytes, zero_bytes)});
+      PackedBlock out;
+      const auto at = static_cast<std::size_t>(block);
+      for (std::size_t i = 0; i < parts.size(); ++i) {
+        const std::size_t bytes = parts[i].block_bytes();
+        out[i] = std::span(packed[i]).subspan(at * bytes, bytes);
+      }
+      errors[at] = pack_block(layer.layout, weights, rows.rows, out);
     });
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      writer_.tensors().append(layer.linear.name + parts[i].suffix, packed[i]);
+    }
     for (const RoundingError& error : errors) total += error;  // in order: the same for any threads
-    writer_.write(bytes_of(codes_));
   }
 
-  void write_dense(const Parameter& dense, std::int64_t& bytes_in) {
-    const CheckpointTensor tensor = checkpoint_.float_tensor(dense.name, dense.shape);
-    const std::int64_t rows = tensor.view.rows();
-    const std::int64_t cols = tensor.view.cols();
-    const std::int64_t rows_per_batch = std::max<std::int64_t>(1, (4 << 20) / cols);
-    writer_.begin(dense.name);
-    std::vector<float> values;
-    std::vector<std::byte> stored;
-    for (std::int64_t first = 0; first < rows; first += rows_per_batch) {
-      check_interrupt();
-      const Batch batch{first, std::min(rows_per_batch, rows - first)};
-      values.resize(static_cast<std::size_t>(batch.rows * cols));
-      read_rounded(tensor, batch, values);
-      stored.resize(values.size() *
-                    static_cast<std::size_t>(dtype_layout(plan_.options.dtype).bytes));
-      store_as_dtype(plan_.options.dtype, values, stored.data());
-      writer_.write(stored);
-      done_with(tensor, batch, bytes_in);
-    }
+  void write_dense(const Parameter& parameter) {
+    const CheckpointTensor tensor = checkpoint_.float_tensor(parameter.name, parameter.shape);
+    const DType dtype = plan_.options.dtype;
+    const auto cols = static_cast<std::size_t>(tensor.view.cols());
+    const auto make = [&](std::int64_t row, std::span<std::byte> out) {
+      std::vector<float> values(cols);
+      read_rounded(tensor, {row, 1}, values);
+      store_as_dtype(dtype, values, out.data());
+    };
+    writer_.write(parameter.name, compute_.pool(),
+                  {.piece_bytes = cols * static_cast<std::size_t>(dtype_layout(dtype).bytes),
+                   .make = make,
+                   .made = [&](std::int64_t first, std::int64_t count) {
+                     done_with(tensor, {first, count});
+                   }});
   }
 
   const Checkpoint& checkpoint_;
   const QuantizePlan& plan_;
   Compute& compute_;
-  Progress& progress_;
-  std::vector<std::uint8_t> codes_;
-  SafetensorsWriter writer_;
+  CheckpointWriter& writer_;
+  QuantizeReport& report_;
+  std::vector<Parameter> dense_;
+  Progress progress_;
 };
-
-/// Parameters of the tensors that will be read: those of a tied head count twice, as work.
-std::int64_t work_of(const ModelSpec& spec, const QuantizePlan& plan) {
-  std::int64_t work = 0;
-  for (const LayerPlan& layer : plan.layers) {
-    if (layer.packed) work += layer.linear.out * layer.linear.in;
-  }
-  for (const Parameter& tensor : dense_parameters(spec, plan)) {
-    work += tensor.count();
-  }
-  return work;
-}
 
 void add_sizes(const ModelSpec& spec, const QuantizePlan& plan, QuantizeReport& report) {
   std::vector<LinearCost> costs;
@@ -217,20 +170,15 @@ QuantizeReport quantize_model(const Checkpoint& checkpoint, const QuantizePlan& 
   if (checkpoint.is_quantized()) {
     fail("{}: is quantized already; quantize the original instead", checkpoint.path().string());
   }
-  OutputFolder folder(out, replace);
-  check_not_model(checkpoint.path(), out);
-  Progress progress("quantizing", work_of(checkpoint.spec(), plan), "weights");
+  CheckpointWriter writer({.path = out, .replace = replace, .sources = checkpoint.source_paths()},
+                          packed_contents(checkpoint.config(), checkpoint.spec(), plan, "pergrp"));
+  write_tokenizer_files(checkpoint, writer.folder());
   QuantizeReport report;
-  write_config(checkpoint.config(), plan, "pergrp", folder.temporary());
-  write_companions(checkpoint, folder.temporary());
-  TensorWriter writer(checkpoint, plan, compute, folder.temporary() / "model.safetensors",
-                      progress);
-  writer.run(report);
+  Quantizer(checkpoint, plan, compute, writer, report).run();
   add_sizes(checkpoint.spec(), plan, report);
   report.seconds = stopwatch.seconds();
   const Stopwatch sync_stopwatch;
   writer.commit();
-  folder.commit();
   report.sync_seconds = sync_stopwatch.seconds();
   return report;
 }
