@@ -104,8 +104,9 @@ TEST(DecodeJson, NullWhereNoRunWasKept) {
 TEST(MeasureSpeed, RunsBothTests) {
   const testing::KeepAffinity keep;
   const TemporaryFolder folder;
-  const ComputeOptions compute{.threads = 2};
-  Model model(make_tiny_model(folder, {.bits = 3}), compute);
+  const ComputeOptions compute;
+  ThreadPool pool(2);
+  Model model(make_tiny_model(folder, {.bits = 3}), pool, compute);
   const SpeedReport report =
       measure_speed(model, compute, {.prompt = 9, .generate = 5, .repetitions = 2});
   ASSERT_EQ(report.prefill.size(), 1u);
@@ -123,9 +124,10 @@ TEST(MeasureSpeed, RunsBothTests) {
 TEST(MeasureSpeed, ZeroTokensLeaveATestOut) {
   const testing::KeepAffinity keep;
   const TemporaryFolder folder;
-  Model model(make_tiny_model(folder, {}), {.threads = 1});
+  ThreadPool pool(1);
+  Model model(make_tiny_model(folder, {}), pool);
   const SpeedReport report =
-      measure_speed(model, {.threads = 1}, {.prompt = 4, .generate = 0, .repetitions = 1});
+      measure_speed(model, {}, {.prompt = 4, .generate = 0, .repetitions = 1});
   EXPECT_EQ(report.prefill.size(), 1u);
   EXPECT_TRUE(report.decode.empty());
   EXPECT_GT(report.peak_rss_bytes, 0);
@@ -133,7 +135,8 @@ TEST(MeasureSpeed, ZeroTokensLeaveATestOut) {
 
 TEST(MeasureSpeed, RefusesMoreThanTheContext) {
   const TemporaryFolder folder;
-  Model model(make_tiny_model(folder, {}), {.threads = 1});  // 64 positions
+  ThreadPool pool(1);
+  Model model(make_tiny_model(folder, {}), pool);  // 64 positions
   const auto measure = [&](const SpeedOptions& options) { measure_speed(model, {}, options); };
   const SpeedOptions long_prompt{.prompt = 65};
   EXPECT_ERROR(measure(long_prompt), AllOf(HasSubstr("65 tokens (-p)"), HasSubstr("of 64")));

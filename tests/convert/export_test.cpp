@@ -13,6 +13,7 @@
 #include "nibble/formats/safetensors.h"
 #include "nibble/quant/pipeline.h"
 #include "nibble/weights/dequantize.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -23,23 +24,26 @@ using ::testing::Contains;
 using ::testing::HasSubstr;
 using testing::TemporaryFolder;
 
-const fs::path kModels = NIBBLE_TEST_DIR "/models/fixtures";
-const fs::path kStories = NIBBLE_DATA_DIR "/stories260K";
+const fs::path kModels = testing::test_file("models/fixtures");
+const fs::path kStories = testing::data_file("stories260K");
 
 ExportReport to_hf(const fs::path& model, const fs::path& out, DType dtype = DType::kBF16) {
-  Compute compute(select_kernels(), 2);
+  ThreadPool pool(2);
+  Compute compute(select_kernels(), pool);
   return export_hugging_face(Checkpoint(model), compute, dtype, out, false);
 }
 
 ExportReport to_gguf(const fs::path& model, const fs::path& out,
                      std::optional<DType> type = std::nullopt) {
-  Compute compute(select_kernels(), 2);
+  ThreadPool pool(2);
+  Compute compute(select_kernels(), pool);
   return export_gguf(Checkpoint(model), compute, type, out, false);
 }
 
 void quantize(const fs::path& model, const fs::path& out, const QuantizeOptions& options) {
   const Checkpoint checkpoint(model);
-  Compute compute(select_kernels(), 2);
+  ThreadPool pool(2);
+  Compute compute(select_kernels(), pool);
   quantize_model(checkpoint, plan_quantization(checkpoint.spec(), options), compute, out, false);
 }
 
@@ -200,7 +204,8 @@ TEST(ExportGguf, RefusesAndKeeps) {
   EXPECT_ERROR(to_gguf(kStories, folder / "there.gguf"), HasSubstr("--force"));
   EXPECT_EQ(testing::read_file(folder / "there.gguf"), "x");
   fs::copy(kModels / "gguf_f32_biases/model.gguf", folder / "model.gguf");
-  Compute compute(select_kernels(), 1);
+  ThreadPool pool(1);
+  Compute compute(select_kernels(), pool);
   EXPECT_ERROR(export_gguf(Checkpoint(folder / "model.gguf"), compute, DType::kBF16,
                            folder / "model.gguf", true),
                HasSubstr("would replace the model"));
@@ -228,7 +233,8 @@ INSTANTIATE_TEST_SUITE_P(Formats, OtherTools,
 TEST(ExportAwq, GivesBackWhatItRead) {
   const TemporaryFolder folder;
   const fs::path model = kModels / "quantized/awq_g32";
-  Compute compute(select_kernels(), 2);
+  ThreadPool pool(2);
+  Compute compute(select_kernels(), pool);
   export_awq(Checkpoint(model), compute, folder / "awq", false);
   const SafetensorsModel from(model);
   const SafetensorsModel to(folder / "awq");
@@ -247,7 +253,8 @@ TEST(ExportAwq, HoldsTheSameIntegersAndScales) {
   constexpr std::array<std::int64_t, 8> kOrder = {0, 2, 4, 6, 1, 3, 5, 7};
   const TemporaryFolder folder;
   quantize(kModels / "gguf_mixed_gpt2/model.gguf", folder / "w4", {.bits = 4, .group_size = 64});
-  Compute compute(select_kernels(), 2);
+  ThreadPool pool(2);
+  Compute compute(select_kernels(), pool);
   const Checkpoint source(folder / "w4");
   export_awq(source, compute, folder / "awq", false);
   const SafetensorsModel tensors(folder / "awq");
@@ -283,7 +290,8 @@ TEST(ExportAwq, HoldsTheSameIntegersAndScales) {
 
 TEST(ExportAwq, RefusesOtherBits) {
   const TemporaryFolder folder;
-  Compute compute(select_kernels(), 1);
+  ThreadPool pool(1);
+  Compute compute(select_kernels(), pool);
   quantize(kStories, folder / "w3", {.bits = 3, .group_size = 32});
   EXPECT_ERROR(export_awq(Checkpoint(folder / "w3"), compute, folder / "awq", false),
                AllOf(HasSubstr("model.layers.0.self_attn.q_proj"), HasSubstr("has 3 bits")));

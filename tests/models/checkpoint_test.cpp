@@ -14,6 +14,7 @@
 #include "nibble/kernels/select.h"
 #include "nibble/models/decoder.h"
 #include "nibble/models/gguf_model.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -25,7 +26,7 @@ using ::nibble::testing::write_file;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-const fs::path kFixtures = NIBBLE_TEST_DIR "/models/fixtures";
+const fs::path kFixtures = testing::test_file("models/fixtures");
 
 /// A tensor of a checkpoint in the making.
 struct Entry {
@@ -63,7 +64,8 @@ class SpoiledModel : public ::testing::Test {
   void load() {
     write();
     const Checkpoint checkpoint(folder_.path());
-    Compute compute(select_kernels(), 1);
+    ThreadPool pool(1);
+    Compute compute(select_kernels(), pool);
     const Decoder decoder(checkpoint, compute, DType::kBF16);
   }
 
@@ -71,7 +73,7 @@ class SpoiledModel : public ::testing::Test {
 
   /// Says in config.json that `module` is packed so, and adds its (all-zero) tensors.
   void pack(const std::string& module, const PackedLayout& layout) {
-    config_["quantization_config"] = make_quantization_config({{module, layout}}, "pergrp");
+    config_["quantization_config"] = make_quantization_config({{module, layout}}, {}, "pergrp");
     const auto add = [&](const std::string& suffix, DType dtype,
                          const std::vector<std::int64_t>& shape) {
       const auto bytes = static_cast<std::size_t>(checked_tensor_bytes(dtype, shape));
@@ -252,6 +254,10 @@ TEST_F(SpoiledModel, QuantizationConfigs) {
         {"version", 1},
         {"modules", {{module, {{"bits", 8}, {"group_size", 32}}}}}},
        "group_size"},
+      {{{"quant_method", "nibble"},
+        {"version", 2},
+        {"modules", {{module, {{"bits", 8}, {"activations", "f32"}}}}}},
+       "\"activations\" must be \"bf16\", \"int8\" or \"int8_tensor\", found \"f32\""},
       {{{"quant_method", "nibble"}, {"version", 1}, {"modules", {{module, 4}}}},
        "model.layers.0.mlp.gate_proj"},
   };
@@ -383,7 +389,8 @@ TEST(SpoiledGguf, EveryMissingKeyAndTensorIsAnError) {
     write_file(folder / "spoiled.gguf", spoiled);
     const auto open = [&] {
       const Checkpoint checkpoint(folder / "spoiled.gguf");
-      Compute compute(select_kernels(), 1);
+      ThreadPool pool(1);
+      Compute compute(select_kernels(), pool);
       const Decoder decoder(checkpoint, compute, DType::kBF16);
     };
     EXPECT_ERROR(open(), HasSubstr("spoiled.gguf"));
@@ -415,7 +422,8 @@ TEST(SpoiledGgufSlow, DamagedMetadataIsRefusedOrHarmless) {
     write_file(folder / "damaged.gguf", damaged);
     try {
       const Checkpoint checkpoint(folder / "damaged.gguf");
-      Compute compute(select_kernels(), 1);
+      ThreadPool pool(1);
+      Compute compute(select_kernels(), pool);
       Decoder decoder(checkpoint, compute, DType::kF32);
       const ModelSpec& spec = decoder.spec();
       KvCache cache({spec.n_layers, spec.n_kv_heads, spec.head_dim, 3}, KvType::kF32);

@@ -33,7 +33,8 @@ std::int64_t tensor_bytes(const std::filesystem::path& file) {
 
 /// What the matrix products of a step of decode say that they read.
 double bytes_read_by_a_token(const std::filesystem::path& path, DType dtype) {
-  Model model(path, {.dtype = dtype, .threads = 1});
+  ThreadPool pool(1);
+  Model model(path, pool, {.dtype = dtype});
   KvCache cache = model.make_cache(1);
   std::vector<float> logits(static_cast<std::size_t>(model.spec().vocab));
   Profiler profiler;
@@ -168,7 +169,8 @@ TEST(Inspection, CountsAllOfEveryArchitecture) {
 TEST(ModuleTree, BlocksThatDifferStandApart) {
   const TemporaryFolder folder;
   const Checkpoint dense(make_tiny_model(folder, {.bits = 16}));
-  Compute compute(select_kernels(), 1);
+  ThreadPool pool(1);
+  Compute compute(select_kernels(), pool);
   const QuantizePlan plan =
       plan_quantization(dense.spec(), {.exclude = {"model.layers.2.mlp.up_proj"}});
   quantize_model(dense, plan, compute, folder / "mixed", false);

@@ -7,6 +7,7 @@
 #include "models/logits.h"
 #include "nibble/formats/safetensors.h"
 #include "nibble/formats/safetensors_writer.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -22,7 +23,7 @@ using test::Runner;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-const fs::path kFixtures = NIBBLE_TEST_DIR "/models/fixtures/quantized";
+const fs::path kFixtures = testing::test_file("models/fixtures/quantized");
 
 class QuantizedCheckpoint : public ::testing::TestWithParam<const char*> {};
 
@@ -107,7 +108,8 @@ class SpoiledQuantized : public ::testing::Test {
     }
     writer.commit();
     const Checkpoint checkpoint(folder_.path());
-    Compute compute(select_kernels(), 1);
+    ThreadPool pool(1);
+    Compute compute(select_kernels(), pool);
     const Decoder decoder(checkpoint, compute, DType::kBF16);
   }
 

@@ -7,6 +7,7 @@
 #include "nibble/formats/safetensors.h"
 #include "nibble/formats/safetensors_writer.h"
 #include "nibble/models/inspection.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -15,7 +16,7 @@ namespace fs = std::filesystem;
 using testing::make_tiny_model;
 using testing::TemporaryFolder;
 
-const fs::path kFixtures = NIBBLE_TEST_DIR "/models/fixtures";
+const fs::path kFixtures = testing::test_file("models/fixtures");
 
 /// A copy of the model in `from` whose tensors lack the prefix.
 fs::path strip_prefix(const fs::path& from, const fs::path& to) {

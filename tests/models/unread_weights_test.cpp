@@ -69,7 +69,8 @@ TEST(UnreadWeights, OfFolders) {
 TEST(UnreadWeights, OfGgufFiles) {
   const TemporaryFolder folder;
   const Checkpoint dense(make_tiny_model(folder, {.bits = 16}, wide_config()));
-  Compute compute(select_kernels(), 1);
+  ThreadPool pool(1);
+  Compute compute(select_kernels(), pool);
   for (const DType type :
        {DType::kBF16, DType::kF16, DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ4_K}) {
     const fs::path file = folder / (std::string(dtype_name(type)) + ".gguf");
@@ -82,7 +83,8 @@ TEST(UnreadWeights, OfOtherTools) {
   const TemporaryFolder folder;
   const Checkpoint packed(make_tiny_model(
       folder, {.bits = 4, .group_size = 32, .quantize_head = false}, wide_config()));
-  Compute compute(select_kernels(), 1);
+  ThreadPool pool(1);
+  Compute compute(select_kernels(), pool);
   export_awq(packed, compute, folder / "awq", false);
   expect_headers_only(folder / "awq");
 }

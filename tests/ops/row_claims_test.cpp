@@ -46,10 +46,10 @@ std::vector<Case> cases() {
 class Claims {
  public:
   explicit Claims(const Case& test)
-      : compute_(select_kernels(), test.threads), claims_(make(test)) {}
+      : pool_(test.threads), compute_(select_kernels(), pool_), claims_(make(test)) {}
 
   const RowClaims& operator*() const { return claims_; }
-  ThreadPool& pool() { return compute_.pool(); }
+  ThreadPool& pool() { return pool_; }
 
   std::int64_t rows_of(std::int64_t claim) const {
     std::int64_t count = 0;
@@ -68,6 +68,7 @@ class Claims {
     return {compute_, PreparedInput(compute_, {x.data(), test.tokens}, calls), weights};
   }
 
+  ThreadPool pool_;
   Compute compute_;
   RowClaims claims_;
 };

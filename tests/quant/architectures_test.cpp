@@ -32,7 +32,8 @@ TEST_P(EveryArchitecture, RandomModelsOfAnyPrecisionRun) {
 TEST_P(EveryArchitecture, QuantizedModelsGiveTheLogitsOfTheirDequantizedWeights) {
   const TemporaryFolder folder;
   const Checkpoint dense(make_tiny_model(folder, {.bits = 16}, GetParam()));
-  Compute compute(select_kernels(), 2);
+  ThreadPool pool(2);
+  Compute compute(select_kernels(), pool);
   const QuantizePlan plan = plan_quantization(dense.spec(), {.group_size = 32});
   const QuantizeReport report = quantize_model(dense, plan, compute, folder / "packed", false);
   EXPECT_EQ(report.tensors.size(), dense.spec().linears().size());

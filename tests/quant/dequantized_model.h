@@ -22,7 +22,8 @@ namespace nibble::testing {
 inline void write_dequantized(const std::filesystem::path& quantized,
                               const std::filesystem::path& out) {
   const Checkpoint checkpoint(quantized);
-  Compute compute(select_kernels(), 1);
+  ThreadPool pool(1);
+  Compute compute(select_kernels(), pool);
   const WeightLoader loader(checkpoint, compute, DType::kF32);
   const ModelSpec& spec = checkpoint.spec();
   std::map<std::string, std::pair<std::vector<std::int64_t>, std::vector<float>>> tensors;

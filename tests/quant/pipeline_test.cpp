@@ -11,6 +11,7 @@
 #include "nibble/formats/safetensors.h"
 #include "nibble/formats/safetensors_writer.h"
 #include "nibble/models/weight_loader.h"
+#include "paths.h"
 #include "quant/dequantized_model.h"
 
 namespace nibble {
@@ -23,15 +24,16 @@ using ::nibble::testing::write_file;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-const fs::path kStories = NIBBLE_DATA_DIR "/stories260K";
-const fs::path kModels = NIBBLE_TEST_DIR "/models/fixtures";
-const std::string kFixtures = NIBBLE_TEST_DIR "/quant/fixtures/";
+const fs::path kStories = testing::data_file("stories260K");
+const fs::path kModels = testing::test_file("models/fixtures");
+const std::string kFixtures = testing::test_file("quant/fixtures/");
 
 QuantizeReport quantize(const fs::path& model, const fs::path& out,
                         const QuantizeOptions& options = {}, bool replace = false,
                         int threads = 2) {
   const Checkpoint checkpoint(model);
-  Compute compute(select_kernels(), threads);
+  ThreadPool pool(threads);
+  Compute compute(select_kernels(), pool);
   return quantize_model(checkpoint, plan_quantization(checkpoint.spec(), options), compute, out,
                         replace);
 }

@@ -164,7 +164,8 @@ TEST(RandomModel, NormsAreOneAndBiasesZero) {
 TEST(RandomModel, LoadsAndRuns) {
   for (const int bits : {3, 4, 8, 16}) {
     const TemporaryFolder folder;
-    Model model(make_tiny_model(folder, {.bits = bits}), {.threads = 2});
+    ThreadPool pool(2);
+    Model model(make_tiny_model(folder, {.bits = bits}), pool);
     KvCache cache = model.make_cache();
     std::vector<float> logits(203);
     const std::vector<std::int32_t> tokens = {1, 202, 17};

@@ -11,11 +11,12 @@
 #include "nibble/formats/gguf.h"
 #include "nibble/weights/dequantize.h"
 #include "nibble/weights/ggml_quantize.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
 
-const std::string kFixture = NIBBLE_TEST_DIR "/weights/fixtures/blocks.gguf";
+const std::string kFixture = testing::test_file("weights/fixtures/blocks.gguf");
 
 std::vector<float> all_rows(const TensorView& tensor) {
   std::vector<float> out(static_cast<std::size_t>(tensor.elements()));

@@ -193,7 +193,7 @@ std::vector<ProductWork> prefill_work(const Checkpoint& checkpoint, const Kernel
   for (const LinearCost& cost : linear_costs(checkpoint, compute.dtype)) {
     const bool is_head = cost.linear.name == spec.head.name;
     const PeakKernel* peak = &matmul_peak(
-        kernels, is_head ? without_int8(compute.activations) : compute.activations, cost.format);
+        kernels, checkpoint.activations(cost.linear, compute.activations), cost.format);
     const double operations = cost.operations() * (is_head ? 1.0 : static_cast<double>(tokens));
     const auto found = std::find_if(all.begin(), all.end(),
                                     [&](const ProductWork& work) { return work.peak == peak; });

@@ -95,7 +95,9 @@ void Checkpoint::read_quantization(const JsonObject& config) {
   const auto quantization = config.find_object("quantization_config");
   if (!quantization) return;
   foreign_ = read_foreign_quantization(*quantization);
-  if (!foreign_) packed_layouts_ = read_quantization_config(*quantization, spec_);
+  if (foreign_) return;
+  packed_layouts_ = read_quantization_config(*quantization, spec_);
+  layer_activations_ = read_layer_activations(*quantization);
 }
 
 CheckpointTensor Checkpoint::tensor(const std::string& name,
@@ -153,6 +155,15 @@ std::optional<PackedLayout> Checkpoint::layout_of(const LinearSpec& linear) cons
   if (const auto packed = packed_weight(linear)) return packed->layout;
   const auto foreign = foreign_weight(linear);
   return foreign ? repacked_layout(foreign->matrix) : std::nullopt;
+}
+
+ActivationType Checkpoint::activations(const LinearSpec& linear,
+                                       std::optional<ActivationType> asked) const {
+  if (asked && !is_int8(*asked)) return *asked;
+  const auto own = layer_activations_.find(linear.name);
+  if (own != layer_activations_.end()) return own->second;
+  const ActivationType type = asked.value_or(ActivationType::kBF16);
+  return linear.name == spec_.head.name ? without_int8(type) : type;
 }
 
 bool Checkpoint::has_tokenizer() const {

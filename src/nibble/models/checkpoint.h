@@ -61,6 +61,10 @@ class Checkpoint {
   /// How a quantized layer lies in memory once it is loaded; nothing for one that is dense then.
   /// Looks at no weight (repacked_layout() of weights/repack.h says what it looks at).
   std::optional<PackedLayout> layout_of(const LinearSpec& linear) const;
+  /// What the input of a linear layer is rounded to: `asked` for, but that where this is int8, or
+  /// nothing, the checkpoint's own word on the layer goes first; bfloat16 if nobody says anything,
+  /// and for the head, as its input's rounding goes straight into the logits, in place of int8.
+  ActivationType activations(const LinearSpec& linear, std::optional<ActivationType> asked) const;
   /// Whether config.json says that any layer is quantized.
   bool is_quantized() const { return foreign_ || !packed_layouts_.empty(); }
 
@@ -81,6 +85,7 @@ class Checkpoint {
   std::shared_ptr<const GgufModel> gguf_;
   std::unique_ptr<TensorSource> source_;
   PackedLayouts packed_layouts_;
+  LayerActivations layer_activations_;
   std::unique_ptr<const ForeignQuantization> foreign_;
 };
 

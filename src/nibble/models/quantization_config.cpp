@@ -1,5 +1,7 @@
 #include "nibble/models/quantization_config.h"
 
+#include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -9,6 +11,8 @@ namespace nibble {
 namespace {
 
 constexpr int kVersion = 2;
+constexpr ActivationType kActivations[] = {ActivationType::kBF16, ActivationType::kInt8,
+                                           ActivationType::kInt8Tensor};
 constexpr int kW3Version = 2;  // since which 3 bits lie as they do; all else is as in version 1
 
 PackedGroup read_group(const JsonObject& module, const LinearSpec& linear, int bits) {
@@ -91,12 +95,36 @@ PackedLayouts read_quantization_config(const JsonObject& config, const ModelSpec
   return layouts;
 }
 
-Json make_quantization_config(const PackedLayouts& layouts, const std::string& algorithm) {
+LayerActivations read_layer_activations(const JsonObject& config) {
+  LayerActivations activations;
+  const JsonObject modules = config.get_object("modules");
+  for (const auto& item : modules.json().items()) {
+    const JsonObject module = modules.get_object(item.key());
+    const auto name = module.find_string("activations");
+    if (!name) continue;
+    const auto* const type =
+        std::find_if(std::begin(kActivations), std::end(kActivations),
+                     [&](ActivationType known) { return *name == activation_type_name(known); });
+    if (type == std::end(kActivations)) {
+      fail("{}: \"activations\" must be \"bf16\", \"int8\" or \"int8_tensor\", found \"{}\"",
+           module.origin(), *name);
+    }
+    activations.emplace(item.key(), *type);
+  }
+  return activations;
+}
+
+Json make_quantization_config(const PackedLayouts& layouts, const LayerActivations& activations,
+                              const std::string& algorithm) {
   Json modules = Json::object();
   for (const auto& [name, layout] : layouts) {
     modules[name] = {{"bits", packed_bits(layout)}};
     const int group_size = packed_group_size(layout);
     if (group_size > 0) modules[name]["group_size"] = group_size;
+    const auto rounded = activations.find(name);
+    if (rounded != activations.end()) {
+      modules[name]["activations"] = activation_type_name(rounded->second);
+    }
   }
   return {{"quant_method", "nibble"},
           {"version", kVersion},

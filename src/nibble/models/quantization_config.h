@@ -8,6 +8,7 @@
 #include "nibble/core/dtype.h"
 #include "nibble/core/json.h"
 #include "nibble/models/model_spec.h"
+#include "nibble/ops/activation_type.h"
 #include "nibble/weights/packed_layout.h"
 
 namespace nibble {
@@ -20,8 +21,16 @@ using PackedLayouts = std::map<std::string, PackedLayout>;
 /// have.
 PackedLayouts read_quantization_config(const JsonObject& config, const ModelSpec& spec);
 
+/// What inputs of layers are rounded to, by module name; of those that are not there nothing is
+/// said.
+using LayerActivations = std::map<std::string, ActivationType>;
+
+/// Reads it, of packed layers. Throws Error for a type that is not known.
+LayerActivations read_layer_activations(const JsonObject& config);
+
 /// The "quantization_config" that says this. `algorithm` is that of the command ("pergrp").
-Json make_quantization_config(const PackedLayouts& layouts, const std::string& algorithm);
+Json make_quantization_config(const PackedLayouts& layouts, const LayerActivations& activations,
+                              const std::string& algorithm);
 
 // The tensors of a packed module: their names behind the module's.
 inline constexpr const char* kCodesSuffix = ".weight_packed";

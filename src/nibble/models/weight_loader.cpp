@@ -12,10 +12,12 @@
 
 namespace nibble {
 
-WeightLoader::WeightLoader(const Checkpoint& checkpoint, Compute& compute, DType dtype)
+WeightLoader::WeightLoader(const Checkpoint& checkpoint, Compute& compute, DType dtype,
+                           std::optional<ActivationType> activations)
     : checkpoint_(checkpoint),
       compute_(compute),
       dtype_(dtype),
+      activations_(activations),
       has_huge_pages_(has_huge_pages()),
       bytes_left_to_move_(memory_info().available_bytes / 2) {}
 
@@ -177,6 +179,7 @@ void WeightLoader::load_foreign(const ForeignLayer& foreign, Linear& layer) cons
 
 Linear WeightLoader::linear(const LinearSpec& spec) const {
   Linear layer;
+  layer.activations = checkpoint_.activations(spec, activations_);
   if (const auto packed = checkpoint_.packed_weight(spec)) {
     layer.weight.view = packed_view(*packed);
   } else if (const auto foreign = checkpoint_.foreign_weight(spec)) {

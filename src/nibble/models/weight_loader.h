@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -20,8 +21,11 @@ WeightView packed_view(const PackedTensors& packed);
 
 class WeightLoader {
  public:
-  /// `dtype` of dense weights: kBF16, kF16 or kF32. All three must outlive this and what it loads.
-  WeightLoader(const Checkpoint& checkpoint, Compute& compute, DType dtype);
+  /// `dtype` of dense weights: kBF16, kF16 or kF32. `activations`: what is asked for of inputs of
+  /// linear layers (Checkpoint::activations). Checkpoint and compute must outlive this and what it
+  /// loads.
+  WeightLoader(const Checkpoint& checkpoint, Compute& compute, DType dtype,
+               std::optional<ActivationType> activations = {});
 
   const Checkpoint& checkpoint() const { return checkpoint_; }
   const ModelSpec& spec() const { return checkpoint_.spec(); }
@@ -52,6 +56,7 @@ class WeightLoader {
   const Checkpoint& checkpoint_;
   Compute& compute_;
   DType dtype_;
+  std::optional<ActivationType> activations_;
   bool has_huge_pages_;
   std::int64_t bytes_left_to_move_;
   Arena moved_;

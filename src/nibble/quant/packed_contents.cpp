@@ -46,7 +46,8 @@ FolderContents packed_contents(const Json& source_config, const ModelSpec& spec,
   config["torch_dtype"] = torch_dtype_name(plan.options.dtype);
   const PackedLayouts layouts = plan.packed_layouts();
   if (!layouts.empty()) {
-    config["quantization_config"] = make_quantization_config(layouts, algorithm);
+    config["quantization_config"] =
+        make_quantization_config(layouts, plan.layer_activations(), algorithm);
   }
   return {.config = json_file_text(config),
           .tensors = declarations(spec, plan),

@@ -69,6 +69,16 @@ PackedLayouts QuantizePlan::packed_layouts() const {
   return layouts;
 }
 
+LayerActivations QuantizePlan::layer_activations() const {
+  LayerActivations activations;
+  if (!options.activations) return activations;
+  for (const LayerPlan& layer : layers) {
+    if (layer.packed && !layer.is_head)
+      activations.emplace(layer.linear.name, *options.activations);
+  }
+  return activations;
+}
+
 namespace {
 
 PackedGroup plan_groups(const QuantizeOptions& options, const LinearSpec& linear) {
@@ -99,9 +109,8 @@ QuantizePlan plan_quantization(const ModelSpec& spec, const QuantizeOptions& opt
   QuantizePlan plan{.options = options};
   std::map<std::pair<int, std::int64_t>, int> fallbacks;  // (group size, in features) -> layers
   for (const LinearSpec& linear : spec.linears()) {
-    LayerPlan layer{.linear = linear};
-    const bool is_head = linear.name == spec.head.name;
-    layer.packed = !is_excluded(options, linear.name) && (!is_head || options.quantize_head);
+    LayerPlan layer{.linear = linear, .is_head = linear.name == spec.head.name};
+    layer.packed = !is_excluded(options, linear.name) && (!layer.is_head || options.quantize_head);
     if (layer.packed && options.bits == 8) {
       layer.layout = plan_int8(linear);
     } else if (layer.packed) {

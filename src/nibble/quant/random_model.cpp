@@ -229,7 +229,9 @@ class RandomTensors {
 };
 
 QuantizePlan plan_random(const ModelSpec& spec, const RandomModelOptions& options) {
-  QuantizeOptions plan{.group_size = options.group_size, .quantize_head = options.quantize_head};
+  QuantizeOptions plan{.group_size = options.group_size,
+                       .quantize_head = options.quantize_head,
+                       .activations = options.activations};
   if (options.bits == 16) {
     plan.exclude = {"*"};
   } else {

@@ -60,16 +60,6 @@ void add_group(const MatmulTask& task, const Group& group, std::int64_t index, s
   }
 }
 
-float group_scale(const float* x, std::int64_t n) {
-  float most = 0;
-  for (std::int64_t c = 0; c < n; ++c) {
-    const float magnitude = std::fabs(x[c]);
-    if (!(magnitude <= most)) most = magnitude;  // NaN too,
-    if (std::isnan(most)) break;                 // and for good
-  }
-  return (most < 1e-5F ? 1e-5F : most) / 127.0F;
-}
-
 }  // namespace
 
 void matmul_int8(const MatmulTask& task) {
@@ -105,12 +95,22 @@ void matmul_int8_w8(const MatmulTask& task) {
   }
 }
 
+float int8_scale(const float* x, std::int64_t n) {
+  float most = 0;
+  for (std::int64_t c = 0; c < n; ++c) {
+    const float magnitude = std::fabs(x[c]);
+    if (!(magnitude <= most)) most = magnitude;  // NaN too,
+    if (std::isnan(most)) break;                 // and for good
+  }
+  return (most < 1e-5F ? 1e-5F : most) / 127.0F;
+}
+
 void quantize_int8(const QuantizeTask& task) {
   const std::int8_t* order = code_order(task.format);
   for (std::int64_t g = 0; g < task.cols / task.group_size; ++g) {
     const float* x = task.x + g * task.group_size;
     std::int8_t* codes = task.codes + g * task.group_size;
-    const float scale = group_scale(x, task.group_size);
+    const float scale = task.scale != 0 ? task.scale : int8_scale(x, task.group_size);
     std::int32_t sum = 0;
     for (std::int64_t i = 0; i < (task.group_size + kCodeRun - 1) / kCodeRun * kCodeRun; ++i) {
       const std::int64_t c = i / kCodeRun * kCodeRun + order[i % kCodeRun];

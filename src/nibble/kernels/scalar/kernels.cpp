@@ -4,7 +4,8 @@
 namespace nibble {
 namespace {
 
-constexpr PeakKernel kPeaks[] = {{PeakType::kF32, "f32 multiply and add (SSE2)", scalar::peak_f32}};
+constexpr PeakKernel kPeaks[] = {
+    {ProductType::kF32, "f32 multiply and add (SSE2)", scalar::peak_f32}};
 
 }  // namespace
 
@@ -23,6 +24,7 @@ const KernelSet kScalarKernels = {
     .matmul_int8 = {nullptr, nullptr, nullptr, scalar::matmul_int8, scalar::matmul_int8,
                     scalar::matmul_int8_w8},
     .quantize_int8 = scalar::quantize_int8,
+    .int8_scale = scalar::int8_scale,
     .matmul_scratch_bytes = scalar::matmul_scratch_bytes,
     .panel_rows = 64,
     .int8_panel_rows = 64,

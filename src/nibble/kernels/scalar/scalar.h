@@ -14,6 +14,7 @@ std::size_t matmul_scratch_bytes(std::int64_t cols);
 void matmul_int8(const MatmulTask& task);  // of w4 and w3
 void matmul_int8_w8(const MatmulTask& task);
 void quantize_int8(const QuantizeTask& task);
+float int8_scale(const float* x, std::int64_t n);
 
 // attention.cpp
 template <typename Cache>
