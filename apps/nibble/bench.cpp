@@ -26,6 +26,9 @@ constexpr const char kNotes[] =
     "they agree within 10 %; up to 5 r runs are made until r are kept. Its limit: the\n"
     "mean of the two readings / the bytes of weights read for a token (a model that\n"
     "fits in the cache can be above it).\n\n"
+    "With --sequences N, decode of N sequences at once, tokens a second in all. Its\n"
+    "limit: the lower of N times the rate of one sequence and the rate of prefill,\n"
+    "both measured before and after each run.\n\n"
     "Peak memory leaves out the memory of the readings.";
 
 struct BenchFlags {
@@ -87,6 +90,17 @@ void add_decode(Table& table, const Json& result, int kept_wanted) {
   }
 }
 
+void add_sequences(Table& table, const Json& result) {
+  const Json& speed = result["tokens_per_second"];
+  add_row(table, result["test"], {speed["min"], speed["median"], speed["max"]}, result["limit"],
+          result["percent_of_limit"]);
+  const auto count = result["sequences"].get<std::int64_t>();
+  const auto one = result["one_sequence"].get<double>();
+  table.add_remark(
+      fmt::format("           limit: the lower of {} x {:.2f} = {:.2f} and prefill, {:.2f}", count,
+                  one, static_cast<double>(count) * one, result["prefill"].get<double>()));
+}
+
 void bench(const BenchFlags& flags, const CommonFlags& common) {
   const ComputeOptions compute = flags.compute.options();
   SpeedOptions options = flags.options;
@@ -104,6 +118,7 @@ void bench(const BenchFlags& flags, const CommonFlags& common) {
     Json results = Json::array();
     for (const PrefillSpeed& speed : report.prefill) results.push_back(prefill_json(speed));
     for (const DecodeSpeed& speed : report.decode) results.push_back(decode_json(speed));
+    for (const SequencesSpeed& speed : report.sequences) results.push_back(sequences_json(speed));
     print_json({{"model", flags.model},
                 {"kernels", kernels},
                 {"threads", threads},
@@ -126,6 +141,7 @@ void bench(const BenchFlags& flags, const CommonFlags& common) {
   for (const DecodeSpeed& speed : report.decode) {
     add_decode(table, decode_json(speed), options.repetitions);
   }
+  for (const SequencesSpeed& speed : report.sequences) add_sequences(table, sequences_json(speed));
   fmt::print("{}", table.text());
 }
 
@@ -142,6 +158,9 @@ void add_bench(CommandLine& line, CommonFlags& common) {
       .show_default();
   command.add("-n,--generate", options.generate, "New tokens (0: leave decode out)")
       .in_range(0, kMaxTokens)
+      .show_default();
+  command.add("--sequences", options.sequences, "Sequences to decode at once (0: leave this out)")
+      .in_range(0, 1024)
       .show_default();
   command.add("-r,--repetitions", options.repetitions, "Runs of each test")
       .in_range(1, 10000)

@@ -86,5 +86,6 @@ void add_info(CommandLine& line, CommonFlags& common);
 void add_bench(CommandLine& line, CommonFlags& common);
 void add_export(CommandLine& line, CommonFlags& common);
 void add_profile(CommandLine& line, CommonFlags& common);
+void add_report(CommandLine& line, CommonFlags& common);
 
 }  // namespace nibble::cli

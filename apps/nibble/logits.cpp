@@ -8,6 +8,8 @@
 #include "command.h"
 #include "nibble/core/error.h"
 #include "nibble/formats/npy.h"
+#include "nibble/runtime/finite.h"
+#include "nibble/runtime/prompt.h"
 
 namespace nibble::cli {
 namespace {
@@ -27,8 +29,9 @@ void logits(const LogitsFlags& flags, const CommonFlags& common) {
   ThreadPool pool(common.threads);
   Model model(locate_model(flags.model), pool, flags.compute.options());
   const std::vector<std::int32_t> tokens =
-      flags.tokens.empty() ? model.checkpoint().load_tokenizer().encode(flags.prompt)
-                           : flags.tokens;
+      flags.tokens.empty()
+          ? encode_prompt(model, model.checkpoint().load_tokenizer(), flags.prompt, true)
+          : flags.tokens;
   if (tokens.empty()) fail("the prompt has no tokens, so there are no logits");
   const auto count = static_cast<std::int64_t>(tokens.size());
   const std::int64_t vocab = model.spec().vocab;
@@ -42,6 +45,7 @@ void logits(const LogitsFlags& flags, const CommonFlags& common) {
     const std::int64_t lot = std::min(kPositionsPerLot, count - first);
     rows.resize(static_cast<std::size_t>(lot * vocab));
     model.logits(hidden.data() + first * model.spec().hidden, lot, rows.data());
+    check_finite(model, rows, std::span(tokens).first(static_cast<std::size_t>(first + lot)));
     writer.write(rows);
   }
   writer.commit();

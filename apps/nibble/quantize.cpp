@@ -89,8 +89,8 @@ Json plan_json(const QuantizePlan& plan) {
     Json entry = {{"name", layer.linear.name + ".weight"},
                   {"shape", {layer.linear.out, layer.linear.in}}};
     if (layer.packed) {
-      entry["bits"] = packed_bits(layer.layout);
-      entry["group_size"] = packed_group_size(layer.layout);
+      entry["bits"] = codec_of(layer.layout.format).bits;
+      entry["group_size"] = layer.layout.group_size;
     }
     layers.push_back(std::move(entry));
   }
@@ -104,7 +104,7 @@ void print_plan(const QuantizePlan& plan) {
     fmt::print(
         "{:<{}}  {:>7} x {:<7}  {}\n", layer.linear.name, width, layer.linear.out, layer.linear.in,
         layer.packed
-            ? fmt::format("w{} g{}", packed_bits(layer.layout), packed_group_size(layer.layout))
+            ? fmt::format("{} g{}", codec_of(layer.layout.format).name, layer.layout.group_size)
             : std::string("kept"));
   }
 }

@@ -1,14 +1,16 @@
 // nibble run: streams a completion.
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "command.h"
-#include "nibble/core/error.h"
 #include "nibble/core/log.h"
 #include "nibble/runtime/generate.h"
+#include "nibble/runtime/prompt.h"
+#include "sampling_flags.h"
 
 namespace nibble::cli {
 namespace {
@@ -17,15 +19,21 @@ struct RunFlags {
   std::string model;
   TextFlags prompt;
   ComputeFlags compute;
-  GenerateOptions generate;
+  SamplingFlags sampling;
+  bool no_special = false;
 };
 
-/// A prompt without tokens begins with BOS, where the model has one.
-std::vector<std::int32_t> encode_prompt(const Model& model, const Tokenizer& tokenizer,
-                                        const std::string& text) {
-  std::vector<std::int32_t> ids = tokenizer.encode(text);
-  if (ids.empty() && model.spec().bos) ids.push_back(*model.spec().bos);
-  return ids;
+/// Templates end messages with the tokenizer's token, generation at config.json's.
+void note_other_end(const Model& model, const Tokenizer& tokenizer) {
+  const auto end = tokenizer.eos_id();
+  const std::vector<std::int32_t>& eos = model.spec().eos;
+  if (!end || eos.empty() || std::find(eos.begin(), eos.end(), *end) != eos.end()) return;
+  std::string ends;
+  for (const std::int32_t id : eos) {
+    ends += fmt::format("{}{} ({})", ends.empty() ? "" : ", ", id, tokenizer.id_to_token(id));
+  }
+  warn("the tokenizer's end is {} ({}), the model's are {}: the text ends at the model's", *end,
+       tokenizer.id_to_token(*end), ends);
 }
 
 void report(const Model& model, const Generation& result, std::size_t prompt_tokens,
@@ -47,10 +55,11 @@ void run(const RunFlags& flags, const CommonFlags& common) {
   ThreadPool pool(common.threads);
   Model model(locate_model(flags.model), pool, flags.compute.options());
   const Tokenizer tokenizer = model.checkpoint().load_tokenizer();
-  std::vector<std::int32_t> prompt = encode_prompt(model, tokenizer, text);
+  note_other_end(model, tokenizer);
+  std::vector<std::int32_t> prompt = encode_prompt(model, tokenizer, text, !flags.no_special);
   const std::size_t prompt_tokens = prompt.size();
   KvCache cache = model.make_cache(flags.compute.context);
-  GenerateOptions options = flags.generate;
+  GenerateOptions options = flags.sampling.generate;
   if (options.max_tokens < 0) options.max_tokens = std::numeric_limits<std::int64_t>::max();
   options.sampler.seed = common.seed;
 
@@ -73,44 +82,6 @@ void run(const RunFlags& flags, const CommonFlags& common) {
               {"ms_per_token", result.ms_per_token()}});
 }
 
-void add_sampling_flags(const Command& command, GenerateOptions& options) {
-  SamplerOptions& sampler = options.sampler;
-  command
-      .add("-n,--max-tokens", options.max_tokens,
-           "New tokens at the most (-1: until the context is full)")
-      .in_range(-1, std::int64_t{1} << 30)
-      .show_default();
-  command.add("--temperature", sampler.temperature, "0: always the most likely token")
-      .show_default();
-  command.add("--top-k", sampler.top_k, "Draw from the k most likely tokens (0: all)")
-      .show_default();
-  command
-      .add("--top-p", sampler.top_p,
-           "Draw from the fewest tokens that have this probability together (1: all)")
-      .show_default();
-  command
-      .add("--min-p", sampler.min_p,
-           "Draw from tokens at least this share as likely as the first (0: all)")
-      .show_default();
-  command
-      .add("--repeat-penalty", sampler.repeat_penalty,
-           "Divides the logits of tokens in the context (1: off)")
-      .show_default();
-  // One text for each --stop: a vector option would swallow the arguments that follow it.
-  command.add("--stop", options.stop, "End before this text (may be given several times)")
-      .one_value_each_time();
-  command.add_switch("--ignore-eos", options.ignore_eos, "Go on past end-of-sequence tokens");
-}
-
-/// Values that no sampler takes are wrong usage.
-void check_sampling(const SamplerOptions& options) {
-  try {
-    const Sampler checked(options);
-  } catch (const Error& error) {
-    throw UsageError(std::string("--") + error.what());
-  }
-}
-
 }  // namespace
 
 void add_run(CommandLine& line, CommonFlags& common) {
@@ -119,11 +90,13 @@ void add_run(CommandLine& line, CommonFlags& common) {
   add_model_argument(command, flags->model);
   add_text_argument(command, flags->prompt, "PROMPT",
                     "The text to complete, special tokens in it parsed; no template is applied");
-  add_sampling_flags(command, flags->generate);
+  command.add_switch("--no-special", flags->no_special,
+                     "Add no BOS or EOS to the prompt: the text itself only");
+  add_sampling_flags(command, flags->sampling, SamplingDefaults::kOwn);
   add_compute_flags(command, flags->compute);
   add_common_flags(command, common);
   command.set_example("nibble run SmolLM2-135M \"Once upon a time\" -n 100 --temperature 0.8");
-  command.check([flags] { check_sampling(flags->generate.sampler); });
+  command.check([flags] { check_sampling(flags->sampling); });
   command.set_action([flags, &common] { run(*flags, common); });
 }
 

@@ -121,6 +121,49 @@ TEST(MeasureSpeed, RunsBothTests) {
   EXPECT_GT(report.peak_rss_bytes, 0);
 }
 
+TEST(MeasureSpeed, SeveralSequencesBesideWhatBoundsThem) {
+  const testing::KeepAffinity keep;
+  const TemporaryFolder folder;
+  ThreadPool pool(2);
+  Model model(make_tiny_model(folder, {}), pool);
+  const SpeedReport report =
+      measure_speed(model, {}, {.prompt = 9, .generate = 48, .sequences = 3, .repetitions = 2});
+  ASSERT_EQ(report.sequences.size(), 1u);
+  const SequencesSpeed& speed = report.sequences[0];
+  EXPECT_EQ(speed.sequences, 3);
+  EXPECT_EQ(speed.tokens, 48);
+  ASSERT_EQ(speed.runs.size(), 2u);
+  for (const SequencesSpeed::Run& run : speed.runs) {
+    EXPECT_GT(run.speed, 0);
+    EXPECT_GT(run.one, 0);
+    EXPECT_GT(run.prefill, 0);
+  }
+}
+
+TEST(MeasureSpeed, SequencesNeedSomethingToBeComparedWith) {
+  const testing::KeepAffinity keep;
+  const TemporaryFolder folder;
+  ThreadPool pool(1);
+  Model model(make_tiny_model(folder, {}), pool);
+  const SpeedOptions options{.prompt = 0, .generate = 4, .sequences = 2};
+  EXPECT_ERROR(measure_sequences(model, options), HasSubstr("2 sequences"));
+}
+
+TEST(SequencesJson, TheLowerLimitBoundsEachRun) {
+  SequencesSpeed speed{.sequences = 4, .tokens = 8};
+  speed.runs = {{.speed = 30, .one = 10, .prefill = 50},   // 75 % of 40
+                {.speed = 30, .one = 20, .prefill = 50},   // 60 % of 50
+                {.speed = 45, .one = 20, .prefill = 50}};  // 90 %
+  const Json json = sequences_json(speed);
+  EXPECT_EQ(json["test"], "tg8x4");
+  EXPECT_EQ(json["sequences"], 4);
+  EXPECT_EQ(json["tokens_per_second"]["median"], 30);
+  EXPECT_EQ(json["limit"], 50);
+  EXPECT_DOUBLE_EQ(json["percent_of_limit"], 75);
+  EXPECT_EQ(json["one_sequence"], 20);
+  EXPECT_EQ(json["prefill"], 50);
+}
+
 TEST(MeasureSpeed, ZeroTokensLeaveATestOut) {
   const testing::KeepAffinity keep;
   const TemporaryFolder folder;

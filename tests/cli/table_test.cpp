@@ -36,10 +36,10 @@ TEST(Table, TextWidensToTheLongestCellAsATerminalShowsIt) {
   table.add_row({"e\u0301tude", 1234});  // a combining accent none
   table.add_row({"a\nb\xff", "x"});      // what would break the line, or is no UTF-8
   EXPECT_EQ(table.text(),
-            "name       n\n"
+            "name      n\n"
             "before all rows\n"
-            "日本       7\n"
-            "e\u0301tude   1234\n"
+            "日本      7\n"
+            "e\u0301tude  1234\n"
             "a\\nb\uFFFD     x\n");
 }
 

@@ -121,6 +121,7 @@ TEST_F(Usage, WrongUsageIsOneLineThatNamesWhatIsWrong) {
       {{"init", model_}, {"--output"}},
       {{"bench", model_, "-r", "0"}, {"--repetitions", "0"}},
       {{"bench", model_, "-p", "-1"}, {"--prompt", "-1"}},
+      {{"bench", model_, "--sequences", "-1"}, {"--sequences", "-1"}},
   };
   for (const Case& wrong : cases) {
     SCOPED_TRACE(::testing::PrintToString(wrong.args));

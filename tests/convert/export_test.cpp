@@ -130,6 +130,37 @@ TEST(ExportHuggingFace, NamesLlama3ScalingAndSpecialIds) {
             load_tokenizer(kModels / "gguf_rope_freqs_llama/model.gguf").encode(text));
 }
 
+// A folder's three ends and its tokenizer's own become GGUF's; those above that, too.
+TEST(ExportGguf, KeepsEveryEndOfAText) {
+  const TemporaryFolder folder;
+  fs::copy(kStories, folder / "hf");
+  const auto ends = [&](const char* eos) {
+    testing::write_file(folder / "hf/generation_config.json",
+                        std::string(R"({"eos_token_id": )") + eos + "}");
+    fs::remove(folder / "m.gguf");
+    const ExportReport report = to_gguf(folder / "hf", folder / "m.gguf");
+    EXPECT_EQ(report.notes.empty(), std::string(eos) != "[2, 261, 262, 263, 264]");
+    const Checkpoint exported(folder / "m.gguf");
+    EXPECT_EQ(exported.load_tokenizer().eos_id(), 2);  // what its chat template writes
+    return exported.spec().eos;
+  };
+  using Ids = std::vector<std::int32_t>;
+  EXPECT_EQ(ends("2"), Ids{2});
+  EXPECT_EQ(ends("261"), (Ids{2, 261}));
+  EXPECT_EQ(ends("[261, 2, 262]"), (Ids{2, 261, 262}));
+  EXPECT_EQ(ends("[2, 261, 262, 263, 264]"), (Ids{2, 261, 262, 263, 264}));
+  to_hf(folder / "m.gguf", folder / "again");
+  EXPECT_EQ(Checkpoint(folder / "again").spec().eos, (Ids{2, 261, 262, 263, 264}));
+}
+
+TEST(ExportGguf, NamesAreUtf8) {
+  const TemporaryFolder folder;
+  const std::string name = "mod\xff\x65l";
+  fs::copy(kStories, folder / name);
+  to_gguf(folder / name, folder / "m.gguf");
+  EXPECT_EQ(GgufFile(folder / "m.gguf").get_string("general.name"), "mod\uFFFDel");
+}
+
 TEST(ExportHuggingFace, UntiesAHeadThatIsPackedOnItsOwn) {
   const TemporaryFolder folder;
   quantize(kStories, folder / "w4", {.bits = 4, .group_size = 32});

@@ -82,6 +82,14 @@ TEST_F(GgufSplit, MetadataIsTheFirstPartsWhichIsEnough) {
   EXPECT_ERROR(open_gguf_metadata(path(3)), HasSubstr("model-00001-of-00003.gguf"));
 }
 
+TEST_F(GgufSplit, AFoldersModelsAreFirstParts) {
+  write_part(folder_ / "sha256-77", {0, 1, 1, {"a"}});
+  write_part(folder_ / "mmproj-model-f16.gguf", {0, 1, 1, {"a"}});
+  testing::write_file(folder_ / "README.md", "GGU");
+  EXPECT_THAT(gguf_models(folder_.path()), ElementsAre(path(1), folder_ / "sha256-77"));
+  EXPECT_THAT(gguf_models(folder_ / "nothing"), ElementsAre());
+}
+
 TEST_F(GgufSplit, MissingPartsAreNamed) {
   std::filesystem::remove(path(1));
   std::filesystem::remove(path(3));

@@ -36,8 +36,8 @@ std::string defined_symbols(const std::string& set) {
 
 void expect_no_weak_symbols(const std::string& set, const std::string& table) {
   const std::string symbols = defined_symbols(set);
-  ASSERT_THAT(symbols, testing::HasSubstr(table)) << "not the objects of " << set;
-  ASSERT_THAT(symbols, testing::HasSubstr("matmul_bf16_w4"));
+  ASSERT_THAT(symbols, ::testing::HasSubstr(table)) << "not the objects of " << set;
+  ASSERT_THAT(symbols, ::testing::HasSubstr("matmul_bf16_w4"));
   std::istringstream lines(symbols);
   std::string line;
   while (std::getline(lines, line)) {

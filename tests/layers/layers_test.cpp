@@ -95,7 +95,7 @@ struct DenseLayer {
 
   DenseLayer(std::int64_t out, std::int64_t in, float step, bool bias)
       : values(wave(static_cast<std::size_t>(out * in), step)) {
-    linear.weight.view = {WeightFormat::kF32, out, in, values.data()};
+    linear.weight.view = {{WeightFormat::kF32, out, in}, {values.data()}};
     if (bias) linear.bias = wave(static_cast<std::size_t>(out), 2 * step);
   }
 

@@ -37,8 +37,8 @@ TEST_P(GgufIntegers, HaveAPackedForm) {
   const auto layer = gguf_integers({"w", view});
   const auto plan = plan_repack(layer->matrix);
   ASSERT_TRUE(plan.has_value());
-  EXPECT_EQ(packed_bits(plan->layout), 4);
-  EXPECT_EQ(packed_group_size(plan->layout), 32);
+  EXPECT_EQ(plan->layout.format, WeightFormat::kW4);
+  EXPECT_EQ(plan->layout.group_size, 32);
   EXPECT_EQ(plan->halves, std::string(GetParam()) == "Q4_0" ? 1 : 2);
 }
 
@@ -49,8 +49,8 @@ TEST_P(GgufIntegers, TheLayoutIsKnownWithoutTheBlocks) {
   view.data = nullptr;
   const auto layout = repacked_layout(gguf_integers({"w", view})->matrix);
   ASSERT_TRUE(layout.has_value());
-  EXPECT_EQ(packed_bytes(*layout), packed_bytes(plan->layout));
-  EXPECT_EQ(packed_group_size(*layout), packed_group_size(plan->layout));
+  EXPECT_EQ(weight_bytes(*layout), weight_bytes(plan->layout));
+  EXPECT_EQ(layout->group_size, plan->layout.group_size);
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, GgufIntegers, ::testing::Values("Q4_0", "Q5_0", "Q8_0"));

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "nibble/ops/product_device.h"
-#include "nibble/weights/packed_group.h"
+#include "weights/weight_values.h"
 
 namespace nibble::test {
 
@@ -26,13 +26,13 @@ class Float64Device : public ProductDevice {
   static void multiply(const MatmulInput& input, const MatmulCall& call) {
     const std::int64_t rows = call.weight->rows;
     const std::int64_t cols = call.weight->cols;
-    std::vector<float> weights(static_cast<std::size_t>(cols));
+    const std::vector<float> weights = weight_values(*call.weight);
     for (std::int64_t row = 0; row < rows; ++row) {
-      weight_row(*call.weight, row, weights);
       for (std::int64_t t = 0; t < input.tokens; ++t) {
         double sum = call.bias == nullptr ? 0 : call.bias[row];
         for (std::int64_t c = 0; c < cols; ++c) {
-          sum += static_cast<double>(weights[static_cast<std::size_t>(c)]) * input.x[t * cols + c];
+          sum += static_cast<double>(weights[static_cast<std::size_t>(row * cols + c)]) *
+                 input.x[t * cols + c];
         }
         call.out[t * rows + row] = static_cast<float>(sum);
       }

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/error_matchers.h"
+#include "nibble/runtime/prompt.h"
 #include "paths.h"
 
 namespace nibble {
@@ -106,6 +107,31 @@ TEST_F(Generate, StopsAtAStopText) {
   const Story begun = tell(prompt_, {.max_tokens = 60, .stop = {all.substr(30) + "!?"}});
   EXPECT_EQ(begun.generation.reason, StopReason::kLength);
   EXPECT_EQ(begun.generation.text, all);
+}
+
+// This model ends its stories with BOS: a stop text may be that of a special token.
+TEST_F(Generate, StopsAtASpecialToken) {
+  const Story ended = tell(prompt_, {.max_tokens = 500});
+  const auto id = ended.generation.ids.back();
+  const std::string end(tokenizer_.special_text(id));
+  ASSERT_FALSE(end.empty());
+  const Story story = tell(prompt_, {.max_tokens = 500, .stop = {end}, .ignore_eos = true});
+  EXPECT_EQ(story.generation.reason, StopReason::kStop);
+  EXPECT_EQ(story.generation.ids, ended.generation.ids);
+  EXPECT_EQ(story.generation.text, ended.generation.text);
+}
+
+TEST_F(Generate, BosIsNotPutTwice) {
+  const std::vector<std::int32_t> once = encode_prompt(model_, tokenizer_, "Once upon", true);
+  ASSERT_EQ(once[0], tokenizer_.bos_id());
+  EXPECT_EQ(encode_prompt(model_, tokenizer_, "<s>Once upon", true),
+            tokenizer_.encode("<s>Once upon", {.add_special = false}));
+  EXPECT_EQ(encode_prompt(model_, tokenizer_, "<s><s>a", true).size(),
+            tokenizer_.encode("<s><s>a", {.add_special = false}).size());  // as it is written
+  EXPECT_EQ(encode_prompt(model_, tokenizer_, "Once upon", false),
+            std::vector<std::int32_t>(once.begin() + 1, once.end()));
+  EXPECT_EQ(encode_prompt(model_, tokenizer_, "", true), std::vector<std::int32_t>{1});
+  EXPECT_TRUE(encode_prompt(model_, tokenizer_, "", false).empty());
 }
 
 TEST_F(Generate, StopsWhereTheContextIsFull) {

@@ -259,9 +259,9 @@ ExportReport export_awq(const Checkpoint& checkpoint, Compute& compute, const fs
   const int group_size = common_group_size(checkpoint, parameters);
   Json config = export_config(checkpoint, DType::kF16);
   config["quantization_config"] = quantization_config(checkpoint, parameters, group_size);
-  CheckpointWriter writer(
-      {.path = out, .replace = replace, .sources = checkpoint.source_paths()},
-      FolderContents{.config = json_file_text(config), .tensors = declare(parameters, group_size)});
+  CheckpointWriter writer({.path = out, .replace = replace, .sources = checkpoint.source_paths()},
+                          FolderContents{.config = json_text(config) + "\n",
+                                         .tensors = declare(parameters, group_size)});
   write_exported_files(checkpoint, writer);
   AwqExport exporter(checkpoint, compute, writer, group_size);
   for (const StoredParameter& parameter : parameters) exporter.write(parameter);

@@ -133,14 +133,14 @@ ScalesOf256 scales_of(const ParameterRow& row, std::size_t first) {
 /// scales where it has some that fit.
 void encode_block(DType dtype, const ParameterRow& row, std::size_t first, std::size_t size,
                   std::byte* out) {
-  const bool grouped = row.group_size > 0;
-  if (dtype == DType::kQ4_1 && grouped) {
-    const std::size_t group = first / static_cast<std::size_t>(row.group_size);
+  const std::size_t group = row.bits > 0 ? first / static_cast<std::size_t>(row.group_size) : 0;
+  const bool in_groups = row.bits > 0 && row.bits <= 4;
+  if (dtype == DType::kQ4_1 && in_groups) {
     encode_q4_1(row.q.subspan(first, size), row.scales[group], row.zeros[group], out);
-  } else if (dtype == DType::kQ4_K && grouped) {
+  } else if (dtype == DType::kQ4_K && in_groups) {
     encode_q4_k(row.values.subspan(first, size), scales_of(row, first), out);
-  } else if (dtype == DType::kQ8_0 && !row.q8.empty()) {
-    encode_q8_0(row.q8.subspan(first, size), row.row_scale, out);
+  } else if (dtype == DType::kQ8_0 && row.bits == 8) {
+    encode_q8_0(row.q.subspan(first, size), row.scales[group], row.zeros[group], out);
   } else {
     quantize_row(dtype, row.values.subspan(first, size), out);
   }

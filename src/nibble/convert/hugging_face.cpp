@@ -77,16 +77,17 @@ void write_exported_files(const Checkpoint& checkpoint, CheckpointWriter& writer
   if (checkpoint.has_tokenizer()) checkpoint.load_tokenizer().save_as_json(writer.folder());
   Json generation = {{"_from_model_config", true}};
   copy_special_ids(checkpoint.config(), generation);
-  writer.write_file("generation_config.json", json_file_text(generation));
+  writer.write_file("generation_config.json", json_text(generation) + "\n");
 }
 
 ExportReport export_hugging_face(const Checkpoint& checkpoint, Compute& compute, DType dtype,
                                  const fs::path& out, bool replace) {
   const Stopwatch stopwatch;
   const std::vector<StoredParameter> parameters = parameters_to_export(checkpoint);
-  CheckpointWriter writer({.path = out, .replace = replace, .sources = checkpoint.source_paths()},
-                          FolderContents{.config = json_file_text(export_config(checkpoint, dtype)),
-                                         .tensors = declare(parameters, dtype)});
+  CheckpointWriter writer(
+      {.path = out, .replace = replace, .sources = checkpoint.source_paths()},
+      FolderContents{.config = json_text(export_config(checkpoint, dtype)) + "\n",
+                     .tensors = declare(parameters, dtype)});
   write_exported_files(checkpoint, writer);
   ExportReport report;
   report.bytes_out = static_cast<std::int64_t>(writer.tensors().file_bytes());

@@ -4,66 +4,27 @@
 #include <numeric>
 
 #include "nibble/core/error.h"
-#include "nibble/models/weight_loader.h"  // packed_view
-#include "nibble/weights/int8_per_channel.h"
-#include "nibble/weights/packed_group.h"
 #include "nibble/weights/repack.h"
+#include "nibble/weights/weight_codec.h"
 
 namespace nibble {
 namespace {
 
 using RowVisitor = FunctionRef<void(std::int64_t, const ParameterRow&)>;
 
-/// Sixteen rows of integers in groups, however they are stored.
-struct IntegerBlock {
-  std::size_t cols;
-  std::size_t groups;
-  std::vector<std::uint8_t> q;      // (16, cols)
-  std::vector<std::uint8_t> zeros;  // (groups, 16)
-  std::vector<float> scales;        // (groups, 16)
-
-  IntegerBlock(std::int64_t n_cols, std::int64_t n_groups)
-      : cols(static_cast<std::size_t>(n_cols)),
-        groups(static_cast<std::size_t>(n_groups)),
-        q(kRowBlock * cols),
-        zeros(kRowBlock * groups),
-        scales(kRowBlock * groups) {}
-};
-
-IntegerBlock unpack_block(const WeightView& view, std::int64_t block) {
-  const PackedGroup layout = packed_group_of(view);
-  IntegerBlock out(layout.cols, layout.groups());
-  const auto part = [block](const std::uint8_t* data, std::int64_t bytes) {
-    return std::span(data + block * bytes, static_cast<std::size_t>(bytes));
-  };
-  unpack_codes(layout, part(static_cast<const std::uint8_t*>(view.data), layout.block_code_bytes()),
-               out.q);
-  unpack_zeros(layout, part(view.zeros, layout.block_zero_bytes()), out.zeros);
-  const BFloat16* scales = view.scales + block * layout.groups() * kRowBlock;
-  for (std::size_t i = 0; i < out.scales.size(); ++i) out.scales[i] = to_float(scales[i]);
-  return out;
-}
-
-/// Another tool's matrix, whose groups are consecutive.
-IntegerBlock read_block(const IntegerMatrix& matrix, std::int64_t block) {
-  IntegerBlock out(matrix.cols, matrix.groups);
-  read_codes(matrix, block * kRowBlock, out.q);
-  read_zeros(matrix, block * kRowBlock, out.zeros);
-  read_scales(matrix, block * kRowBlock, out.scales);
-  return out;
-}
-
 /// Rows `begin` to `end` (of the matrix) out of their block of 16.
-void visit_groups(const IntegerBlock& block, std::int64_t begin, std::int64_t end,
+void visit_groups(const IntegerBlock& block, int bits, std::int64_t begin, std::int64_t end,
                   RowVisitor visit) {
-  const std::size_t size = block.cols / block.groups;
-  std::vector<float> values(block.cols);
-  std::vector<float> scales(block.groups);
-  std::vector<std::uint8_t> zeros(block.groups);
+  const auto cols = static_cast<std::size_t>(block.cols);
+  const auto groups = static_cast<std::size_t>(block.groups);
+  const std::size_t size = cols / groups;
+  std::vector<float> values(cols);
+  std::vector<float> scales(groups);
+  std::vector<std::uint8_t> zeros(groups);
   for (std::int64_t row = begin; row < end; ++row) {
     const auto in_block = static_cast<std::size_t>(row % kRowBlock);
-    const auto codes = std::span(block.q).subspan(in_block * block.cols, block.cols);
-    for (std::size_t group = 0; group < block.groups; ++group) {
+    const auto codes = std::span(block.q).subspan(in_block * cols, cols);
+    for (std::size_t group = 0; group < groups; ++group) {
       scales[group] = block.scales[group * kRowBlock + in_block];
       zeros[group] = block.zeros[group * kRowBlock + in_block];
       for (std::size_t i = group * size; i < (group + 1) * size; ++i) {
@@ -71,30 +32,11 @@ void visit_groups(const IntegerBlock& block, std::int64_t begin, std::int64_t en
       }
     }
     visit(row, {.values = values,
+                .bits = bits,
                 .q = codes,
                 .scales = scales,
                 .zeros = zeros,
                 .group_size = static_cast<int>(size)});
-  }
-}
-
-/// The same of an Int8PerChannel.
-void visit_int8(const WeightView& view, std::int64_t begin, std::int64_t end, RowVisitor visit) {
-  const Int8PerChannel layout = int8_per_channel_of(view);
-  const auto cols = static_cast<std::size_t>(layout.cols);
-  std::vector<std::int8_t> q(kRowBlock * cols);
-  const auto bytes = static_cast<std::size_t>(layout.block_code_bytes());
-  unpack_int8(layout,
-              {static_cast<const std::uint8_t*>(view.data) +
-                   static_cast<std::size_t>(begin / kRowBlock) * bytes,
-               bytes},
-              q);
-  std::vector<float> values(cols);
-  for (std::int64_t row = begin; row < end; ++row) {
-    const auto codes = std::span(q).subspan(static_cast<std::size_t>(row % kRowBlock) * cols, cols);
-    const float scale = view.row_scales[row];
-    for (std::size_t i = 0; i < cols; ++i) values[i] = static_cast<float>(codes[i]) * scale;
-    visit(row, {.values = values, .q8 = codes, .row_scale = scale});
   }
 }
 
@@ -124,9 +66,8 @@ std::int64_t row_in_output(const RowFormat& format, std::int64_t rows, std::int6
 std::optional<IntegerFormat> integer_format(const Checkpoint& checkpoint,
                                             const LinearSpec& linear) {
   if (const auto packed = checkpoint.packed_weight(linear)) {
-    const int bits = packed_bits(packed->layout);
-    return IntegerFormat{bits, packed_group_size(packed->layout),
-                         bits == 8 ? DType::kQ8_0 : DType::kQ4_1};
+    const WeightCodec& codec = codec_of(packed->layout.format);
+    return IntegerFormat{codec.bits, packed->layout.group_size, codec.ggml_type};
   }
   if (const auto foreign = checkpoint.foreign_weight(linear)) {
     const IntegerMatrix& matrix = foreign->matrix;
@@ -161,11 +102,10 @@ ParameterReader::ParameterReader(const Checkpoint& checkpoint, Compute& compute,
     : checkpoint_(checkpoint), compute_(compute), parameter_(parameter) {
   if (!parameter.is_quantized) {
     dense_ = checkpoint.float_tensor(parameter.name, parameter.shape);
-  } else if (const auto packed = checkpoint.packed_weight(parameter.module.linear())) {
-    packed_ = packed_view(*packed);
-  } else {
-    foreign_ = checkpoint.foreign_weight(parameter.module.linear());
+    return;
   }
+  packed_ = checkpoint.packed_weight(parameter.module.linear());
+  if (!packed_) foreign_ = checkpoint.foreign_weight(parameter.module.linear());
 }
 
 std::int64_t ParameterReader::rows() const {
@@ -189,12 +129,15 @@ void ParameterReader::visit_dense(std::int64_t first, std::int64_t count, RowVis
 /// Rows of one block of 16.
 void ParameterReader::visit_block(std::int64_t begin, std::int64_t end, RowVisitor visit) const {
   const std::int64_t block = begin / kRowBlock;
-  if (packed_ && packed_->format == WeightFormat::kW8) {
-    visit_int8((*packed_), begin, end, visit);
-  } else if (packed_) {
-    visit_groups(unpack_block((*packed_), block), begin, end, visit);
+  if (packed_) {
+    const WeightView view = packed_->view();
+    const WeightCodec& codec = codec_of(view.format);
+    IntegerBlock integers(view.cols, group_count(view));
+    codec.unpack(view, block, integers);
+    visit_groups(integers, codec.bits, begin, end, visit);
   } else if (has_small_groups(foreign_->matrix)) {
-    visit_groups(read_block(foreign_->matrix, block), begin, end, visit);
+    const IntegerMatrix& matrix = foreign_->matrix;
+    visit_groups(read_block(matrix, block * kRowBlock), matrix.bits, begin, end, visit);
   } else {
     const auto width = static_cast<std::size_t>(cols());
     const std::int64_t first = block * kRowBlock;
@@ -219,7 +162,7 @@ void ParameterReader::visit(std::int64_t first, std::int64_t count, RowVisitor v
 
 /// Gives back the memory of rows that were read in place.
 void ParameterReader::drop(std::int64_t first, std::int64_t count) const {
-  if (!dense_) return;
+  if (!dense_ || dense_->rows) return;
   const std::size_t row_bytes = dense_->view.row_bytes();
   const std::span<const std::byte> all(dense_->view.data, dense_->view.bytes);
   checkpoint_.tensors().drop(all.subspan(static_cast<std::size_t>(first) * row_bytes,
@@ -228,16 +171,8 @@ void ParameterReader::drop(std::int64_t first, std::int64_t count) const {
 
 void ParameterReader::drop_integers() const {
   if (dense_) return;
-  if (foreign_) {
-    const TensorView& codes = foreign_->matrix.code_tensor;
-    return checkpoint_.tensors().drop({codes.data, codes.bytes});
-  }
-  const WeightView& view = (*packed_);
-  const std::int64_t bytes = view.format == WeightFormat::kW8
-                                 ? int8_per_channel_of(view).code_bytes()
-                                 : packed_group_of(view).code_bytes();
-  checkpoint_.tensors().drop(
-      {static_cast<const std::byte*>(view.data), static_cast<std::size_t>(bytes)});
+  const TensorView& codes = foreign_ ? foreign_->matrix.code_tensor : packed_->parts[0].view;
+  checkpoint_.tensors().drop({codes.data, codes.bytes});
 }
 
 void ParameterReader::check_finite(const RoundingError& error) const {

@@ -38,14 +38,12 @@ bool has_own_packed_head(const Checkpoint& checkpoint);
 /// One row of a parameter (a vector is one row), and what it was unpacked from.
 struct ParameterRow {
   std::span<const float> values;  // (cols)
-  // Of integers of up to 4 bits in groups: values are (q - zero) * scale.
+  // Of integers of `bits` bits: values are (q - zero) * scale. 0 where there are none.
+  int bits = 0;
   std::span<const std::uint8_t> q = {};      // (cols)
   std::span<const float> scales = {};        // (groups)
   std::span<const std::uint8_t> zeros = {};  // (groups)
-  int group_size = 0;
-  // Of Int8PerChannel: values are q8 * row_scale.
-  std::span<const std::int8_t> q8 = {};  // (cols)
-  float row_scale = 0;
+  int group_size = 0;                        // of a row that is one group all its columns
 };
 
 /// How rows are written.
@@ -87,7 +85,7 @@ class ParameterReader {
   const Checkpoint& checkpoint_;
   Compute& compute_;
   const StoredParameter& parameter_;
-  std::optional<WeightView> packed_;
+  std::optional<PackedTensors> packed_;
   std::optional<ForeignLayer> foreign_;
   std::optional<CheckpointTensor> dense_;
 };

@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <functional>
 #include <system_error>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -17,9 +19,15 @@ namespace nibble {
 namespace fs = std::filesystem;
 namespace {
 
-/// ".name.partial-", which a process's number follows.
+/// ".name.partial-", which a process's number follows. A name that would become too long for one is
+/// cut; a number that its end gives tells such apart.
 std::string temporary_prefix(const fs::path& path) {
-  return fmt::format(".{}.partial-", path.filename().string());
+  constexpr std::size_t kLongest = 200;  // of 255, and ".old" comes behind
+  std::string name = path.filename().string();
+  if (name.size() > kLongest) {
+    name = fmt::format("{}-{:x}", name.substr(0, kLongest - 20), std::hash<std::string>{}(name));
+  }
+  return fmt::format(".{}.partial-", name);
 }
 
 /// Beside `path`, so that a rename never crosses file systems.
@@ -73,8 +81,14 @@ fs::path folder_path(const fs::path& path) {
   return path.has_filename() ? path : path.parent_path();  // without a trailing slash
 }
 
+/// The temporary name may be short where this one is too long: that is to be said before all work.
 void require_name(const fs::path& path) {
   if (path.empty()) fail("the name of the output is empty");
+  std::error_code error;
+  std::ignore = fs::symlink_status(path, error);
+  if (error == std::errc::filename_too_long) {
+    fail("{}: cannot be written: {}", path.string(), error.message());
+  }
 }
 
 /// What `path` leads to if it is a symbolic link, so that the link stays when the file is replaced.

@@ -14,12 +14,10 @@ namespace {
 
 void add_integers(const Checkpoint& checkpoint, const LinearSpec& linear, StoredParameter& stored) {
   if (const auto packed = checkpoint.packed_weight(linear)) {
-    stored.format = weight_format_name(packed_format(packed->layout));
-    stored.group_size = packed_group_size(packed->layout);
-    stored.bytes = packed_bytes(packed->layout);
-    for (const CheckpointTensor* part : {&packed->codes, &packed->scales, &packed->zeros}) {
-      stored.tensors.push_back(part->name);
-    }
+    stored.format = codec_of(packed->layout.format).name;
+    stored.group_size = packed->layout.group_size;
+    stored.bytes = weight_bytes(packed->layout);
+    for (const CheckpointTensor& part : packed->parts) stored.tensors.push_back(part.name);
   } else if (auto foreign = checkpoint.foreign_weight(linear)) {
     stored.format = std::move(foreign->format);
     stored.group_size = foreign->group_size;

@@ -84,8 +84,8 @@ std::string linear_text(const Checkpoint& checkpoint, const LinearSpec& linear) 
   const std::string sizes = fmt::format("in_features={}, out_features={}, bias={}", linear.in,
                                         linear.out, linear.bias ? "True" : "False");
   if (const auto packed = checkpoint.packed_weight(linear)) {
-    const int group_size = packed_group_size(packed->layout);
-    return fmt::format("Linear({}, bits={}{})", sizes, packed_bits(packed->layout),
+    const int group_size = packed->layout.group_size;
+    return fmt::format("Linear({}, bits={}{})", sizes, codec_of(packed->layout.format).bits,
                        group_size > 0 ? fmt::format(", group_size={}", group_size) : "");
   }
   if (const auto foreign = checkpoint.foreign_weight(linear)) {

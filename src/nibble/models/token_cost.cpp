@@ -4,11 +4,9 @@
 
 namespace nibble {
 
-LinearCost linear_cost(const LinearSpec& linear, const std::optional<PackedLayout>& layout,
+LinearCost linear_cost(const LinearSpec& linear, const std::optional<WeightLayout>& layout,
                        DType dtype) {
-  if (layout) {
-    return {linear, packed_format(*layout), static_cast<double>(packed_bytes(*layout))};
-  }
+  if (layout) return {linear, layout->format, static_cast<double>(weight_bytes(*layout))};
   LinearCost cost{linear, dense_format(dtype), 0};
   cost.bytes = cost.weights() * static_cast<double>(dtype_layout(dtype).bytes);
   return cost;

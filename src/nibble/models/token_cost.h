@@ -23,7 +23,7 @@ struct LinearCost {
 };
 
 /// One layer, packed as `layout` says or dense.
-LinearCost linear_cost(const LinearSpec& linear, const std::optional<PackedLayout>& layout,
+LinearCost linear_cost(const LinearSpec& linear, const std::optional<WeightLayout>& layout,
                        DType dtype);
 
 /// Every linear layer of a checkpoint whose dense weights are computed in `dtype`, in the order of

@@ -4,6 +4,7 @@
 #include <system_error>
 
 #include "nibble/core/error.h"
+#include "nibble/core/mapped_file.h"
 
 namespace nibble {
 namespace fs = std::filesystem;
@@ -41,7 +42,7 @@ void copy_templates(const fs::path& from, const fs::path& to) {
 
 void copy_tokenizer_files(const fs::path& from, const fs::path& to) {
   for (const char* name : kFiles) {
-    if (fs::exists(from / name)) copy_or_fail(from / name, to / name);
+    if (file_exists(from / name)) copy_or_fail(from / name, to / name);
   }
   for (const char* name : kTemplateFolders) copy_templates(from / name, to / name);
 }

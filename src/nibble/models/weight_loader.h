@@ -16,9 +16,6 @@
 
 namespace nibble {
 
-/// A packed layer's weight as it lies in the checkpoint.
-WeightView packed_view(const PackedTensors& packed);
-
 class WeightLoader {
  public:
   /// `dtype` of dense weights: kBF16, kF16 or kF32. `activations`: what is asked for of inputs of

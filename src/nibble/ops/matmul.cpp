@@ -6,7 +6,7 @@
 #include "nibble/ops/input_observer.h"
 #include "nibble/ops/profiler.h"
 #include "nibble/ops/rowwise.h"
-#include "nibble/weights/packed_group.h"
+#include "nibble/weights/weight_codec.h"
 
 namespace nibble {
 namespace {

@@ -5,7 +5,6 @@
 
 #include "nibble/ops/prepared_input.h"
 #include "nibble/ops/rowwise.h"
-#include "nibble/weights/packed_group.h"
 #include "nibble/weights/weight_parts.h"
 
 namespace nibble {

@@ -6,6 +6,7 @@
 
 #include "nibble/models/quantization_config.h"
 #include "nibble/weights/dense.h"
+#include "nibble/weights/weight_codec.h"
 
 namespace nibble {
 namespace {
@@ -14,8 +15,9 @@ std::vector<TensorDeclaration> declarations(const ModelSpec& spec, const Quantiz
   std::vector<TensorDeclaration> all;
   for (const LayerPlan& layer : plan.layers) {
     if (!layer.packed) continue;
-    for (PackedPart& part : packed_parts(layer.layout)) {
-      all.push_back({layer.linear.name + part.suffix, part.dtype, std::move(part.shape)});
+    for (const PartLayout& part : codec_of(layer.layout.format).parts(layer.layout)) {
+      all.push_back({layer.linear.name + part.suffix, part.dtype,
+                     part.tensor_shape(block_count(layer.layout))});
     }
   }
   for (Parameter& parameter : dense_parameters(spec, plan)) {
@@ -49,7 +51,7 @@ FolderContents packed_contents(const Json& source_config, const ModelSpec& spec,
     config["quantization_config"] =
         make_quantization_config(layouts, plan.layer_activations(), algorithm);
   }
-  return {.config = json_file_text(config),
+  return {.config = json_text(config) + "\n",
           .tensors = declarations(spec, plan),
           .metadata = {{"format", "pt"}, {"writer", "nibble"}}};
 }

@@ -3,23 +3,25 @@
 #include <algorithm>
 #include <cmath>
 
-#include "nibble/quant/round_half_even.h"
-
 namespace nibble {
 
-float round_channel(std::span<const float> weights, std::span<std::int8_t> q,
-                    RoundingError& error) {
-  float largest = 1e-5f;
+float round_row(std::span<const float> weights, std::span<std::uint8_t> q, RoundingError& error) {
+  float most = 0;
+  float check = 0;  // stays 0 unless a weight is infinite or not a number
   for (const float w : weights) {
-    largest = std::max(largest, std::abs(w));
-    error.finite = error.finite && std::isfinite(w);
+    most = std::max(most, std::abs(w));
+    check += w * 0.0f;
   }
-  const float scale = largest / 127.0f;
+  const float scale = std::max(most, 1e-5f) / 127.0f;
+  error.finite = error.finite && check == 0.0f;
   if (!error.finite) return scale;
   for (std::size_t i = 0; i < weights.size(); ++i) {
-    const float integer = std::clamp(round_half_even(weights[i] / scale), -127.0f, 127.0f);
-    q[i] = static_cast<std::int8_t>(integer);
-    error.add(weights[i], integer * scale);
+    const float w = weights[i];
+    const float integer = std::nearbyint(w / scale);
+    q[i] = static_cast<std::uint8_t>(kMiddleOf8Bits + static_cast<int>(integer));
+    const double difference = static_cast<double>(integer * scale) - w;
+    error.squared_error += difference * difference;
+    error.squared_weight += static_cast<double>(w) * w;
   }
   return scale;
 }

@@ -1,20 +1,24 @@
-// The per-channel rounder: float weights to signed integers of 8 bits with a float32 scale for each
-// output channel (row), in float32:
+// The rounder of 8 bits: a row of float weights (an output channel) to integers of -127..127 with
+// one float32 scale, in float32:
 //
 //   scale = max(max|w|, 1e-5) / 127
-//   q     = clamp(round(w / scale), -127, 127)
+//   q     = round(w / scale)
 //
-// rounding half to even, as int8 weights are in SmoothQuant (Xiao et al. 2022, per-channel).
+// rounding half to even, symmetric as SmoothQuant's weights are (Xiao et al. 2023).
 #pragma once
 
 #include <cstdint>
 #include <span>
 
-#include "nibble/weights/rounding_error.h"
+#include "nibble/quant/per_group.h"
 
 namespace nibble {
 
-/// Rounds one row; `q` has its length. Gives the scale.
-float round_channel(std::span<const float> weights, std::span<std::int8_t> q, RoundingError& error);
+/// The zero point of integers that are stored from 1 up.
+inline constexpr std::uint8_t kMiddleOf8Bits = 128;
+
+/// Rounds one row; q, of the row's length, becomes kMiddleOf8Bits + the integers. Returns the
+/// scale.
+float round_row(std::span<const float> weights, std::span<std::uint8_t> q, RoundingError& error);
 
 }  // namespace nibble

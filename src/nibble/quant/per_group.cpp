@@ -3,10 +3,15 @@
 #include <algorithm>
 #include <cmath>
 
-#include "nibble/quant/round_half_even.h"
-
 namespace nibble {
 namespace {
+
+/// Rounds half to even, for |x| < 2^22: adding 1.5 * 2^23 leaves no bits behind the point. (rint()
+/// would be a call per weight on the baseline instruction set.)
+inline float round_half_even(float x) {
+  constexpr float kMagic = 12582912.0f;
+  return (x + kMagic) - kMagic;
+}
 
 /// round(x), for use where it is then clamped to 0..15 after adding at most 15: far values may be
 /// moved nearer first.

@@ -3,19 +3,48 @@
 #include <algorithm>
 
 #include "nibble/core/error.h"
+#include "nibble/core/interrupt.h"
 #include "nibble/core/progress.h"
 #include "nibble/core/stopwatch.h"
 #include "nibble/models/token_cost.h"
 #include "nibble/models/tokenizer_files.h"
-#include "nibble/quant/pack_block.h"
 #include "nibble/quant/packed_contents.h"
+#include "nibble/quant/per_channel.h"
 #include "nibble/weights/dense.h"
+#include "nibble/weights/weight_codec.h"
 
 namespace nibble {
 namespace {
 
 // Rows that are read, rounded and written at a time: enough work for many threads, little memory.
 constexpr std::int64_t kBlocksPerBatch = 32;
+
+/// Rounds the first `rows` (up to 16) rows of a block, weights (rows, cols), as the layout has
+/// groups or none.
+RoundingError round_block(const WeightLayout& layout, std::span<const float> weights,
+                          std::int64_t rows, IntegerBlock& out) {
+  const int bits = codec_of(layout.format).bits;
+  const auto size = static_cast<std::size_t>(layout.cols / out.groups);
+  RoundingError error;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t group = 0; group < out.groups; ++group) {
+      const auto at =
+          static_cast<std::size_t>(row * layout.cols) + static_cast<std::size_t>(group) * size;
+      const std::span<const float> from = weights.subspan(at, size);
+      const std::span<std::uint8_t> q = std::span(out.q).subspan(at, size);
+      const auto place = static_cast<std::size_t>(group * kRowBlock + row);
+      if (layout.group_size == 0) {
+        out.scales[place] = round_row(from, q, error);
+        out.zeros[place] = kMiddleOf8Bits;
+        continue;
+      }
+      const GroupParameters parameters = round_group(from, bits, q, error);
+      out.scales[place] = to_float(parameters.scale);
+      out.zeros[place] = parameters.zero;
+    }
+  }
+  return error;
+}
 
 struct Batch {
   std::int64_t first;  // row
@@ -68,24 +97,26 @@ class Quantizer {
   void done_with(const CheckpointTensor& tensor, const Batch& batch) {
     const auto row_bytes = static_cast<std::int64_t>(tensor.view.row_bytes());
     const std::span<const std::byte> all(tensor.view.data, tensor.view.bytes);
-    checkpoint_.tensors().drop(all.subspan(static_cast<std::size_t>(batch.first * row_bytes),
-                                           static_cast<std::size_t>(batch.rows * row_bytes)));
+    if (!tensor.rows) {
+      checkpoint_.tensors().drop(all.subspan(static_cast<std::size_t>(batch.first * row_bytes),
+                                             static_cast<std::size_t>(batch.rows * row_bytes)));
+    }
     report_.bytes_in += batch.rows * row_bytes;
     progress_.advance(batch.rows * tensor.view.cols());
   }
 
   WrittenTensor write_packed(const LayerPlan& layer) {
-    const LinearSpec& linear = layer.linear;
-    const CheckpointTensor tensor = checkpoint_.dense_weight(linear);
-    WrittenTensor written{.name = linear.name + ".weight",
-                          .shape = {linear.out, linear.in},
-                          .format = weight_format_name(packed_format(layer.layout)),
-                          .bits = packed_bits(layer.layout),
-                          .group_size = packed_group_size(layer.layout),
+    const WeightCodec& codec = codec_of(layer.layout.format);
+    const CheckpointTensor tensor = checkpoint_.dense_weight(layer.linear);
+    WrittenTensor written{.name = layer.linear.name + ".weight",
+                          .shape = {layer.linear.out, layer.linear.in},
+                          .format = codec.name,
+                          .bits = codec.bits,
+                          .group_size = layer.layout.group_size,
                           .error = {}};
     constexpr std::int64_t kRows = kBlocksPerBatch * kRowBlock;
-    for (std::int64_t first = 0; first < linear.out; first += kRows) {
-      const Batch batch{first, std::min(kRows, linear.out - first)};
+    for (std::int64_t first = 0; first < layer.linear.out; first += kRows) {
+      const Batch batch{first, std::min(kRows, layer.linear.out - first)};
       pack_batch(layer, tensor, batch, written.error);
       if (!written.error.finite) {
         fail("{}: tensor \"{}\" holds weights that are not finite numbers",
@@ -96,28 +127,32 @@ class Quantizer {
     return written;
   }
 
-  /// Packs whole blocks of rows and writes their share of each part.
+  /// Rounds and packs whole blocks of rows and writes their share of each part.
   void pack_batch(const LayerPlan& layer, const CheckpointTensor& tensor, const Batch& batch,
                   RoundingError& total) {
-    const std::vector<PackedPart> parts = packed_parts(layer.layout);
+    check_interrupt();
+    const WeightLayout& layout = layer.layout;
+    const WeightCodec& codec = codec_of(layout.format);
+    const PartLayouts parts = codec.parts(layout);
     const std::int64_t blocks = (batch.rows + kRowBlock - 1) / kRowBlock;
     std::vector<std::vector<std::byte>> packed(parts.size());
     for (std::size_t i = 0; i < parts.size(); ++i) {
-      packed[i].resize(static_cast<std::size_t>(blocks) * parts[i].block_bytes());
+      packed[i].resize(static_cast<std::size_t>(blocks * parts[i].block_bytes()));
     }
     std::vector<RoundingError> errors(static_cast<std::size_t>(blocks));
     compute_.pool().parallel_for(blocks, [&](std::int64_t block, int) {
       const std::int64_t first = batch.first + block * kRowBlock;
-      const Batch rows{first, std::min(kRowBlock, batch.first + batch.rows - first)};
-      std::vector<float> weights(static_cast<std::size_t>(rows.rows * layer.linear.in));
+      const Batch rows{first, std::min(kRowBlock, layout.rows - first)};
+      std::vector<float> weights(static_cast<std::size_t>(rows.rows * layout.cols));
       read_rounded(tensor, rows, weights);
-      PackedBlock out;
-      const auto at = static_cast<std::size_t>(block);
+      IntegerBlock integers(layout.cols, group_count(layout));
+      errors[static_cast<std::size_t>(block)] = round_block(layout, weights, rows.rows, integers);
+      BlockSpans spans;
       for (std::size_t i = 0; i < parts.size(); ++i) {
-        const std::size_t bytes = parts[i].block_bytes();
-        out[i] = std::span(packed[i]).subspan(at * bytes, bytes);
+        const auto bytes = static_cast<std::size_t>(parts[i].block_bytes());
+        spans[i] = std::span(packed[i]).subspan(static_cast<std::size_t>(block) * bytes, bytes);
       }
-      errors[at] = pack_block(layer.layout, weights, rows.rows, out);
+      codec.pack(layout, integers, spans);
     });
     for (std::size_t i = 0; i < parts.size(); ++i) {
       writer_.tensors().append(layer.linear.name + parts[i].suffix, packed[i]);

@@ -9,6 +9,7 @@
 #include "nibble/core/dtype.h"
 #include "nibble/models/model_spec.h"
 #include "nibble/models/quantization_config.h"
+#include "nibble/weights/weight_codec.h"
 
 namespace nibble {
 
@@ -27,7 +28,7 @@ struct LayerPlan {
   LinearSpec linear;
   bool is_head = false;
   bool packed = false;
-  PackedLayout layout{};  // of a packed layer
+  WeightLayout layout{};  // of a packed layer
 };
 
 struct QuantizePlan {
@@ -39,9 +40,9 @@ struct QuantizePlan {
   LayerActivations layer_activations() const;
 };
 
-/// The largest of 128, 64 and 32 that is not above `wanted` and divides `in_features`; 0 if none
-/// does.
-int usable_group_size(int wanted, std::int64_t in_features);
+/// The largest group size of a format that is not above `wanted` and divides `in_features`; 0 if
+/// none does.
+int usable_group_size(const WeightCodec& codec, int wanted, std::int64_t in_features);
 
 /// Throws Error naming the layer if no group size divides its input features or 8 bits cannot take
 /// as many, or if an --exclude pattern matches no layer.

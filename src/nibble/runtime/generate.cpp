@@ -5,6 +5,7 @@
 
 #include "nibble/core/interrupt.h"
 #include "nibble/core/stopwatch.h"
+#include "nibble/runtime/finite.h"
 
 namespace nibble {
 
@@ -24,12 +25,15 @@ Generation generate(Model& model, KvCache& cache, Sequence& sequence,
   };
   Generation result;
   result.prefill_ms = run();
+  check_finite(model, logits, sequence.tokens());
   while (!sequence.finished()) {
     check_interrupt();
     const SequenceStep& step = sequence.step(logits);
     result.text += step.text;
     if (!step.text.empty()) on_text(step.text);
-    if (!sequence.finished()) result.decode_ms += run();
+    if (sequence.finished()) break;
+    result.decode_ms += run();
+    check_finite(model, logits, sequence.tokens());
   }
   const auto ids = sequence.new_tokens();
   result.ids.assign(ids.begin(), ids.end());

@@ -9,6 +9,7 @@
 #include "nibble/core/error.h"
 #include "nibble/core/log.h"
 #include "nibble/kernels/select.h"
+#include "nibble/models/tensor_report.h"
 
 namespace nibble {
 namespace {
@@ -87,6 +88,7 @@ Model::Model(const std::filesystem::path& path, ThreadPool& pool, const ComputeO
       compute_(select_kernels(), pool),
       decoder_(checkpoint_, compute_, options.dtype, options.activations),
       kv_(options.kv) {
+  report_unread_tensors(checkpoint_);
   note_conversions(checkpoint_, options.dtype);
   if (options.activations == ActivationType::kInt8 && !has_integers(checkpoint_)) {
     warn("{}: no weights are integers, so that activations stay bf16", path.string());

@@ -60,7 +60,11 @@ const SequenceStep& Sequence::step(std::span<float> logits) {
   step_.bytes = tokenizer_->token_bytes(token);
   step_.text.clear();
   const bool is_end = std::find(end_ids_.begin(), end_ids_.end(), token) != end_ids_.end();
-  if (!is_end) step_.text = filter_.push(decoder_.push(token));
+  if (!is_end) {
+    step_.text = filter_.push(decoder_.push(token));
+    // A stop text may be, or hold, that of a special token.
+    step_.text += filter_.push_hidden(tokenizer_->special_text(token));
+  }
   if (is_end) {
     finished_ = StopReason::kEos;
   } else if (filter_.stopped()) {

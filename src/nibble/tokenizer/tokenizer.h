@@ -77,6 +77,9 @@ class Tokenizer {
   /// character; empty if there is none.
   std::string_view token_bytes(std::int32_t id) const;
 
+  /// The text of a special token; empty for every other id.
+  std::string_view special_text(std::int32_t id) const;
+
   std::optional<std::int32_t> bos_id() const;
   std::optional<std::int32_t> eos_id() const;
   /// All ids that end a generation: the declared EOS, end-of-turn and end-of-message tokens, and

@@ -6,8 +6,8 @@
 namespace nibble::scalar {
 
 // matmul.cpp
-template <WeightFormat format, typename Activation>
-void matmul(const MatmulTask& task);
+template <typename Activation>
+void matmul(const MatmulTask& task);  // of any format
 std::size_t matmul_scratch_bytes(std::int64_t cols);
 
 // int8.cpp
