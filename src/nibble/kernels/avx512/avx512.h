@@ -26,6 +26,10 @@ void matmul_int8_w8(const MatmulTask& task);
 std::size_t matmul_int8_scratch_bytes();
 void quantize_int8(const QuantizeTask& task);
 
+// gemm.cpp
+void gemm_f32(const GemmTask<float>& task);
+void gemm_f64(const GemmTask<double>& task);
+
 // attention.cpp
 void attention_f32(const AttentionTask& task);
 void attention_bf16(const AttentionTask& task);

@@ -15,6 +15,10 @@ void matmul_int8(const MatmulTask& task);  // of w4 and w3
 void matmul_int8_w8(const MatmulTask& task);
 void quantize_int8(const QuantizeTask& task);
 
+// gemm.cpp
+void gemm_f32(const GemmTask<float>& task);
+void gemm_f64(const GemmTask<double>& task);
+
 // attention.cpp
 template <typename Cache>
 void attention(const AttentionTask& task);
