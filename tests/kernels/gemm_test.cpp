@@ -19,7 +19,7 @@ struct Size {
   std::int64_t depth;
   std::int64_t cols;
 };
-constexpr Size kSizes[] = {{1, 1, 1},    {1, 64, 576}, {3, 5, 7},     {12, 16, 32}, {13, 33, 31},
+constexpr Size kSizes[] = {{1, 1, 1},    {1, 64, 576}, {3, 5, 7},      {12, 16, 32}, {13, 33, 31},
                            {25, 64, 65}, {6, 513, 16}, {48, 1100, 40}, {2, 0, 5},    {7, 600, 17}};
 
 template <typename Element>

@@ -1,6 +1,6 @@
-// The product of two row-major matrices, in float32 and in double: some columns of b are copied side
-// by side into a panel, which all rows of a are multiplied with, a tile in registers at a time.
-// Include the set's simd.h first.
+// The product of two row-major matrices, in float32 and in double: some columns of b are copied
+// side by side into a panel, which all rows of a are multiplied with, a tile in registers at a
+// time. Include the set's simd.h first.
 #pragma once
 
 #include "nibble/kernels/kernel_set.h"
@@ -114,12 +114,9 @@ void multiply_gemm(const GemmTask<Element>& task) {
       fill_gemm_panel(task, begin, depth, col, panel);
       for (std::int64_t row = 0; row < task.rows;) {
         const std::int64_t rows = next_tile(task.rows - row);
-        const GemmTile<Element> tile{task.a + row * task.a_stride + begin,
-                                     task.a_stride,
-                                     panel,
-                                     depth,
-                                     task.out + row * task.out_stride + col,
-                                     task.out_stride};
+        const GemmTile<Element> tile{
+            task.a + row * task.a_stride + begin,   task.a_stride,  panel, depth,
+            task.out + row * task.out_stride + col, task.out_stride};
         if (task.cols - col >= kCols) {
           multiply_gemm_tile(tile, rows);
         } else {

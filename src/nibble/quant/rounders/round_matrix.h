@@ -1,0 +1,34 @@
+// A whole matrix through a rounder, over all threads, into the packed format that kernels read.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "nibble/core/bfloat16.h"
+#include "nibble/core/function_ref.h"
+#include "nibble/quant/per_group.h"
+#include "nibble/quant/rounders/rounder.h"
+#include "nibble/weights/packed_group.h"
+
+namespace nibble {
+
+struct PackedMatrix {
+  PackedGroup layout;
+  std::vector<std::uint8_t> codes;
+  std::vector<BFloat16> scales;
+  std::vector<std::uint8_t> zeros;
+  RoundingError error;  // against the weights given
+
+  WeightView view() const;
+};
+
+/// Reads rows first .. first + count - 1 as float32; out: (count, cols). Called on many threads.
+using RowReader = FunctionRef<void(std::int64_t first, std::int64_t count, std::span<float> out)>;
+
+/// The result does not depend on the threads. Weights that are not finite are left unrounded and
+/// reported by error.finite.
+PackedMatrix round_matrix(Compute& compute, const RowRounder& rounder, const PackedGroup& layout,
+                          RowReader read);
+
+}  // namespace nibble
