@@ -35,6 +35,7 @@ class Runner {
         kv_(mode.activations == ActivationType::kF32 ? KvType::kF32 : KvType::kBF16) {}
 
   const ModelSpec& spec() const { return decoder_.spec(); }
+  Compute& compute() { return compute_; }
 
   /// Logits of every position, (ids, vocab), the ids given in steps of `batch` (0: all at once).
   std::vector<float> logits(const std::vector<std::int32_t>& ids, std::size_t batch = 0) {

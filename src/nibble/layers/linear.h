@@ -6,18 +6,11 @@
 #include <vector>
 
 #include "nibble/ops/compute.h"
+#include "nibble/ops/input_order.h"
 #include "nibble/ops/matmul.h"
 #include "nibble/weights/weight.h"
 
 namespace nibble {
-
-/// The input features in another order, as some checkpoints have the columns of their weights.
-struct InputOrder {
-  std::int64_t in_features = 0;
-  std::vector<std::int32_t> columns;  // (cols): the feature that each column multiplies, -1: none
-
-  bool operator==(const InputOrder&) const = default;
-};
 
 struct Linear {
   Weight weight;            // (out, in), or (out, order.columns)

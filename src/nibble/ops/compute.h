@@ -22,6 +22,7 @@ constexpr ActivationType without_int8(ActivationType type) {
 /// "bf16", "f32" or "int8".
 const char* activation_type_name(ActivationType type);
 
+class InputObserver;
 class Profiler;
 
 class Compute {
@@ -36,6 +37,9 @@ class Compute {
   /// Who is told of every operator (ops/profiler.h); none by default. It must outlive its use here.
   Profiler* profiler() const { return profiler_; }
   void set_profiler(Profiler* profiler) { profiler_ = profiler; }
+  /// Who sees the inputs of linear layers (ops/input_observer.h); likewise.
+  InputObserver* input_observer() const { return input_observer_; }
+  void set_input_observer(InputObserver* observer) { input_observer_ = observer; }
 
   /// Scratch of one thread, at least `bytes` long, aligned to 64 bytes; valid until its next call.
   std::byte* thread_scratch(int thread, std::size_t bytes) {
@@ -58,18 +62,22 @@ class Compute {
   InputBuffers& input_buffers() { return input_buffers_; }
   /// Partial results of attention() over a long cache (ops/attention.cpp).
   Buffer& attention_partials() { return attention_partials_; }
-  /// The input of a layer that takes it in another order (layers/linear.cpp).
+  /// The input of a layer that takes it in another order (ops/input_order.cpp).
   Buffer& reordered_input() { return reordered_input_; }
+  /// The normalized input that an observer sees (ops/matmul.cpp).
+  Buffer& observed_input() { return observed_input_; }
 
  private:
   const KernelSet* kernels_;
   ThreadPool pool_;
   ActivationType activations_;
   Profiler* profiler_ = nullptr;
+  InputObserver* input_observer_ = nullptr;
   std::vector<Buffer> thread_scratch_;
   InputBuffers input_buffers_;
   Buffer attention_partials_;
   Buffer reordered_input_;
+  Buffer observed_input_;
 };
 
 }  // namespace nibble

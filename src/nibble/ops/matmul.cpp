@@ -2,9 +2,11 @@
 
 #include <cassert>
 
+#include "nibble/ops/input_observer.h"
 #include "nibble/ops/prepared_input.h"
 #include "nibble/ops/profiler.h"
 #include "nibble/ops/row_claims.h"
+#include "nibble/ops/rowwise.h"
 #include "nibble/weights/packed_group.h"
 
 namespace nibble {
@@ -112,10 +114,8 @@ void run_claim(Compute& compute, const PreparedInput& input, const MatmulCall& c
   }
 }
 
-}  // namespace
-
-void matmul(Compute& compute, const MatmulInput& input, std::span<const MatmulCall> calls) {
-  if (input.tokens == 0 || calls.empty()) return;
+/// The products of calls whose columns are in the same order, that of the input.
+void multiply(Compute& compute, const MatmulInput& input, std::span<const MatmulCall> calls) {
   const PreparedInput prepared(compute, input, calls);
   report_cost(compute, calls, input.tokens);
 
@@ -130,11 +130,9 @@ void matmul(Compute& compute, const MatmulInput& input, std::span<const MatmulCa
   });
 }
 
-void gated_matmul(Compute& compute, const MatmulInput& input, const MatmulCall& gate,
-                  const MatmulCall& up, float* out) {
-  assert(gate.weight->rows == up.weight->rows && gate.activation);
+void multiply_gated(Compute& compute, const MatmulInput& input, const MatmulCall& gate,
+                    const MatmulCall& up, float* out) {
   const std::int64_t tokens = input.tokens;
-  if (tokens == 0) return;
   const MatmulCall calls[] = {gate, up};
   const PreparedInput prepared(compute, input, calls);
   report_cost(compute, calls, tokens);
@@ -160,6 +158,78 @@ void gated_matmul(Compute& compute, const MatmulInput& input, const MatmulCall& 
   compute.pool().parallel_for(claims.count(), [&](std::int64_t index, int thread) {
     claims.visit(index, [&](std::size_t, const Rows& rows) { run_rows(rows, thread); });
   });
+}
+
+bool have_same_order(const MatmulCall& a, const MatmulCall& b) {
+  if (a.order == nullptr || b.order == nullptr) return a.order == b.order;
+  return *a.order == *b.order;
+}
+
+MatmulInput ordered(Compute& compute, const InputOrder* order, const MatmulInput& input) {
+  return order == nullptr ? input : put_in_order(compute, *order, input);
+}
+
+/// Shows the input to the observer, if there is one. Returns it as the products are to take it: it
+/// need not be normalized twice.
+MatmulInput observed(Compute& compute, const MatmulInput& input,
+                     std::span<const MatmulCall> calls) {
+  InputObserver* observer = compute.input_observer();
+  if (observer == nullptr) return input;
+  const MatmulCall& first = calls[0];
+  const std::int64_t features = first.order ? first.order->in_features : first.weight->cols;
+  MatmulInput seen = input;
+  if (input.norm != nullptr) {
+    const auto elements = static_cast<std::size_t>(input.tokens * features);
+    float* normed = compute.observed_input().as<float>(elements);
+    for_each_row(compute, input.tokens, [&](std::int64_t t) {
+      const std::int64_t at = t * features;
+      normalize_row(compute.kernels(), *input.norm, input.x + at, features, normed + at);
+    });
+    seen.x = normed;
+    seen.norm = nullptr;
+  }
+  observer->observe({seen.x, input.tokens, features, calls});
+  return seen;
+}
+
+/// The gated product of layers whose columns are in different orders.
+void multiply_gated_apart(Compute& compute, const MatmulInput& input, MatmulCall gate,
+                          MatmulCall up, float* out) {
+  const std::int64_t width = gate.weight->rows;
+  const Activation activation = *gate.activation;
+  Buffer buffer;
+  gate.out = out;
+  gate.activation = std::nullopt;
+  up.out = buffer.as<float>(static_cast<std::size_t>(input.tokens * width));
+  multiply(compute, ordered(compute, gate.order, input), {&gate, 1});
+  multiply(compute, ordered(compute, up.order, input), {&up, 1});
+  for_each_row(compute, input.tokens, [&](std::int64_t t) {
+    float* row = out + t * width;
+    compute.kernels().activate_mul(activation, row, up.out + t * width, width, row);
+  });
+}
+
+}  // namespace
+
+void matmul(Compute& compute, const MatmulInput& input, std::span<const MatmulCall> calls) {
+  if (input.tokens == 0 || calls.empty()) return;
+  const MatmulInput seen = observed(compute, input, calls);
+  while (!calls.empty()) {
+    std::size_t together = 1;
+    while (together < calls.size() && have_same_order(calls[0], calls[together])) ++together;
+    multiply(compute, ordered(compute, calls[0].order, seen), calls.first(together));
+    calls = calls.subspan(together);
+  }
+}
+
+void gated_matmul(Compute& compute, const MatmulInput& input, const MatmulCall& gate,
+                  const MatmulCall& up, float* out) {
+  assert(gate.weight->rows == up.weight->rows && gate.activation);
+  if (input.tokens == 0) return;
+  const MatmulCall calls[] = {gate, up};
+  const MatmulInput seen = observed(compute, input, calls);
+  if (!have_same_order(gate, up)) return multiply_gated_apart(compute, seen, gate, up, out);
+  multiply_gated(compute, ordered(compute, gate.order, seen), gate, up, out);
 }
 
 }  // namespace nibble

@@ -9,6 +9,7 @@
 #include <span>
 
 #include "nibble/ops/compute.h"
+#include "nibble/ops/input_order.h"
 #include "nibble/ops/row_norm.h"
 #include "nibble/weights/weight_view.h"
 
@@ -16,7 +17,7 @@ namespace nibble {
 
 /// What all products of a call take, the rows of x being normalized first if there is a norm.
 struct MatmulInput {
-  const float* x;  // (tokens, cols), cols being that of every weight
+  const float* x;  // (tokens, in features), the same of every layer
   std::int64_t tokens;
   const RowNorm* norm = nullptr;
   bool never_int8 = false;  // int8 is too coarse for it: bfloat16 is taken in its place
@@ -29,10 +30,12 @@ struct MatmulCall {
   const float* bias = nullptr;                // (rows), or none
   bool adds = false;                          // adds to what is in out
   std::optional<Activation> activation = {};  // what the product with its bias goes through
+  const InputOrder* order = nullptr;          // of the weight's columns; none: the features' own
 };
 
 /// Runs all products over the same input, which is rounded as compute.activations() says (but for
-/// never_int8); sums are float32. One barrier for all of them.
+/// never_int8); sums are float32. One barrier for all of those in a row whose columns are in the
+/// same order. compute.input_observer() sees the input first.
 void matmul(Compute& compute, const MatmulInput& input, std::span<const MatmulCall> calls);
 
 /// The gated product of a feed-forward network (Shazeer 2020, SwiGLU): out = a(g) * u, g and u
