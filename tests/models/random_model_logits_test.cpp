@@ -4,6 +4,7 @@
 
 #include "core/temporary_folder.h"
 #include "models/logits.h"
+#include "nibble/models/rope_frequencies.h"
 
 namespace nibble {
 namespace {

@@ -11,7 +11,6 @@
 #include "nibble/core/output.h"
 #include "nibble/core/stopwatch.h"
 #include "nibble/formats/gguf_writer.h"
-#include "nibble/models/decoder.h"
 #include "nibble/models/gguf_names.h"
 #include "nibble/weights/ggml_blocks.h"
 #include "nibble/weights/ggml_quantize.h"

@@ -4,7 +4,7 @@
 
 #include "nibble/convert/parameters.h"
 #include "nibble/core/error.h"
-#include "nibble/models/decoder.h"
+#include "nibble/models/rope_frequencies.h"
 #include "nibble/tokenizer/tokenizer.h"
 
 namespace nibble {

@@ -8,7 +8,7 @@
 #include "nibble/core/stopwatch.h"
 #include "nibble/formats/safetensors_writer.h"
 #include "nibble/models/companions.h"
-#include "nibble/models/decoder.h"
+#include "nibble/models/rope_frequencies.h"
 #include "nibble/models/weight_loader.h"
 
 namespace nibble {

@@ -7,26 +7,11 @@
 #include <span>
 #include <vector>
 
-#include "nibble/core/dtype.h"
-#include "nibble/layers/kv_cache.h"
-#include "nibble/layers/linear.h"
-#include "nibble/layers/mlp.h"
-#include "nibble/layers/norm.h"
-#include "nibble/layers/rope.h"
-#include "nibble/layers/self_attention.h"
+#include "nibble/models/block.h"
 #include "nibble/models/checkpoint.h"
-#include "nibble/models/weight_loader.h"
+#include "nibble/models/embedding.h"
 
 namespace nibble {
-
-/// One decoder block: x += attention(norm(x)); x += mlp(norm(x)); or, with the norms behind,
-/// x = norm(x + attention(x)); x = norm(x + mlp(x)).
-struct DecoderBlock {
-  Norm input_norm;
-  SelfAttention attention;
-  Norm post_norm;
-  Mlp mlp;
-};
 
 class Decoder {
  public:
@@ -57,34 +42,19 @@ class Decoder {
   double weights_per_token() const;
 
  private:
-  /// Embeddings of tokens at the positions from `start` on, (tokens, hidden).
-  void embed(Compute& compute, std::span<const std::int32_t> tokens, std::int64_t start,
-             float* out);
-  void add_positions(Compute& compute, std::int64_t start, std::int64_t tokens, float* out);
-  void run_block(Compute& compute, std::int64_t layer, std::int64_t tokens, KvCache& cache,
-                 float* hidden);
   void place_next();
 
   ModelSpec spec_;
-  DType dtype_;
   WeightLoader loader_;
   std::size_t placed_ = 0;  // blocks whose weights have been moved, then the head
-  // Rows read as they are needed:
-  CheckpointTensor embedding_;  // (vocab, embedding_width)
-  CheckpointTensor positions_;  // (rows, hidden), or nothing
-  float embedding_scale_ = 1.0f;
-  std::optional<Linear> project_in_;
-  std::optional<Linear> project_out_;
+  Embedding embedding_;
   std::vector<DecoderBlock> blocks_;
   std::optional<Norm> final_norm_;
+  std::optional<Linear> project_out_;
   Linear head_;
   Rope rope_;
-  Buffer position_rows_;  // (tokens, hidden)
-  Buffer scratch_;        // of attention and MLP
-  Buffer projected_;      // (tokens, embedding_width)
+  Buffer scratch_;    // of attention and MLP
+  Buffer projected_;  // (tokens, embedding_width)
 };
-
-/// The angles a position adds to each pair of a head, in radians: (head_dim / 2), float32.
-std::vector<float> rope_frequencies(const RopeSpec& rope, std::int64_t head_dim);
 
 }  // namespace nibble

@@ -239,6 +239,23 @@ void WeightLoader::place(std::span<Linear* const> together) {
   for (const auto& part : mapped) checkpoint_.tensors().drop(part);
 }
 
+void WeightLoader::drop(const Linear& layer) const {
+  for (const WeightPart& part : weight_parts(layer.weight.view)) {
+    checkpoint_.tensors().drop({part.data, static_cast<std::size_t>(part.bytes())});
+  }
+}
+
+Norm WeightLoader::norm(const NormModule& module) const {
+  const NormSpec& kind = spec().norm;
+  const auto n = static_cast<std::size_t>(module.size);
+  Norm norm{.kind = kind.kind, .weight = std::vector<float>(n, 1.0f), .eps = kind.eps};
+  if (kind.has_weight) norm.weight = vector(module.name + ".weight", module.size);
+  for (float& weight : norm.weight) weight += kind.weight_offset;
+  if (norm.kind == NormKind::kLayer) norm.bias.resize(n);
+  if (kind.has_bias) norm.bias = vector(module.name + ".bias", module.size);
+  return norm;
+}
+
 std::vector<float> WeightLoader::vector(const std::string& name, std::int64_t size) const {
   std::vector<float> values(static_cast<std::size_t>(size));
   read_vector(checkpoint_.float_tensor(name, {size}), values);

@@ -9,6 +9,7 @@
 
 #include "nibble/core/dtype.h"
 #include "nibble/layers/linear.h"
+#include "nibble/layers/norm.h"
 #include "nibble/models/checkpoint.h"
 #include "nibble/weights/repack.h"
 
@@ -18,6 +19,10 @@ class WeightLoader {
  public:
   /// `dtype` of dense weights: kBF16, kF16 or kF32. All three must outlive this and what it loads.
   WeightLoader(const Checkpoint& checkpoint, Compute& compute, DType dtype);
+
+  const Checkpoint& checkpoint() const { return checkpoint_; }
+  const ModelSpec& spec() const { return checkpoint_.spec(); }
+  DType dtype() const { return dtype_; }
 
   /// A linear layer: packed or dense as the checkpoint has it, in place where it can be.
   Linear linear(const LinearSpec& spec) const;
@@ -29,6 +34,10 @@ class WeightLoader {
   void place(std::span<Linear* const> together);
   /// A norm's weight or a bias, (size), rounded to the dtype.
   std::vector<float> vector(const std::string& name, std::int64_t size) const;
+  /// A norm, with whatever the model adds to its weight.
+  Norm norm(const NormModule& module) const;
+  /// Gives back the memory of the mapped files that the layer's weight lies in, if it does.
+  void drop(const Linear& layer) const;
 
  private:
   Weight dense(const CheckpointTensor& tensor) const;

@@ -1,0 +1,78 @@
+#include "nibble/models/block.h"
+
+#include <optional>
+#include <string>
+
+namespace nibble {
+namespace {
+
+class BlockLoader {
+ public:
+  BlockLoader(const WeightLoader& loader, std::int64_t layer)
+      : loader_(loader), spec_(loader.spec()), layer_(layer) {}
+
+  DecoderBlock load() const {
+    return {.input_norm = *norm(spec_.input_norm, spec_.hidden),
+            .attention = attention(),
+            .post_norm = *norm(spec_.post_norm, spec_.hidden),
+            .mlp = mlp(),
+            .norm_first = spec_.norm_first};
+  }
+
+ private:
+  SelfAttention attention() const {
+    return {.q = linear(spec_.q),
+            .k = linear(spec_.k),
+            .v = linear(spec_.v),
+            .o = linear(spec_.o),
+            .q_norm = norm(spec_.q_norm, spec_.head_dim),
+            .k_norm = norm(spec_.k_norm, spec_.head_dim),
+            .shape = {spec_.n_heads, spec_.n_kv_heads, spec_.head_dim, spec_.window(layer_)}};
+  }
+  Mlp mlp() const {
+    return {.gate = spec_.gate ? std::optional(linear(*spec_.gate)) : std::nullopt,
+            .up = linear(spec_.up),
+            .down = linear(spec_.down),
+            .activation = spec_.activation};
+  }
+  Linear linear(LinearSpec linear_spec) const {
+    linear_spec.name = block_name(linear_spec.name, layer_);
+    return loader_.linear(linear_spec);
+  }
+  std::optional<Norm> norm(const std::string& name, std::int64_t size) const {
+    if (name.empty()) return std::nullopt;
+    return loader_.norm({block_name(name, layer_), size});
+  }
+
+  const WeightLoader& loader_;
+  const ModelSpec& spec_;
+  std::int64_t layer_;
+};
+
+}  // namespace
+
+DecoderBlock load_block(const WeightLoader& loader, std::int64_t layer) {
+  return BlockLoader(loader, layer).load();
+}
+
+std::vector<const Linear*> DecoderBlock::linears() const {
+  std::vector<const Linear*> all = {&attention.q, &attention.k, &attention.v, &attention.o};
+  if (mlp.gate) all.push_back(&*mlp.gate);
+  all.insert(all.end(), {&mlp.up, &mlp.down});
+  return all;
+}
+
+void DecoderBlock::run(Compute& compute, const BlockPass& pass, std::int64_t layer,
+                       float* hidden) const {
+  const RowNorm first = input_norm.row_norm();
+  const RowNorm second = post_norm.row_norm();
+  const auto input = [&](const RowNorm& norm) {
+    return MatmulInput{.x = hidden, .tokens = pass.tokens, .norm = norm_first ? &norm : nullptr};
+  };
+  attention.add_to(compute, input(first), pass.rope, pass.cache, layer, pass.scratch, hidden);
+  if (!norm_first) input_norm.apply(compute, hidden, pass.tokens, hidden);
+  mlp.add_to(compute, input(second), pass.scratch, hidden);
+  if (!norm_first) post_norm.apply(compute, hidden, pass.tokens, hidden);
+}
+
+}  // namespace nibble

@@ -1,0 +1,39 @@
+// What a model begins with: rows of its embedding table, projected where its width is another, and
+// learned positions.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "nibble/layers/linear.h"
+#include "nibble/models/weight_loader.h"
+
+namespace nibble {
+
+class Embedding {
+ public:
+  /// Tables stay in the checkpoint's files, whose rows are read as they are needed.
+  explicit Embedding(const WeightLoader& loader);
+
+  /// Hidden states of `tokens` at the positions from `start` on, (tokens, hidden). Ids must be
+  /// below vocab, and positions those that a model with learned ones has.
+  void run(Compute& compute, std::span<const std::int32_t> tokens, std::int64_t start, float* out);
+  /// The layer behind a table whose width is not the hidden size; else null.
+  const Linear* projection() const { return project_in_ ? &*project_in_ : nullptr; }
+
+ private:
+  void look_up(std::span<const std::int32_t> tokens, float* out) const;
+  void add_positions(Compute& compute, std::int64_t start, std::int64_t tokens, float* out);
+
+  ModelSpec spec_;
+  DType dtype_;
+  CheckpointTensor tokens_;     // (vocab, embedding_width)
+  CheckpointTensor positions_;  // (rows, hidden), or nothing
+  float scale_ = 1.0f;
+  std::optional<Linear> project_in_;
+  Buffer narrow_;         // (tokens, embedding_width)
+  Buffer position_rows_;  // (tokens, hidden)
+};
+
+}  // namespace nibble

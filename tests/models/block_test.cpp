@@ -1,0 +1,72 @@
+// A model run block by block, each block loaded, run and dropped by itself.
+#include "nibble/models/block.h"
+
+#include "models/logits.h"
+#include "nibble/models/embedding.h"
+#include "nibble/models/rope_frequencies.h"
+
+namespace nibble {
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path kFixtures = NIBBLE_TEST_DIR "/models/fixtures";
+constexpr std::int64_t kTokens = 40;
+
+/// Final hidden states, (tokens, hidden), with never more than one block loaded.
+std::vector<float> run_block_by_block(const WeightLoader& loader, Compute& compute,
+                                      const std::vector<std::int32_t>& ids) {
+  const ModelSpec& spec = loader.spec();
+  Rope rope;
+  if (spec.rope) rope = Rope(rope_frequencies(*spec.rope, spec.head_dim));
+  rope.prepare(0, kTokens);
+  std::vector<float> hidden(static_cast<std::size_t>(kTokens * spec.hidden));
+  Embedding(loader).run(compute, ids, 0, hidden.data());
+  Buffer scratch;
+  for (std::int64_t layer = 0; layer < spec.n_layers; ++layer) {
+    const DecoderBlock block = load_block(loader, layer);
+    KvCache cache({1, spec.n_kv_heads, spec.head_dim, kTokens}, KvType::kBF16);
+    block.run(compute, {.tokens = kTokens, .rope = rope, .cache = cache, .scratch = scratch}, 0,
+              hidden.data());
+    for (const Linear* linear : block.linears()) loader.drop(*linear);
+  }
+  if (!spec.final_norm.empty()) {
+    loader.norm({spec.final_norm, spec.hidden})
+        .apply(compute, hidden.data(), kTokens, hidden.data());
+  }
+  return hidden;
+}
+
+class BlockByBlock : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(BlockByBlock, GivesTheDecodersHiddenStates) {
+  const Checkpoint checkpoint(kFixtures / GetParam());
+  const ModelSpec& spec = checkpoint.spec();
+  const std::vector<std::int32_t> ids = test::reference_ids(kTokens, spec.vocab);
+  for (const DType dtype : {DType::kBF16, DType::kF32}) {
+    Compute compute(select_kernels(), 2);
+    Decoder decoder(checkpoint, compute, dtype);
+    KvCache cache({spec.n_layers, spec.n_kv_heads, spec.head_dim, kTokens}, KvType::kBF16);
+    std::vector<float> expected(static_cast<std::size_t>(kTokens * spec.hidden));
+    decoder.forward(compute, ids, cache, expected.data());
+
+    const WeightLoader loader(checkpoint, compute, dtype);
+    EXPECT_EQ(run_block_by_block(loader, compute, ids), expected);
+    EXPECT_EQ(run_block_by_block(loader, compute, ids), expected);  // what was dropped is there
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Fixtures, BlockByBlock,
+                         ::testing::Values("untied_gqa", "architecture_opt_post_norm",
+                                           "architecture_qwen3_window", "architecture_gemma",
+                                           "gguf_mixed_gpt2/model.gguf"),
+                         [](const auto& test_case) {
+                           std::string name = test_case.param;
+                           std::replace_if(
+                               name.begin(), name.end(),
+                               [](char c) { return c == '/' || c == '.'; }, '_');
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace nibble
