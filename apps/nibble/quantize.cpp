@@ -13,6 +13,7 @@
 #include "nibble/core/process.h"
 #include "nibble/core/progress.h"
 #include "nibble/kernels/select.h"
+#include "nibble/quant/calibration/text.h"
 #include "nibble/quant/pipeline.h"
 
 namespace nibble::cli {
@@ -25,6 +26,11 @@ struct QuantizeFlags {
   std::string dtype = "bf16";
   std::string head = "quantized";
   QuantizeOptions options;
+  std::string effort = "normal";
+  BestOptions best;
+  DistillationOptions distillation;
+  std::vector<std::string> texts;
+  CalibrationOptions calibration;
   bool force = false;
   bool dry_run = false;
 };
@@ -109,6 +115,34 @@ void print_plan(const QuantizePlan& plan) {
   }
 }
 
+QuantizeMethod make_method(const QuantizeFlags& flags) {
+  QuantizeMethod method{.algorithm = flags.algorithm};
+  if (flags.algorithm == "gptq") {
+    method.blocks.rounder = make_gptq_rounder();
+  } else if (flags.algorithm == "best") {
+    BestOptions options = flags.best;
+    options.compensates = flags.effort != "light";
+    if (flags.effort == "max") method.distillation = flags.distillation;
+    method.blocks.rounder = make_best_rounder(options);
+  } else {
+    method.blocks.rounder = make_per_group_rounder();
+  }
+  return method;
+}
+
+/// Of methods that need any: token ids in blocks.
+std::vector<std::vector<std::int32_t>> make_calibration(const QuantizeFlags& flags,
+                                                        const CommonFlags& common,
+                                                        const Checkpoint& checkpoint) {
+  CalibrationOptions options = flags.calibration;
+  for (const std::string& text : flags.texts) options.texts.push_back(parse_calibration_text(text));
+  if (options.texts.empty()) {
+    fail("--algorithm {} needs a text to calibrate on (--calib FILE)", flags.algorithm);
+  }
+  options.seed = common.seed;
+  return calibration_blocks(checkpoint.load_tokenizer(), options);
+}
+
 void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
   const Checkpoint checkpoint(locate_model(flags.model));
   QuantizeOptions options = flags.options;
@@ -123,11 +157,57 @@ void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
     common.json ? print_json(plan_json(plan)) : print_plan(plan);
     return;
   }
+  QuantizeJob job{.checkpoint = checkpoint,
+                  .plan = plan,
+                  .method = make_method(flags),
+                  .out = flags.output,
+                  .replace = flags.force};
+  if (job.method.needs_calibration()) job.calibration = make_calibration(flags, common, checkpoint);
   Compute compute(select_kernels(), common.threads);
-  const QuantizeReport report =
-      quantize_model(checkpoint, plan, compute, flags.output, flags.force);
+  const QuantizeReport report = quantize_model(job, compute);
   show_notes();  // only now: a failure is to be one line
   common.json ? print_json(report_json(flags, report, plan)) : print_report(flags, report);
+}
+
+void add_method_flags(CLI::App& command, QuantizeFlags& flags) {
+  command
+      .add_option("--effort", flags.effort,
+                  "Of best: light searches ranges; normal rounds by GPTQ, refined, too; max learns "
+                  "scales and norms from end to end besides")
+      ->check(CLI::IsMember({"light", "normal", "max"}))
+      ->capture_default_str();
+  command
+      .add_option("--shrinkage", flags.best.shrinkage,
+                  "Of best: how far the inputs' correlations are shrunk, 0 to 1")
+      ->check(CLI::Range(0.0F, 1.0F))
+      ->capture_default_str();
+  command
+      .add_option("--correction", flags.best.correction,
+                  "Of best: how much of earlier layers' errors is corrected for, 0 to 1")
+      ->check(CLI::Range(0.0F, 1.0F))
+      ->capture_default_str();
+  command
+      .add_option("--refinements", flags.best.refinements,
+                  "Of best: rounds of fitting scales and moving single weights")
+      ->check(in_range(0, 100))
+      ->capture_default_str();
+  command
+      .add_option("--learning-rate", flags.distillation.rate,
+                  "Of best at max: by how much of itself a scale moves in a step at the most")
+      ->check(CLI::Range(0.0F, 1.0F))
+      ->capture_default_str();
+  command
+      .add_option("--calib", flags.texts,
+                  "A text to calibrate on, FILE or FILE:SHARE; several are taken in turn by their "
+                  "shares (may be given several times)")
+      ->allow_extra_args(false);
+  command.add_option("--n-samples", flags.calibration.n_samples, "Blocks of calibration text")
+      ->check(in_range(1, 1 << 20))
+      ->capture_default_str();
+  command
+      .add_option("--seq-len", flags.calibration.seq_len, "Tokens of a block of calibration text")
+      ->check(in_range(1, 1 << 20))
+      ->capture_default_str();
 }
 
 }  // namespace
@@ -138,8 +218,9 @@ void add_quantize(CLI::App& app, CommonFlags& common, Action& action) {
   add_model_argument(*command, flags->model);
   CLI::Option* output = command->add_option("-o,--output", flags->output, "The folder to write");
   command->add_option("--algorithm", flags->algorithm, "How to quantize")
-      ->check(CLI::IsMember({"pergrp"}))
+      ->check(CLI::IsMember({"pergrp", "gptq", "best"}))
       ->capture_default_str();
+  add_method_flags(*command, *flags);
   command->add_option("--w-bit", flags->options.bits, "Bits a weight")
       ->check(CLI::IsMember({3, 4}))
       ->capture_default_str();

@@ -64,14 +64,23 @@ std::vector<const Linear*> DecoderBlock::linears() const {
 
 void DecoderBlock::run(Compute& compute, const BlockPass& pass, std::int64_t layer,
                        float* hidden) const {
-  const RowNorm first = input_norm.row_norm();
-  const RowNorm second = post_norm.row_norm();
-  const auto input = [&](const RowNorm& norm) {
-    return MatmulInput{.x = hidden, .tokens = pass.tokens, .norm = norm_first ? &norm : nullptr};
-  };
-  attention.add_to(compute, input(first), pass.rope, pass.cache, layer, pass.scratch, hidden);
+  run_attention(compute, pass, layer, hidden);
+  run_mlp(compute, pass, hidden);
+}
+
+void DecoderBlock::run_attention(Compute& compute, const BlockPass& pass, std::int64_t layer,
+                                 float* hidden) const {
+  const RowNorm norm = input_norm.row_norm();
+  attention.add_to(compute,
+                   {.x = hidden, .tokens = pass.tokens, .norm = norm_first ? &norm : nullptr},
+                   pass.rope, pass.cache, layer, pass.scratch, hidden);
   if (!norm_first) input_norm.apply(compute, hidden, pass.tokens, hidden);
-  mlp.add_to(compute, input(second), pass.scratch, hidden);
+}
+
+void DecoderBlock::run_mlp(Compute& compute, const BlockPass& pass, float* hidden) const {
+  const RowNorm norm = post_norm.row_norm();
+  mlp.add_to(compute, {.x = hidden, .tokens = pass.tokens, .norm = norm_first ? &norm : nullptr},
+             pass.scratch, hidden);
   if (!norm_first) post_norm.apply(compute, hidden, pass.tokens, hidden);
 }
 

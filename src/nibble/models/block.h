@@ -35,6 +35,10 @@ struct DecoderBlock {
   /// Runs `hidden`, (tokens, hidden), through the block, in place. Keys and values are stored as
   /// those of layer `layer` of the cache, which does not count them as held yet.
   void run(Compute& compute, const BlockPass& pass, std::int64_t layer, float* hidden) const;
+  /// Its two halves, the residual sums among them; run() is one after the other.
+  void run_attention(Compute& compute, const BlockPass& pass, std::int64_t layer,
+                     float* hidden) const;
+  void run_mlp(Compute& compute, const BlockPass& pass, float* hidden) const;
 
   /// In the order of the forward pass.
   std::vector<const Linear*> linears() const;

@@ -55,9 +55,10 @@ class Blocks {
   }
   void check(std::size_t needed) const {
     if (needed <= order_.size()) return;
-    fail("{}: {} tokens make {} blocks of {}, and calibration takes {} of this text (--n-samples, "
-         "--seq-len)",
-         file_.string(), ids_.size(), order_.size(), length_, needed);
+    fail(
+        "{}: {} tokens make {} blocks of {}, and calibration takes {} of this text (--n-samples, "
+        "--seq-len)",
+        file_.string(), ids_.size(), order_.size(), length_, needed);
   }
 
  private:

@@ -29,9 +29,9 @@ struct CalibrationOptions {
 };
 
 /// (n_samples) blocks of seq_len ids. A text is encoded once, with the tokenizer's default special
-/// tokens, and cut from its start; what is left over is dropped. Blocks come from the texts in turn,
-/// each time from that which lags most behind its share (of those that lag alike, the first). Throws
-/// Error for a text that cannot be read, that is empty or too short for its share.
+/// tokens, and cut from its start; what is left over is dropped. Blocks come from the texts in
+/// turn, each time from that which lags most behind its share (of those that lag alike, the first).
+/// Throws Error for a text that cannot be read, that is empty or too short for its share.
 std::vector<std::vector<std::int32_t>> calibration_blocks(const Tokenizer& tokenizer,
                                                           const CalibrationOptions& options);
 

@@ -6,37 +6,8 @@
 namespace nibble {
 namespace {
 
-constexpr std::int64_t kTurn = 32;      // features that are turned at a time
-constexpr std::int64_t kFeatures = 32;  // columns of a sum that a thread makes at a time: a panel
-
-/// Adds to columns first .. first + kFeatures of `sum` those of x^T y, from row `row` on.
-void add_columns(Compute& compute, int thread, const TurnedRows& x, const TurnedRows& y,
-                 std::int64_t first, std::int64_t row, Matrix<float>& sum) {
-  const std::int64_t count = std::min(kFeatures, y.cols() - first);
-  const std::int64_t rows = x.cols() - row;
-  const std::size_t kernel_bytes =
-      (compute.kernels().matmul_scratch_bytes(y.tokens()) + 63) / 64 * 64;
-  std::byte* scratch = compute.thread_scratch(
-      thread, kernel_bytes + static_cast<std::size_t>(rows * kFeatures) * sizeof(float));
-  auto* products = reinterpret_cast<float*>(scratch + kernel_bytes);  // (rows, kFeatures)
-  MatmulTask task{.weight = {.format = WeightFormat::kBF16,
-                             .rows = y.cols(),
-                             .cols = y.tokens(),
-                             .data = y.feature(0)}};
-  task.x = x.feature(row);
-  task.x_stride = x.tokens();
-  task.tokens = rows;
-  task.row_begin = first;
-  task.row_end = first + count;
-  task.out = products - first;
-  task.out_stride = kFeatures;
-  task.scratch = scratch;
-  compute.kernels().matmul_bf16[static_cast<int>(WeightFormat::kBF16)](task);
-  for (std::int64_t r = 0; r < rows; ++r) {
-    float* to = sum.row(row + r) + first;
-    for (std::int64_t c = 0; c < count; ++c) to[c] += products[r * kFeatures + c];
-  }
-}
+constexpr std::int64_t kTurn = 32;   // features that are turned at a time
+constexpr std::int64_t kPanel = 32;  // columns of a sum that are made at a time
 
 }  // namespace
 
@@ -55,20 +26,55 @@ void TurnedRows::assign(Compute& compute, const float* x, std::int64_t tokens, s
   });
 }
 
+void add_products_here(Compute& compute, int thread, const Features& x, const Features& y,
+                       float* sum, std::int64_t stride) {
+  assert(x.rows.tokens() == y.rows.tokens());
+  const std::int64_t tokens = y.rows.tokens();
+  const std::int64_t rows = x.end - x.begin;
+  const std::size_t kernel_bytes = (compute.kernels().matmul_scratch_bytes(tokens) + 63) / 64 * 64;
+  std::byte* scratch = compute.thread_scratch(
+      thread, kernel_bytes + static_cast<std::size_t>(rows * kPanel) * sizeof(float));
+  auto* products = reinterpret_cast<float*>(scratch + kernel_bytes);  // (rows, kPanel)
+  for (std::int64_t first = y.begin; first < y.end; first += kPanel) {
+    const std::int64_t count = std::min(kPanel, y.end - first);
+    MatmulTask task{.weight = {.format = WeightFormat::kBF16,
+                               .rows = y.rows.cols(),
+                               .cols = tokens,
+                               .data = y.rows.feature(0)}};
+    task.x = x.rows.feature(x.begin);
+    task.x_stride = tokens;
+    task.tokens = rows;
+    task.row_begin = first;
+    task.row_end = first + count;
+    task.out = products - first;
+    task.out_stride = kPanel;
+    task.scratch = scratch;
+    compute.kernels().matmul_bf16[static_cast<int>(WeightFormat::kBF16)](task);
+    for (std::int64_t r = 0; r < rows; ++r) {
+      float* to = sum + r * stride + first - y.begin;
+      for (std::int64_t c = 0; c < count; ++c) to[c] += products[r * kPanel + c];
+    }
+  }
+}
+
 void add_products(Compute& compute, const TurnedRows& x, const TurnedRows& y, Matrix<float>& sum) {
-  assert(x.tokens() == y.tokens() && sum.rows() == x.cols() && sum.cols() == y.cols());
-  compute.pool().parallel_for((y.cols() + kFeatures - 1) / kFeatures,
-                              [&](std::int64_t item, int thread) {
-                                add_columns(compute, thread, x, y, item * kFeatures, 0, sum);
-                              });
+  assert(sum.rows() == x.cols() && sum.cols() == y.cols());
+  compute.pool().parallel_for((y.cols() + kPanel - 1) / kPanel, [&](std::int64_t item, int thread) {
+    const std::int64_t first = item * kPanel;
+    add_products_here(compute, thread, {x, 0, x.cols()},
+                      {y, first, std::min(first + kPanel, y.cols())}, sum.data() + first,
+                      sum.cols());
+  });
 }
 
 void add_products(Compute& compute, const TurnedRows& x, Matrix<float>& sum) {
   assert(sum.rows() == x.cols() && sum.cols() == x.cols());
-  compute.pool().parallel_for(
-      (x.cols() + kFeatures - 1) / kFeatures, [&](std::int64_t item, int thread) {
-        add_columns(compute, thread, x, x, item * kFeatures, item * kFeatures, sum);
-      });
+  compute.pool().parallel_for((x.cols() + kPanel - 1) / kPanel, [&](std::int64_t item, int thread) {
+    const std::int64_t first = item * kPanel;
+    add_products_here(compute, thread, {x, first, x.cols()},
+                      {x, first, std::min(first + kPanel, x.cols())}, sum.row(first) + first,
+                      sum.cols());
+  });
 }
 
 void mirror_lower(Matrix<float>& h) {

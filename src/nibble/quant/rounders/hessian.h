@@ -30,6 +30,18 @@ class TurnedRows {
   Buffer memory_;
 };
 
+/// Some features of rows: begin ... end - 1, begin being a multiple of 16.
+struct Features {
+  const TurnedRows& rows;
+  std::int64_t begin;
+  std::int64_t end;
+};
+
+/// Adds x^T y to element (i, j) of `sum`, i counted from x.begin and j from y.begin. On the calling
+/// thread, `thread` of the pool.
+void add_products_here(Compute& compute, int thread, const Features& x, const Features& y,
+                       float* sum, std::int64_t stride);
+
 /// sum += x^T y, (x.cols, y.cols), over as many tokens. Products are exact, sums float32 in the
 /// order of the tokens; the result does not depend on the threads.
 void add_products(Compute& compute, const TurnedRows& x, const TurnedRows& y, Matrix<float>& sum);

@@ -6,8 +6,6 @@
 namespace nibble {
 namespace {
 
-// Rows of one piece of work: whole blocks, and whole tiles of every kernel set's products.
-constexpr std::int64_t kRowsAtATime = 48;
 static_assert(kRowsAtATime % kRowBlock == 0);
 
 bool all_finite(std::span<const float> weights) {

@@ -13,6 +13,9 @@
 
 namespace nibble {
 
+/// Rows of one piece of work: whole blocks, and whole tiles of every kernel set's products.
+inline constexpr std::int64_t kRowsAtATime = 48;
+
 struct PackedMatrix {
   PackedGroup layout;
   std::vector<std::uint8_t> codes;
