@@ -15,8 +15,10 @@
 #include "nibble/core/interrupt.h"
 #include "nibble/core/json.h"
 #include "nibble/core/log.h"
+#include "nibble/core/mapped_file.h"
 #include "nibble/core/output.h"
 #include "nibble/runtime/conversation.h"
+#include "sampling_flags.h"
 
 namespace nibble::cli {
 namespace {
@@ -36,14 +38,14 @@ struct ChatFlags {
   std::string model;
   ComputeFlags compute;
   ConversationOptions options;
-  std::optional<double> temperature;
+  SamplingFlags sampling;
 };
 
 /// Sampling as generation_config.json says: greedy unless it says do_sample.
 SamplerOptions read_sampling(const fs::path& model) {
   SamplerOptions sampler;
   const fs::path file = model / "generation_config.json";
-  if (!fs::is_directory(model) || !fs::exists(file)) return sampler;
+  if (!fs::is_directory(model) || !file_exists(file)) return sampler;
   const Json json = read_json_file(file);
   const JsonObject config(json, file.string());
   sampler.repeat_penalty = config.find_number("repetition_penalty").value_or(1.0);
@@ -281,11 +283,12 @@ void chat(const ChatFlags& flags, const CommonFlags& common) {
   const ChatFormat format = ChatFormat::load(path);
   ConversationOptions options = flags.options;
   options.context = flags.compute.context;
-  const auto max_tokens = options.generate.max_tokens;
-  options.generate = {.max_tokens = max_tokens, .sampler = read_sampling(path)};
+  options.generate = flags.sampling.generate;
+  options.generate.sampler = read_sampling(path);
+  flags.sampling.override(options.generate.sampler);
   options.generate.sampler.seed = common.seed;
-  if (flags.temperature) options.generate.sampler.temperature = *flags.temperature;
-  Model model(path, flags.compute.options(common));
+  ThreadPool pool(common.threads);
+  Model model(path, pool, flags.compute.options());
   const Tokenizer tokenizer = model.checkpoint().load_tokenizer();
   Conversation conversation(model, tokenizer, format, options);
   ChatLoop(conversation, common.json).run();
@@ -293,30 +296,23 @@ void chat(const ChatFlags& flags, const CommonFlags& common) {
 
 }  // namespace
 
-void add_chat(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* command = app.add_subcommand("chat", "Talk with a model");
+void add_chat(CommandLine& line, CommonFlags& common) {
+  const Command command = line.add_command("chat", "Talk with a model");
   auto flags = std::make_shared<ChatFlags>();
-  add_model_argument(*command, flags->model);
-  command->add_option("--system", flags->options.system, "What the model is told to be");
-  flags->options.generate.max_tokens = -1;
-  command
-      ->add_option("-n,--max-tokens", flags->options.generate.max_tokens,
-                   "Tokens of an answer at the most (-1: no limit)")
-      ->check(in_range(-1, std::int64_t{1} << 30))
-      ->capture_default_str();
-  command
-      ->add_option("--temperature", flags->temperature,
-                   "0: always the most likely token (default: the model's generation_config.json; "
-                   "without one 0)")
-      ->check(CLI::Range(0.0, 100.0).description(""));
-  add_compute_flags(*command, flags->compute);
-  add_common_flags(*command, common);
-  set_example(*command, "nibble chat SmolLM2-135M-Instruct --system \"You answer in one word.\"",
-              "The model's chat template writes the prompt, its generation_config.json says\n"
-              "how to draw tokens. The KV cache stays between turns. Messages may come from a\n"
-              "pipe, one a line. --json prints the conversation when it is over.");
-  command->final_callback(
-      [flags, &common, &action] { action = [flags, &common] { chat(*flags, common); }; });
+  add_model_argument(command, flags->model);
+  command.add("--system", flags->options.system, "What the model is told to be");
+  flags->sampling.generate.max_tokens = -1;
+  add_sampling_flags(command, flags->sampling, SamplingDefaults::kModels);
+  add_compute_flags(command, flags->compute);
+  add_common_flags(command, common);
+  command.set_example(
+      "nibble chat SmolLM2-135M-Instruct --system \"You answer in one word.\"",
+      "The model's chat template writes the prompt; its generation_config.json says\n"
+      "how to draw tokens, where no flag does. The KV cache stays between turns.\n"
+      "Messages may come from a pipe, one a line. --json prints the conversation when\n"
+      "it is over.");
+  command.check([flags] { check_sampling(flags->sampling); });
+  command.set_action([flags, &common] { chat(*flags, common); });
 }
 
 }  // namespace nibble::cli

@@ -118,7 +118,8 @@ void info(const InfoFlags& flags, const CommonFlags& common) {
   const CpuInfo cpu = cpu_info();
   const MemoryInfo memory = memory_info();
   const int cores = usable_cores();
-  Compute compute(select_kernels(), common.threads);
+  ThreadPool pool(common.threads);
+  Compute compute(select_kernels(), pool);
   const std::string chosen = compute.kernels().name;
   if (common.json) {
     Json json = {
@@ -148,15 +149,14 @@ void info(const InfoFlags& flags, const CommonFlags& common) {
 
 }  // namespace
 
-void add_info(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* command = app.add_subcommand("info", "Show this machine and the kernels it gets");
+void add_info(CommandLine& line, CommonFlags& common) {
+  const Command command = line.add_command("info", "Show this machine and the kernels it gets");
   auto flags = std::make_shared<InfoFlags>();
-  command->add_flag("--measure", flags->measure,
-                    "Measure the read bandwidth and the arithmetic peaks too");
-  add_common_flags(*command, common);
-  set_example(*command, "nibble info --measure", kNotes);
-  command->final_callback(
-      [flags, &common, &action] { action = [flags, &common] { info(*flags, common); }; });
+  command.add_switch("--measure", flags->measure,
+                     "Measure the read bandwidth and the arithmetic peaks too");
+  add_common_flags(command, common);
+  command.set_example("nibble info --measure", kNotes);
+  command.set_action([flags, &common] { info(*flags, common); });
 }
 
 }  // namespace nibble::cli

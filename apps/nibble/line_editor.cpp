@@ -107,6 +107,7 @@ LineEditor::Result LineEditor::read_piped(std::string& line) {
     const std::size_t end = state_->pending.find('\n');
     if (end != std::string::npos || (state_->at_end && !state_->pending.empty())) {
       line = state_->pending.substr(0, end);
+      if (line.ends_with('\r')) line.pop_back();
       state_->pending.erase(0, end == std::string::npos ? end : end + 1);
       return Result::kLine;
     }

@@ -8,6 +8,8 @@
 #include "command.h"
 #include "nibble/core/error.h"
 #include "nibble/formats/npy.h"
+#include "nibble/runtime/finite.h"
+#include "nibble/runtime/prompt.h"
 
 namespace nibble::cli {
 namespace {
@@ -24,10 +26,12 @@ struct LogitsFlags {
 };
 
 void logits(const LogitsFlags& flags, const CommonFlags& common) {
-  Model model(locate_model(flags.model), flags.compute.options(common));
+  ThreadPool pool(common.threads);
+  Model model(locate_model(flags.model), pool, flags.compute.options());
   const std::vector<std::int32_t> tokens =
-      flags.tokens.empty() ? model.checkpoint().load_tokenizer().encode(flags.prompt)
-                           : flags.tokens;
+      flags.tokens.empty()
+          ? encode_prompt(model, model.checkpoint().load_tokenizer(), flags.prompt, true)
+          : flags.tokens;
   if (tokens.empty()) fail("the prompt has no tokens, so there are no logits");
   const auto count = static_cast<std::int64_t>(tokens.size());
   const std::int64_t vocab = model.spec().vocab;
@@ -41,45 +45,44 @@ void logits(const LogitsFlags& flags, const CommonFlags& common) {
     const std::int64_t lot = std::min(kPositionsPerLot, count - first);
     rows.resize(static_cast<std::size_t>(lot * vocab));
     model.logits(hidden.data() + first * model.spec().hidden, lot, rows.data());
+    check_finite(model, rows, std::span(tokens).first(static_cast<std::size_t>(first + lot)));
     writer.write(rows);
   }
   writer.commit();
   if (common.json) {
     print_json({{"output", flags.output},
                 {"shape", {count, vocab}},
-                {"activations", flags.compute.activations}});
+                {"activations", activation_type_name(model.activations())}});
   } else {
     fmt::print("{}: {} x {} float32; {} activations\n", flags.output, count, vocab,
-               flags.compute.activations);
+               activation_type_name(model.activations()));
   }
 }
 
 }  // namespace
 
-void add_logits(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* command = app.add_subcommand("logits", "Write the logits of every position as .npy");
+void add_logits(CommandLine& line, CommonFlags& common) {
+  const Command command = line.add_command("logits", "Write the logits of every position as .npy");
   auto flags = std::make_shared<LogitsFlags>();
-  add_model_argument(*command, flags->model);
-  CLI::Option* tokens = command->add_option_function<std::string>(
+  add_model_argument(command, flags->model);
+  const Flag tokens = command.add_parsed(
       "--tokens",
       [flags](const std::string& text) {
         const std::vector<std::int64_t> ids = parse_integers("--tokens", text, 0, INT32_MAX);
         flags->tokens.assign(ids.begin(), ids.end());
       },
       "Token ids, with commas; no BOS is added");
-  CLI::Option* prompt = command->add_option("--prompt", flags->prompt, "A text, encoded as by run");
-  prompt->excludes(tokens);
-  command
-      ->add_option("-o,--output", flags->output, "The file to write, float32 (tokens, vocabulary)")
-      ->required();
-  command->parse_complete_callback([tokens, prompt] {
-    if (tokens->count() + prompt->count() == 0) throw CLI::RequiredError("--tokens or --prompt");
+  const Flag prompt = command.add("--prompt", flags->prompt, "A text, encoded as by run");
+  prompt.excludes(tokens);
+  command.add("-o,--output", flags->output, "The file to write, float32 (tokens, vocabulary)")
+      .required();
+  command.check([tokens, prompt] {
+    if (!tokens.given() && !prompt.given()) throw UsageError("--tokens or --prompt is required");
   });
-  add_compute_flags(*command, flags->compute);
-  add_common_flags(*command, common);
-  set_example(*command, "nibble logits Llama-3.2-1B --prompt \"Hello\" -o logits.npy");
-  command->final_callback(
-      [flags, &common, &action] { action = [flags, &common] { logits(*flags, common); }; });
+  add_compute_flags(command, flags->compute);
+  add_common_flags(command, common);
+  command.set_example("nibble logits Llama-3.2-1B --prompt \"Hello\" -o logits.npy");
+  command.set_action([flags, &common] { logits(*flags, common); });
 }
 
 }  // namespace nibble::cli

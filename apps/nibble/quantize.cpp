@@ -27,8 +27,10 @@ struct QuantizeFlags {
   std::string head = "quantized";
   QuantizeOptions options;
   std::string effort = "normal";
-  BestOptions best;
-  DistillationOptions distillation;
+  double shrinkage = 0.2;
+  double correction = 0.5;
+  int refinements = 3;
+  double learning_rate = 0.0025;
   std::vector<std::string> texts;
   CalibrationOptions calibration;
   bool force = false;
@@ -95,8 +97,8 @@ Json plan_json(const QuantizePlan& plan) {
     Json entry = {{"name", layer.linear.name + ".weight"},
                   {"shape", {layer.linear.out, layer.linear.in}}};
     if (layer.packed) {
-      entry["bits"] = packed_bits(layer.layout);
-      entry["group_size"] = packed_group_size(layer.layout);
+      entry["bits"] = codec_of(layer.layout.format).bits;
+      entry["group_size"] = layer.layout.group_size;
     }
     layers.push_back(std::move(entry));
   }
@@ -110,7 +112,7 @@ void print_plan(const QuantizePlan& plan) {
     fmt::print(
         "{:<{}}  {:>7} x {:<7}  {}\n", layer.linear.name, width, layer.linear.out, layer.linear.in,
         layer.packed
-            ? fmt::format("w{} g{}", packed_bits(layer.layout), packed_group_size(layer.layout))
+            ? fmt::format("{} g{}", codec_of(layer.layout.format).name, layer.layout.group_size)
             : std::string("kept"));
   }
 }
@@ -120,10 +122,13 @@ QuantizeMethod make_method(const QuantizeFlags& flags) {
   if (flags.algorithm == "gptq") {
     method.blocks.rounder = make_gptq_rounder();
   } else if (flags.algorithm == "best") {
-    BestOptions options = flags.best;
-    options.compensates = flags.effort != "light";
-    if (flags.effort == "max") method.distillation = flags.distillation;
-    method.blocks.rounder = make_best_rounder(options);
+    method.blocks.rounder = make_best_rounder({.compensates = flags.effort != "light",
+                                               .shrinkage = static_cast<float>(flags.shrinkage),
+                                               .refinements = flags.refinements,
+                                               .correction = static_cast<float>(flags.correction)});
+    if (flags.effort == "max") {
+      method.distillation = DistillationOptions{.rate = static_cast<float>(flags.learning_rate)};
+    }
   } else {
     method.blocks.rounder = make_per_group_rounder();
   }
@@ -160,96 +165,92 @@ void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
   QuantizeJob job{.checkpoint = checkpoint,
                   .plan = plan,
                   .method = make_method(flags),
+                  .calibration = {},
                   .out = flags.output,
                   .replace = flags.force};
   if (job.method.needs_calibration()) job.calibration = make_calibration(flags, common, checkpoint);
-  Compute compute(select_kernels(), common.threads);
+  ThreadPool pool(common.threads);
+  Compute compute(select_kernels(), pool);
   const QuantizeReport report = quantize_model(job, compute);
   show_notes();  // only now: a failure is to be one line
   common.json ? print_json(report_json(flags, report, plan)) : print_report(flags, report);
 }
 
-void add_method_flags(CLI::App& command, QuantizeFlags& flags) {
+void add_method_flags(const Command& command, QuantizeFlags& flags) {
   command
-      .add_option("--effort", flags.effort,
-                  "Of best: light searches ranges; normal rounds by GPTQ, refined, too; max learns "
-                  "scales and norms from end to end besides")
-      ->check(CLI::IsMember({"light", "normal", "max"}))
-      ->capture_default_str();
+      .add("--effort", flags.effort,
+           "Of best: light searches ranges; normal rounds by GPTQ, refined, too; max learns scales "
+           "and norms from end to end besides")
+      .one_of({"light", "normal", "max"})
+      .show_default();
   command
-      .add_option("--shrinkage", flags.best.shrinkage,
-                  "Of best: how far the inputs' correlations are shrunk, 0 to 1")
-      ->check(CLI::Range(0.0F, 1.0F))
-      ->capture_default_str();
+      .add("--shrinkage", flags.shrinkage,
+           "Of best: how far the inputs' correlations are shrunk, 0 to 1")
+      .in_interval(0, 1)
+      .show_default();
   command
-      .add_option("--correction", flags.best.correction,
-                  "Of best: how much of earlier layers' errors is corrected for, 0 to 1")
-      ->check(CLI::Range(0.0F, 1.0F))
-      ->capture_default_str();
+      .add("--correction", flags.correction,
+           "Of best: how much of earlier layers' errors is corrected for, 0 to 1")
+      .in_interval(0, 1)
+      .show_default();
   command
-      .add_option("--refinements", flags.best.refinements,
-                  "Of best: rounds of fitting scales and moving single weights")
-      ->check(in_range(0, 100))
-      ->capture_default_str();
+      .add("--refinements", flags.refinements,
+           "Of best: rounds of fitting scales and moving single weights")
+      .in_range(0, 100)
+      .show_default();
   command
-      .add_option("--learning-rate", flags.distillation.rate,
-                  "Of best at max: by how much of itself a scale moves in a step at the most")
-      ->check(CLI::Range(0.0F, 1.0F))
-      ->capture_default_str();
+      .add("--learning-rate", flags.learning_rate,
+           "Of best at max: by how much of itself a scale moves in a step at the most")
+      .in_interval(0, 1)
+      .show_default();
   command
-      .add_option("--calib", flags.texts,
-                  "A text to calibrate on, FILE or FILE:SHARE; several are taken in turn by their "
-                  "shares (may be given several times)")
-      ->allow_extra_args(false);
-  command.add_option("--n-samples", flags.calibration.n_samples, "Blocks of calibration text")
-      ->check(in_range(1, 1 << 20))
-      ->capture_default_str();
-  command
-      .add_option("--seq-len", flags.calibration.seq_len, "Tokens of a block of calibration text")
-      ->check(in_range(1, 1 << 20))
-      ->capture_default_str();
+      .add("--calib", flags.texts,
+           "A text to calibrate on, FILE or FILE:SHARE; several are taken in turn by their shares "
+           "(may be given several times)")
+      .one_value_each_time();
+  command.add("--n-samples", flags.calibration.n_samples, "Blocks of calibration text")
+      .in_range(1, 1 << 20)
+      .show_default();
+  command.add("--seq-len", flags.calibration.seq_len, "Tokens of a block of calibration text")
+      .in_range(1, 1 << 20)
+      .show_default();
 }
 
 }  // namespace
 
-void add_quantize(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* command = app.add_subcommand("quantize", "Write a quantized checkpoint");
+void add_quantize(CommandLine& line, CommonFlags& common) {
+  const Command command = line.add_command("quantize", "Write a quantized checkpoint");
   auto flags = std::make_shared<QuantizeFlags>();
-  add_model_argument(*command, flags->model);
-  CLI::Option* output = command->add_option("-o,--output", flags->output, "The folder to write");
-  command->add_option("--algorithm", flags->algorithm, "How to quantize")
-      ->check(CLI::IsMember({"pergrp", "gptq", "best"}))
-      ->capture_default_str();
-  add_method_flags(*command, *flags);
-  command->add_option("--w-bit", flags->options.bits, "Bits a weight")
-      ->check(CLI::IsMember({3, 4}))
-      ->capture_default_str();
+  add_model_argument(command, flags->model);
+  const Flag output = command.add("-o,--output", flags->output, "The folder to write");
+  command.add("--algorithm", flags->algorithm, "How to quantize")
+      .one_of({"pergrp", "gptq", "best"})
+      .show_default();
+  add_method_flags(command, *flags);
+  command.add("--w-bit", flags->options.bits, "Bits a weight").one_of({3, 4}).show_default();
   command
-      ->add_option(
-          "--group-size", flags->options.group_size,
-          "Input channels that share a scale; where it does not divide a layer, the largest "
-          "of 128, 64, 32 that does")
-      ->check(CLI::IsMember({32, 64, 128}))
-      ->capture_default_str();
-  command->add_option("--head", flags->head, "Quantize lm_head too, or keep it")
-      ->check(CLI::IsMember({"bf16", "quantized"}))
-      ->capture_default_str();
+      .add("--group-size", flags->options.group_size,
+           "Input channels that share a scale; where it does not divide a layer, the largest "
+           "of 128, 64, 32 that does")
+      .one_of({32, 64, 128})
+      .show_default();
+  command.add("--head", flags->head, "Quantize lm_head too, or keep it")
+      .one_of({"bf16", "quantized"})
+      .show_default();
   command
-      ->add_option("--exclude", flags->options.exclude,
-                   "Keep layers of this name (* stands for anything; may be given several times)")
-      ->allow_extra_args(false);
-  add_dtype_flag(*command, flags->dtype);
-  command->add_flag("--force", flags->force, "Replace the output folder if it exists");
-  CLI::Option* dry_run = command->add_flag("--dry-run", flags->dry_run,
-                                           "Show what would be done to each layer, and stop");
-  command->parse_complete_callback([output, dry_run] {
-    if (output->count() == 0 && dry_run->count() == 0) throw CLI::RequiredError("--output");
+      .add("--exclude", flags->options.exclude,
+           "Keep layers of this name (* stands for anything; may be given several times)")
+      .one_value_each_time();
+  add_dtype_flag(command, flags->dtype);
+  command.add_switch("--force", flags->force, "Replace the output folder if it exists");
+  const Flag dry_run = command.add_switch("--dry-run", flags->dry_run,
+                                          "Show what would be done to each layer, and stop");
+  command.check([output, dry_run] {
+    if (!output.given() && !dry_run.given()) throw UsageError("--output is required");
   });
-  add_common_flags(*command, common);
-  set_example(*command,
-              "nibble quantize Llama-3.2-1B -o Llama-3.2-1B-w4 --w-bit 4 --group-size 128");
-  command->final_callback(
-      [flags, &common, &action] { action = [flags, &common] { quantize(*flags, common); }; });
+  add_common_flags(command, common);
+  command.set_example("nibble quantize Llama-3.2-1B -o Llama-3.2-1B-w4 --w-bit 4 --group-size 128");
+  command.set_action([flags, &common] { quantize(*flags, common); });
 }
 
 }  // namespace nibble::cli

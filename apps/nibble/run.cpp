@@ -1,14 +1,16 @@
 // nibble run: streams a completion.
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "command.h"
-#include "nibble/core/error.h"
 #include "nibble/core/log.h"
 #include "nibble/runtime/generate.h"
+#include "nibble/runtime/prompt.h"
+#include "sampling_flags.h"
 
 namespace nibble::cli {
 namespace {
@@ -17,18 +19,24 @@ struct RunFlags {
   std::string model;
   TextFlags prompt;
   ComputeFlags compute;
-  GenerateOptions generate;
+  SamplingFlags sampling;
+  bool no_special = false;
 };
 
-/// A prompt without tokens begins with BOS, where the model has one.
-std::vector<std::int32_t> encode_prompt(const Model& model, const Tokenizer& tokenizer,
-                                        const std::string& text) {
-  std::vector<std::int32_t> ids = tokenizer.encode(text);
-  if (ids.empty() && model.spec().bos) ids.push_back(*model.spec().bos);
-  return ids;
+/// Templates end messages with the tokenizer's token, generation at config.json's.
+void note_other_end(const Model& model, const Tokenizer& tokenizer) {
+  const auto end = tokenizer.eos_id();
+  const std::vector<std::int32_t>& eos = model.spec().eos;
+  if (!end || eos.empty() || std::find(eos.begin(), eos.end(), *end) != eos.end()) return;
+  std::string ends;
+  for (const std::int32_t id : eos) {
+    ends += fmt::format("{}{} ({})", ends.empty() ? "" : ", ", id, tokenizer.id_to_token(id));
+  }
+  warn("the tokenizer's end is {} ({}), the model's are {}: the text ends at the model's", *end,
+       tokenizer.id_to_token(*end), ends);
 }
 
-void report(const RunFlags& flags, const Generation& result, std::size_t prompt_tokens,
+void report(const Model& model, const Generation& result, std::size_t prompt_tokens,
             std::int64_t capacity) {
   if (result.reason == StopReason::kContext) {
     warn("stopped: the context of {} tokens is full (-c/--context)", capacity);
@@ -39,93 +47,57 @@ void report(const RunFlags& flags, const Generation& result, std::size_t prompt_
                           prompt_tokens, result.prefill_ms, result.ids.size(),
                           ms > 0 ? fmt::format(", {:.2f} ms each ({:.1f} a second)", ms, 1000 / ms)
                                  : std::string(),
-                          flags.compute.activations));
+                          activation_type_name(model.activations())));
 }
 
 void run(const RunFlags& flags, const CommonFlags& common) {
   const std::string text = flags.prompt.read();
-  Model model(locate_model(flags.model), flags.compute.options(common));
+  ThreadPool pool(common.threads);
+  Model model(locate_model(flags.model), pool, flags.compute.options());
   const Tokenizer tokenizer = model.checkpoint().load_tokenizer();
-  const std::vector<std::int32_t> prompt = encode_prompt(model, tokenizer, text);
+  note_other_end(model, tokenizer);
+  std::vector<std::int32_t> prompt = encode_prompt(model, tokenizer, text, !flags.no_special);
+  const std::size_t prompt_tokens = prompt.size();
   KvCache cache = model.make_cache(flags.compute.context);
-  GenerateOptions options = flags.generate;
+  GenerateOptions options = flags.sampling.generate;
   if (options.max_tokens < 0) options.max_tokens = std::numeric_limits<std::int64_t>::max();
   options.sampler.seed = common.seed;
 
-  std::vector<std::int32_t> context;
-  const Generation result =
-      generate(model, tokenizer, cache, context, prompt, options, [&](std::string_view piece) {
-        if (!common.json) print_text(piece);
-      });
+  Sequence sequence(tokenizer, model.spec(), std::move(prompt), cache.capacity(), options);
+  const Generation result = generate(model, cache, sequence, [&](std::string_view piece) {
+    if (!common.json) print_text(piece);
+  });
   if (!common.json) {
     print_text("\n");
-    report(flags, result, prompt.size(), cache.capacity());
+    report(model, result, prompt_tokens, cache.capacity());
     return;
   }
-  print_json({{"prompt_tokens", prompt.size()},
+  print_json({{"prompt_tokens", prompt_tokens},
               {"generated_tokens", result.ids.size()},
               {"ids", result.ids},
               {"text", result.text},
               {"stop_reason", stop_reason_name(result.reason)},
-              {"activations", flags.compute.activations},
+              {"activations", activation_type_name(model.activations())},
               {"prefill_ms", result.prefill_ms},
               {"ms_per_token", result.ms_per_token()}});
 }
 
-void add_sampling_flags(CLI::App& command, GenerateOptions& options) {
-  SamplerOptions& sampler = options.sampler;
-  command
-      .add_option("-n,--max-tokens", options.max_tokens,
-                  "New tokens at the most (-1: until the context is full)")
-      ->check(in_range(-1, std::int64_t{1} << 30))
-      ->capture_default_str();
-  command.add_option("--temperature", sampler.temperature, "0: always the most likely token")
-      ->capture_default_str();
-  command.add_option("--top-k", sampler.top_k, "Draw from the k most likely tokens (0: all)")
-      ->capture_default_str();
-  command
-      .add_option("--top-p", sampler.top_p,
-                  "Draw from the fewest tokens that have this probability together (1: all)")
-      ->capture_default_str();
-  command
-      .add_option("--min-p", sampler.min_p,
-                  "Draw from tokens at least this share as likely as the first (0: all)")
-      ->capture_default_str();
-  command
-      .add_option("--repeat-penalty", sampler.repeat_penalty,
-                  "Divides the logits of tokens in the context (1: off)")
-      ->capture_default_str();
-  // One text for each --stop: a vector option would swallow the arguments that follow it.
-  command.add_option("--stop", options.stop, "End before this text (may be given several times)")
-      ->allow_extra_args(false);
-  command.add_flag("--ignore-eos", options.ignore_eos, "Go on past end-of-sequence tokens");
-}
-
-/// Values that no sampler takes are wrong usage.
-void check_sampling(const SamplerOptions& options) {
-  try {
-    const Sampler checked(options);
-  } catch (const Error& error) {
-    throw CLI::ValidationError(std::string("--") + error.what());
-  }
-}
-
 }  // namespace
 
-void add_run(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* command = app.add_subcommand("run", "Complete a prompt");
+void add_run(CommandLine& line, CommonFlags& common) {
+  const Command command = line.add_command("run", "Complete a prompt");
   auto flags = std::make_shared<RunFlags>();
-  add_model_argument(*command, flags->model);
-  add_text_argument(*command, flags->prompt, "PROMPT",
+  add_model_argument(command, flags->model);
+  add_text_argument(command, flags->prompt, "PROMPT",
                     "The text to complete, special tokens in it parsed; no template is applied");
-  add_sampling_flags(*command, flags->generate);
-  add_compute_flags(*command, flags->compute);
-  add_common_flags(*command, common);
-  set_example(*command, "nibble run SmolLM2-135M \"Once upon a time\" -n 100 --temperature 0.8");
-  command->final_callback([flags, &common, &action] {
-    check_sampling(flags->generate.sampler);
-    action = [=, &common] { run(*flags, common); };
-  });
+  command.add_switch("--no-special", flags->no_special,
+                     "Add no BOS or EOS to the prompt: the text itself only");
+  add_sampling_flags(command, flags->sampling, SamplingDefaults::kOwn);
+  add_compute_flags(command, flags->compute);
+  add_common_flags(command, common);
+  command.set_example("nibble run SmolLM2-135M \"Once upon a time\" -n 100 --temperature 0.8");
+  command.check([flags] { check_sampling(flags->sampling); });
+  command.set_action([flags, &common] { run(*flags, common); });
 }
 
 }  // namespace nibble::cli

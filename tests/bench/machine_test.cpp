@@ -75,7 +75,8 @@ TEST(PinThreads, LeavesMoreThreadsThanCoresAlone) {
 }
 
 TEST(Measure, BandwidthAndPeaksArePlausible) {
-  Compute compute(select_kernels(), 2);
+  ThreadPool pool(2);
+  Compute compute(select_kernels(), pool);
   MemoryReader reader(compute);
   EXPECT_LE(reader.buffer_bytes(), std::size_t{1} << 30);
   EXPECT_GE(reader.buffer_bytes(), std::size_t{64} << 20);

@@ -9,6 +9,7 @@
 #include "bench/tiny_model.h"
 #include "core/error_matchers.h"
 #include "nibble/bench/speed.h"
+#include "nibble/models/token_cost.h"
 
 namespace nibble {
 namespace {
@@ -131,8 +132,9 @@ TEST(ChromeTrace, HasARowOfPassesLayersAndOperators) {
 TEST(Profile, CountsWhatTheModelReadsAndComputes) {
   const testing::KeepAffinity keep;
   const TemporaryFolder folder;
-  const ComputeOptions compute{.threads = 2};
-  Model model(make_tiny_model(folder, {}), compute);
+  const ComputeOptions compute;
+  ThreadPool pool(2);
+  Model model(make_tiny_model(folder, {}), pool, compute);
   const ProfileReport report = profile(model, compute, {.prompt = 9, .generate = 5});
 
   const auto prefill = operator_totals(report.prefill);
@@ -143,7 +145,7 @@ TEST(Profile, CountsWhatTheModelReadsAndComputes) {
   ASSERT_EQ(report.decode.passes.size(), 5u);
   const auto decode = operator_totals(report.decode);
   EXPECT_THAT(sum(decode, &OperatorTotal::bytes),
-              DoubleNear(model.decoder().bytes_per_token(), 1e-6));
+              DoubleNear(token_cost(model.checkpoint(), DType::kBF16).bytes, 1e-6));
   const auto attention = std::find_if(decode.begin(), decode.end(), [](const OperatorTotal& total) {
     return total.name == "attention";
   });
@@ -164,15 +166,17 @@ TEST(Profile, CountsWhatTheModelReadsAndComputes) {
 TEST(Profile, ZeroStepsLeaveDecodeOut) {
   const testing::KeepAffinity keep;
   const TemporaryFolder folder;
-  Model model(make_tiny_model(folder, {}), {.threads = 1});
-  const ProfileReport report = profile(model, {.threads = 1}, {.prompt = 3, .generate = 0});
+  ThreadPool pool(1);
+  Model model(make_tiny_model(folder, {}), pool);
+  const ProfileReport report = profile(model, {}, {.prompt = 3, .generate = 0});
   EXPECT_EQ(report.prefill.passes.size(), 1u);
   EXPECT_TRUE(report.decode.passes.empty());
 }
 
 TEST(Profile, RefusesMoreThanTheContext) {
   const TemporaryFolder folder;
-  Model model(make_tiny_model(folder, {}), {.threads = 1});  // 64 positions
+  ThreadPool pool(1);
+  Model model(make_tiny_model(folder, {}), pool);  // 64 positions
   const auto measure = [&](const ProfileOptions& options) { profile(model, {}, options); };
   const ProfileOptions long_prompt{.prompt = 65, .generate = 0};
   EXPECT_ERROR(measure(long_prompt), AllOf(HasSubstr("65 tokens (-p)"), HasSubstr("of 64")));

@@ -7,6 +7,7 @@
 #include "bench/keep_affinity.h"
 #include "bench/tiny_model.h"
 #include "core/error_matchers.h"
+#include "nibble/models/token_cost.h"
 
 namespace nibble {
 namespace {
@@ -103,8 +104,9 @@ TEST(DecodeJson, NullWhereNoRunWasKept) {
 TEST(MeasureSpeed, RunsBothTests) {
   const testing::KeepAffinity keep;
   const TemporaryFolder folder;
-  const ComputeOptions compute{.threads = 2};
-  Model model(make_tiny_model(folder, {.bits = 3}), compute);
+  const ComputeOptions compute;
+  ThreadPool pool(2);
+  Model model(make_tiny_model(folder, {.bits = 3}), pool, compute);
   const SpeedReport report =
       measure_speed(model, compute, {.prompt = 9, .generate = 5, .repetitions = 2});
   ASSERT_EQ(report.prefill.size(), 1u);
@@ -112,19 +114,63 @@ TEST(MeasureSpeed, RunsBothTests) {
   EXPECT_GT(report.prefill[0].limit(), 0);
   ASSERT_EQ(report.decode.size(), 1u);
   const DecodeSpeed& decode = report.decode[0];
-  EXPECT_EQ(decode.bytes_per_token, model.decoder().bytes_per_token());
+  EXPECT_EQ(decode.bytes_per_token, token_cost(model.checkpoint(), DType::kBF16).bytes);
   EXPECT_LE(decode.runs.kept.size(), 2u);
   EXPECT_TRUE(decode.runs.kept.size() == 2 || decode.runs.dropped + decode.runs.kept.size() == 10);
   for (const BracketedRun& run : decode.runs.kept) EXPECT_GT(run.speed, 0);
   EXPECT_GT(report.peak_rss_bytes, 0);
 }
 
+TEST(MeasureSpeed, SeveralSequencesBesideWhatBoundsThem) {
+  const testing::KeepAffinity keep;
+  const TemporaryFolder folder;
+  ThreadPool pool(2);
+  Model model(make_tiny_model(folder, {}), pool);
+  const SpeedReport report =
+      measure_speed(model, {}, {.prompt = 9, .generate = 48, .sequences = 3, .repetitions = 2});
+  ASSERT_EQ(report.sequences.size(), 1u);
+  const SequencesSpeed& speed = report.sequences[0];
+  EXPECT_EQ(speed.sequences, 3);
+  EXPECT_EQ(speed.tokens, 48);
+  ASSERT_EQ(speed.runs.size(), 2u);
+  for (const SequencesSpeed::Run& run : speed.runs) {
+    EXPECT_GT(run.speed, 0);
+    EXPECT_GT(run.one, 0);
+    EXPECT_GT(run.prefill, 0);
+  }
+}
+
+TEST(MeasureSpeed, SequencesNeedSomethingToBeComparedWith) {
+  const testing::KeepAffinity keep;
+  const TemporaryFolder folder;
+  ThreadPool pool(1);
+  Model model(make_tiny_model(folder, {}), pool);
+  const SpeedOptions options{.prompt = 0, .generate = 4, .sequences = 2};
+  EXPECT_ERROR(measure_sequences(model, options), HasSubstr("2 sequences"));
+}
+
+TEST(SequencesJson, TheLowerLimitBoundsEachRun) {
+  SequencesSpeed speed{.sequences = 4, .tokens = 8};
+  speed.runs = {{.speed = 30, .one = 10, .prefill = 50},   // 75 % of 40
+                {.speed = 30, .one = 20, .prefill = 50},   // 60 % of 50
+                {.speed = 45, .one = 20, .prefill = 50}};  // 90 %
+  const Json json = sequences_json(speed);
+  EXPECT_EQ(json["test"], "tg8x4");
+  EXPECT_EQ(json["sequences"], 4);
+  EXPECT_EQ(json["tokens_per_second"]["median"], 30);
+  EXPECT_EQ(json["limit"], 50);
+  EXPECT_DOUBLE_EQ(json["percent_of_limit"], 75);
+  EXPECT_EQ(json["one_sequence"], 20);
+  EXPECT_EQ(json["prefill"], 50);
+}
+
 TEST(MeasureSpeed, ZeroTokensLeaveATestOut) {
   const testing::KeepAffinity keep;
   const TemporaryFolder folder;
-  Model model(make_tiny_model(folder, {}), {.threads = 1});
+  ThreadPool pool(1);
+  Model model(make_tiny_model(folder, {}), pool);
   const SpeedReport report =
-      measure_speed(model, {.threads = 1}, {.prompt = 4, .generate = 0, .repetitions = 1});
+      measure_speed(model, {}, {.prompt = 4, .generate = 0, .repetitions = 1});
   EXPECT_EQ(report.prefill.size(), 1u);
   EXPECT_TRUE(report.decode.empty());
   EXPECT_GT(report.peak_rss_bytes, 0);
@@ -132,7 +178,8 @@ TEST(MeasureSpeed, ZeroTokensLeaveATestOut) {
 
 TEST(MeasureSpeed, RefusesMoreThanTheContext) {
   const TemporaryFolder folder;
-  Model model(make_tiny_model(folder, {}), {.threads = 1});  // 64 positions
+  ThreadPool pool(1);
+  Model model(make_tiny_model(folder, {}), pool);  // 64 positions
   const auto measure = [&](const SpeedOptions& options) { measure_speed(model, {}, options); };
   const SpeedOptions long_prompt{.prompt = 65};
   EXPECT_ERROR(measure(long_prompt), AllOf(HasSubstr("65 tokens (-p)"), HasSubstr("of 64")));

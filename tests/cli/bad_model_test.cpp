@@ -46,7 +46,7 @@ class BadModel : public ::testing::Test {
 TEST_F(BadModel, MissingFolderOrFiles) {
   expect_failure(nibble({"run", "/no/such/model", "x"}), 1, {"/no/such/model"});
   const std::string text = stories_text().string();
-  expect_failure(nibble({"run", text, "x"}), 1, {text, ".gguf"});
+  expect_failure(nibble({"run", text, "x"}), 1, {text, "GGUF"});
   fs::remove(model_ / "model.safetensors");
   expect_refused({model_.string(), "model.safetensors"});
   fs::remove(model_ / "config.json");
@@ -59,7 +59,7 @@ TEST_F(BadModel, EveryNeededKeyOfTheConfig) {
     SCOPED_TRACE(key);
     const Json before = config();
     Json changed = before;
-    changed.erase(key);
+    changed[key] = nullptr;
     write_config(changed);
     expect_refused({"config.json", key, "missing"});
     for (const Json& value : std::vector<Json>{0, -1, 1e300, 1.5, "64", Json::array({64}), true,
@@ -233,6 +233,12 @@ TEST_F(BadModel, WeightsThatAreNotNumbers) {
   const std::string out = (folder_ / "out").string();
   expect_failure(nibble({"quantize", model_.string(), "-o", out}), 1,
                  {"model.layers.1.mlp.gate_proj.weight", "finite"});
+  for (const std::vector<std::string>& command : std::vector<std::vector<std::string>>{
+           {"run", model_.string(), "Once"},
+           {"logits", model_.string(), "--tokens", "1,2", "-o", out},
+           {"eval", model_.string(), "-q", "--seqlen", "16", "--text", stories_text().string()}}) {
+    expect_failure(nibble(command), 1, {"no numbers", "layer 1: behind model.layers.1.mlp."});
+  }
   EXPECT_EQ(listing(folder_.path()), std::vector<std::string>{"model"});
 }
 

@@ -97,6 +97,39 @@ TEST_F(Chat, LinesFromAPipe) {
   EXPECT_THAT(again.out, HasSubstr("user: More\nof it\n"));
 }
 
+TEST_F(Chat, LinesMayEndInCrLf) {
+  const Outcome outcome = run_command(
+      {.args = {"chat", model_.string(), "-n", "3", "--json", "-q"},
+       .input = "\"\"\"\r\none\r\ntwo\r\n\"\"\"\r\nmore\\\r\nof it\r\n/exit\r\nHi\r\n"});
+  expect_success(outcome);
+  const nlohmann::json messages = outcome.json()["messages"];
+  ASSERT_EQ(messages.size(), 4u);
+  EXPECT_EQ(messages[0]["content"], "one\ntwo\n");
+  EXPECT_EQ(messages[2]["content"], "more\nof it");
+}
+
+// The sampling flags of `run`; those given win over the model's generation_config.json.
+TEST_F(Chat, SamplingFlags) {
+  write_file(model_ / "generation_config.json",
+             R"({"do_sample": true, "temperature": 1.5, "top_k": 40, "eos_token_id": [1, 2]})");
+  const auto answer = [&](std::vector<std::string> flags) {
+    flags.insert(flags.begin(), {"chat", model_.string(), "--json", "-q", "-n", "12"});
+    const Outcome outcome = run_command({.args = flags, .input = "Hi\n"});
+    expect_success(outcome);
+    return outcome.json()["messages"][1]["content"].get<std::string>();
+  };
+  const std::string greedy = answer({"--temperature", "0"});
+  EXPECT_NE(answer({}), greedy);
+  EXPECT_EQ(answer({"--top-k", "1"}), greedy);
+  EXPECT_EQ(answer({"--top-p", "1e-9"}), greedy);
+  EXPECT_EQ(answer({"--min-p", "1"}), greedy);
+  EXPECT_NE(answer({"--temperature", "0", "--repeat-penalty", "50"}), greedy);
+  const std::string stop = greedy.substr(4, 3);
+  EXPECT_EQ(answer({"--temperature", "0", "--stop", stop}), greedy.substr(0, greedy.find(stop)));
+  expect_failure(run_command({.args = {"chat", model_.string(), "--top-p", "7"}, .input = "Hi\n"}),
+                 2, {"--top-p"});
+}
+
 TEST_F(Chat, CommandsFromAPipe) {
   const Outcome outcome = run_command({.args = {"chat", model_.string(), "-n", "5"},
                                        .input = "/stats\nHi\n/stats\n/reset\n/help\n/exit\nHi\n"});

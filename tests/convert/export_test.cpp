@@ -12,6 +12,7 @@
 #include "nibble/formats/safetensors.h"
 #include "nibble/quant/pipeline.h"
 #include "nibble/weights/dequantize.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -22,23 +23,26 @@ using ::testing::Contains;
 using ::testing::HasSubstr;
 using testing::TemporaryFolder;
 
-const fs::path kModels = NIBBLE_TEST_DIR "/models/fixtures";
-const fs::path kStories = NIBBLE_DATA_DIR "/stories260K";
+const fs::path kModels = testing::test_file("models/fixtures");
+const fs::path kStories = testing::data_file("stories260K");
 
 ExportReport to_hf(const fs::path& model, const fs::path& out, DType dtype = DType::kBF16) {
-  Compute compute(select_kernels(), 2);
+  ThreadPool pool(2);
+  Compute compute(select_kernels(), pool);
   return export_hugging_face(Checkpoint(model), compute, dtype, out, false);
 }
 
 ExportReport to_gguf(const fs::path& model, const fs::path& out,
                      std::optional<DType> type = std::nullopt) {
-  Compute compute(select_kernels(), 2);
+  ThreadPool pool(2);
+  Compute compute(select_kernels(), pool);
   return export_gguf(Checkpoint(model), compute, type, out, false);
 }
 
 void quantize(const fs::path& model, const fs::path& out, const QuantizeOptions& options) {
   const Checkpoint checkpoint(model);
-  Compute compute(select_kernels(), 2);
+  ThreadPool pool(2);
+  Compute compute(select_kernels(), pool);
   quantize_model(checkpoint, plan_quantization(checkpoint.spec(), options), compute, out, false);
 }
 
@@ -67,7 +71,7 @@ TEST_P(RoundTrip, FolderAndGgufAndFolderAgainAreTheSameModel) {
   to_gguf(folder / "hf", folder / "second.gguf", DType::kBF16);
   // Integers of Q8_0 run as they are, and are rounded to bfloat16 on the way out.
   const Checkpoint source(model);
-  const bool integers = source.foreign_weight(source.spec().block_linears(0).front()).has_value();
+  const bool integers = source.foreign_weight(source.spec().linears().front()).has_value();
   const double limit = integers ? test::kBF16RandomLimit : 1e-6;
   const std::vector<float> expected = logits(model);
   const std::vector<float> first = logits(folder / "first.gguf");
@@ -123,6 +127,37 @@ TEST(ExportHuggingFace, NamesLlama3ScalingAndSpecialIds) {
   const std::string text = "Once upon a time, Zoë had 3 cats.";
   EXPECT_EQ(load_tokenizer(folder / "hf").encode(text),
             load_tokenizer(kModels / "gguf_rope_freqs_llama/model.gguf").encode(text));
+}
+
+// A folder's three ends and its tokenizer's own become GGUF's; those above that, too.
+TEST(ExportGguf, KeepsEveryEndOfAText) {
+  const TemporaryFolder folder;
+  fs::copy(kStories, folder / "hf");
+  const auto ends = [&](const char* eos) {
+    testing::write_file(folder / "hf/generation_config.json",
+                        std::string(R"({"eos_token_id": )") + eos + "}");
+    fs::remove(folder / "m.gguf");
+    const ExportReport report = to_gguf(folder / "hf", folder / "m.gguf");
+    EXPECT_EQ(report.notes.empty(), std::string(eos) != "[2, 261, 262, 263, 264]");
+    const Checkpoint exported(folder / "m.gguf");
+    EXPECT_EQ(exported.load_tokenizer().eos_id(), 2);  // what its chat template writes
+    return exported.spec().eos;
+  };
+  using Ids = std::vector<std::int32_t>;
+  EXPECT_EQ(ends("2"), Ids{2});
+  EXPECT_EQ(ends("261"), (Ids{2, 261}));
+  EXPECT_EQ(ends("[261, 2, 262]"), (Ids{2, 261, 262}));
+  EXPECT_EQ(ends("[2, 261, 262, 263, 264]"), (Ids{2, 261, 262, 263, 264}));
+  to_hf(folder / "m.gguf", folder / "again");
+  EXPECT_EQ(Checkpoint(folder / "again").spec().eos, (Ids{2, 261, 262, 263, 264}));
+}
+
+TEST(ExportGguf, NamesAreUtf8) {
+  const TemporaryFolder folder;
+  const std::string name = "mod\xff\x65l";
+  fs::copy(kStories, folder / name);
+  to_gguf(folder / name, folder / "m.gguf");
+  EXPECT_EQ(GgufFile(folder / "m.gguf").get_string("general.name"), "mod\uFFFDel");
 }
 
 TEST(ExportHuggingFace, UntiesAHeadThatIsPackedOnItsOwn) {
@@ -199,7 +234,8 @@ TEST(ExportGguf, RefusesAndKeeps) {
   EXPECT_ERROR(to_gguf(kStories, folder / "there.gguf"), HasSubstr("--force"));
   EXPECT_EQ(testing::read_file(folder / "there.gguf"), "x");
   fs::copy(kModels / "gguf_f32_biases/model.gguf", folder / "model.gguf");
-  Compute compute(select_kernels(), 1);
+  ThreadPool pool(1);
+  Compute compute(select_kernels(), pool);
   EXPECT_ERROR(export_gguf(Checkpoint(folder / "model.gguf"), compute, DType::kBF16,
                            folder / "model.gguf", true),
                HasSubstr("would replace the model"));
@@ -227,7 +263,8 @@ INSTANTIATE_TEST_SUITE_P(Formats, OtherTools,
 TEST(ExportAwq, GivesBackWhatItRead) {
   const TemporaryFolder folder;
   const fs::path model = kModels / "quantized/awq_g32";
-  Compute compute(select_kernels(), 2);
+  ThreadPool pool(2);
+  Compute compute(select_kernels(), pool);
   export_awq(Checkpoint(model), compute, folder / "awq", false);
   const SafetensorsModel from(model);
   const SafetensorsModel to(folder / "awq");
@@ -246,19 +283,22 @@ TEST(ExportAwq, HoldsTheSameIntegersAndScales) {
   constexpr std::array<std::int64_t, 8> kOrder = {0, 2, 4, 6, 1, 3, 5, 7};
   const TemporaryFolder folder;
   quantize(kModels / "gguf_mixed_gpt2/model.gguf", folder / "w4", {.bits = 4, .group_size = 64});
-  Compute compute(select_kernels(), 2);
+  ThreadPool pool(2);
+  Compute compute(select_kernels(), pool);
   const Checkpoint source(folder / "w4");
   export_awq(source, compute, folder / "awq", false);
   const SafetensorsModel tensors(folder / "awq");
   const std::string name = "model.layers.0.mlp.down_proj";
-  const LinearSpec linear = source.spec().block_linears(0).back();
-  ASSERT_EQ(linear.name, name);
+  const std::vector<StoredParameter> parameters = stored_parameters(source);
+  const StoredParameter& parameter = *std::find_if(
+      parameters.begin(), parameters.end(),
+      [&](const StoredParameter& candidate) { return candidate.name == name + ".weight"; });
+  const LinearSpec linear = parameter.module.linear();
   const auto* qweight = reinterpret_cast<const std::uint32_t*>(tensors.get(name + ".qweight").data);
   const auto* qzeros = reinterpret_cast<const std::uint32_t*>(tensors.get(name + ".qzeros").data);
   const auto* scales = reinterpret_cast<const Float16*>(tensors.get(name + ".scales").data);
   EXPECT_EQ(tensors.get(name + ".qweight").shape,
             (std::vector<std::int64_t>{linear.in, linear.out / 8}));
-  const Parameter parameter{name + ".weight", {linear.out, linear.in}, linear};
   const ParameterReader reader(source, compute, parameter);
   const std::int64_t group_size = 32;  // the hidden size is 32, so that all layers have that
   reader.visit(0, linear.out, [&](std::int64_t out, const ParameterRow& row) {
@@ -280,7 +320,8 @@ TEST(ExportAwq, HoldsTheSameIntegersAndScales) {
 
 TEST(ExportAwq, RefusesOtherBits) {
   const TemporaryFolder folder;
-  Compute compute(select_kernels(), 1);
+  ThreadPool pool(1);
+  Compute compute(select_kernels(), pool);
   quantize(kStories, folder / "w3", {.bits = 3, .group_size = 32});
   EXPECT_ERROR(export_awq(Checkpoint(folder / "w3"), compute, folder / "awq", false),
                AllOf(HasSubstr("model.layers.0.self_attn.q_proj"), HasSubstr("has 3 bits")));

@@ -1,5 +1,7 @@
 #include "nibble/core/json.h"
 
+#include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "core/error_matchers.h"
@@ -20,6 +22,26 @@ TEST(ParseJson, NamesTheOriginAndThePlace) {
   EXPECT_ERROR(parse_json("{} {}", "x.json"), HasSubstr("not valid JSON"));
   EXPECT_ERROR(parse_json("[\"\xff\"]", "x.json"), HasSubstr("not valid JSON"));
   EXPECT_ERROR(parse_json("[1e999]", "x.json"), HasSubstr("not valid JSON"));
+}
+
+// As Python's json writes them, and transformers' configs have them.
+TEST(ParseJson, ReadsNumbersThatAreNotFinite) {
+  const Json json = parse_json(
+      R"({"NaN": NaN, "list": [0.0, Infinity, -Infinity, -1], "text": "NaN, \"Infinity\" -Infinity"})",
+      "x.json");
+  EXPECT_TRUE(std::isnan(json["NaN"].get<double>()));
+  EXPECT_EQ(json["list"][1].get<double>(), std::numeric_limits<double>::infinity());
+  EXPECT_EQ(json["list"][2].get<double>(), -std::numeric_limits<double>::infinity());
+  EXPECT_EQ(json["list"][3].get<int>(), -1);
+  EXPECT_EQ(json["text"], "NaN, \"Infinity\" -Infinity");
+  EXPECT_ERROR(JsonObject(json, "x.json").find_number("NaN"),
+               HasSubstr("\"NaN\" must be a finite number, found NaN"));
+  EXPECT_THAT(json_text(json), AllOf(HasSubstr("\"NaN\": NaN,"), HasSubstr("    -Infinity,\n")));
+  EXPECT_EQ(parse_json(json_text(json), "x")["text"], json["text"]);
+  EXPECT_EQ(json_text({{"a", 1.5}}), Json({{"a", 1.5}}).dump(2));
+  for (const char* bad : {"[Nan]", "[NaNs]", "[Infinit]", "[--Infinity]", "NaN NaN"}) {
+    EXPECT_ERROR(parse_json(bad, "x.json"), HasSubstr("x.json: not valid JSON"));
+  }
 }
 
 TEST(ParseJson, RefusesDeepNesting) {

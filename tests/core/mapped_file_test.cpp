@@ -43,6 +43,25 @@ TEST(MappedFile, RefusesWhatIsNoRegularFile) {
   EXPECT_ERROR(MappedFile(folder / "missing"), HasSubstr("No such file"));
 }
 
+TEST(MappedFile, CallsPointersAndBrokenLinksByTheirName) {
+  const TemporaryFolder folder;
+  const std::string pointer =
+      "version https://git-lfs.github.com/spec/v1\noid sha256:" + std::string(64, '7') +
+      "\nsize 4976698672\n";
+  write_file(folder / "model.safetensors", pointer);
+  EXPECT_ERROR(MappedFile(folder / "model.safetensors"),
+               HasSubstr("model.safetensors: is a Git LFS pointer to a file of 4976698672 bytes"));
+  EXPECT_ERROR(read_text_file(folder / "model.safetensors"), HasSubstr("Git LFS"));
+  write_file(folder / "text", pointer + std::string(1000, 'x'));  // too long to be one
+  EXPECT_EQ(MappedFile(folder / "text").size(), pointer.size() + 1000);
+  std::filesystem::create_symlink("../blobs/gone", folder / "link");
+  EXPECT_ERROR(MappedFile(folder / "link"),
+               HasSubstr("link: is a broken link: it leads to ../blobs/gone, which is not there"));
+  EXPECT_ERROR(file_exists(folder / "link"), HasSubstr("broken link"));
+  EXPECT_FALSE(file_exists(folder / "nothing"));
+  EXPECT_TRUE(file_exists(folder / "text"));
+}
+
 TEST(MappedFile, MovesLeaveTheBytesInPlace) {
   const TemporaryFolder folder;
   write_file(folder / "a", "hello");

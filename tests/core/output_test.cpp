@@ -87,6 +87,25 @@ TEST(OutputFile, RefusesPlacesWhereNoFileCanBe) {
   EXPECT_ERROR(OutputFile(folder / std::string(5000, 'x')), HasSubstr("cannot be written"));
 }
 
+TEST(Outputs, MayHaveNamesAsLongAsTheFileSystemAllows) {
+  const TemporaryFolder folder;
+  const std::string longest(255, 'x');
+  const std::string other = longest.substr(1) + "y";
+  OutputFile file(folder / longest);
+  OutputFolder out(folder / other, false);
+  file.write("a");
+  write_file(out.temporary() / "config.json", "{}");
+  file.commit();
+  out.commit();
+  OutputFolder again(folder / other, true);
+  write_file(again.temporary() / "config.json", "{1}");
+  again.commit();
+  EXPECT_EQ(read_file(folder / longest), "a");
+  EXPECT_EQ(read_file((folder / other) / "config.json"), "{1}");
+  EXPECT_EQ(entries(folder.path()), 2);
+  EXPECT_ERROR(OutputFolder(folder / (longest + "x"), false), HasSubstr("File name too long"));
+}
+
 TEST(OutputFolder, AppearsOnCommitOnly) {
   const TemporaryFolder folder;
   OutputFolder out(folder / "model/", false);

@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "nibble/core/cgroup.h"
 #include "nibble/core/error.h"
 
 namespace nibble {
@@ -110,6 +111,39 @@ TEST_P(ThreadPoolOf, SharesFollowEachOther) {
     }
     EXPECT_EQ(next, items);
   }
+}
+
+// Two models that share a pool may be used from two threads.
+TEST_P(ThreadPoolOf, CallersWaitForEachOther) {
+  ThreadPool pool(GetParam());
+  std::atomic<int> jobs_at_once = 0;
+  const auto call = [&](std::int64_t items) {
+    for (int job = 0; job < 500; ++job) {
+      std::atomic<std::int64_t> sum = 0;
+      pool.parallel_for(items, [&](std::int64_t item, int) { sum += item; });
+      EXPECT_EQ(sum, items * (items - 1) / 2);
+      pool.for_each_thread([&](int thread) {
+        if (thread != 0) return;
+        EXPECT_EQ(++jobs_at_once, 1);
+        --jobs_at_once;
+      });
+    }
+  };
+  std::vector<std::thread> callers;
+  for (const std::int64_t items : {1, 7, 40}) callers.emplace_back(call, items);
+  for (std::thread& caller : callers) caller.join();
+}
+
+TEST_P(ThreadPoolOf, RefusesAJobInsideAJob) {
+  ThreadPool pool(GetParam());
+  ThreadPool other(GetParam());
+  std::atomic<int> done = 0;
+  pool.parallel_for(3, [&](std::int64_t, int) {
+    EXPECT_THROW(pool.parallel_for(2, [](std::int64_t, int) {}), Error);
+    other.parallel_for(2, [&](std::int64_t, int) { ++done; });
+    EXPECT_THROW(pool.parallel_for(2, [](std::int64_t, int) {}), Error);
+  });
+  EXPECT_EQ(done, 6);
 }
 
 INSTANTIATE_TEST_SUITE_P(Threads, ThreadPoolOf, ::testing::Values(1, 2, 3, 7));

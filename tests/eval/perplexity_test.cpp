@@ -10,6 +10,7 @@
 #include "nibble/core/mapped_file.h"
 #include "nibble/kernels/select.h"
 #include "nibble/quant/pipeline.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -20,17 +21,17 @@ using ::nibble::testing::write_file;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-const fs::path kStories = NIBBLE_DATA_DIR "/stories260K";
+const fs::path kStories = testing::data_file("stories260K");
 constexpr ComputeOptions kF32{.activations = ActivationType::kF32, .kv = KvType::kF32};
 
 const Json& expected() {
-  static const Json json = read_json_file(NIBBLE_TEST_DIR "/eval/fixtures/expected.json");
+  static const Json json = read_json_file(testing::test_file("eval/fixtures/expected.json"));
   return json;
 }
 
 const std::vector<std::int32_t>& story_tokens() {
   static const std::vector<std::int32_t> tokens = [] {
-    const std::string text = read_text_file(NIBBLE_DATA_DIR "/stories.txt");
+    const std::string text = read_text_file(testing::data_file("stories.txt"));
     return load_tokenizer(kStories).encode(text.substr(0, expected()["characters"]));
   }();
   return tokens;
@@ -53,7 +54,8 @@ TEST(Perplexity, OfTheTextsTokens) {
 }
 
 TEST(PerplexitySlow, IsTheReferences) {
-  Model model(kStories, kF32);
+  ThreadPool pool;
+  Model model(kStories, pool, kF32);
   for (const Json& reference : expected()["dense"]) {
     const std::int64_t seqlen = reference["seqlen"];
     const std::int64_t segments = reference["segments"];
@@ -64,7 +66,8 @@ TEST(PerplexitySlow, IsTheReferences) {
 }
 
 TEST(PerplexitySlow, ByDefaultIsNear) {
-  Model model(kStories, {});
+  ThreadPool pool;
+  Model model(kStories, pool);
   const PerplexityResult result = measure(model, {.seqlen = 512});
   EXPECT_NEAR(result.nll, expected()["dense"][0]["nll"].get<double>(), 5e-3);
 }
@@ -73,12 +76,14 @@ TEST(PerplexitySlow, DivergenceOfAQuantizedModelIsTheReferences) {
   const TemporaryFolder folder;
   {
     const Checkpoint checkpoint(kStories);
-    Compute compute(select_kernels(), 2);
+    ThreadPool pool(2);
+    Compute compute(select_kernels(), pool);
     quantize_model(checkpoint, plan_quantization(checkpoint.spec(), {.group_size = 32}), compute,
                    folder / "w4", false);
   }
-  Model reference(kStories, kF32);
-  Model model(folder / "w4", kF32);
+  ThreadPool pool;
+  Model reference(kStories, pool, kF32);
+  Model model(folder / "w4", pool, kF32);
   const PerplexityResult result = measure(model, {.seqlen = 256, .reference = &reference});
   const Json& torch = expected()["w4_g32"];
   expect_nll(result, torch);
@@ -90,8 +95,9 @@ TEST(PerplexitySlow, DivergenceOfAQuantizedModelIsTheReferences) {
 }
 
 TEST(Perplexity, AModelDoesNotDivergeFromItself) {
-  Model model(kStories, {});
-  Model same(kStories, {});
+  ThreadPool pool;
+  Model model(kStories, pool);
+  Model same(kStories, pool);
   const PerplexityResult result =
       measure(model, {.seqlen = 64, .max_segments = 3, .reference = &same});
   EXPECT_NEAR(result.kl_divergence, 0, 1e-12);
@@ -99,7 +105,8 @@ TEST(Perplexity, AModelDoesNotDivergeFromItself) {
 }
 
 TEST(Perplexity, ReportsEverySegment) {
-  Model model(kStories, kF32);
+  ThreadPool pool;
+  Model model(kStories, pool, kF32);
   std::vector<PerplexityResult> seen;
   const PerplexityOptions options{.seqlen = 20, .max_segments = 3};
   const PerplexityResult last =
@@ -118,7 +125,8 @@ TEST(Perplexity, ReportsEverySegment) {
 
 TEST(Perplexity, DoesNotDependOnThreads) {
   const auto nll = [](int threads) {
-    Model model(kStories, {.threads = threads});
+    ThreadPool pool(threads);
+    Model model(kStories, pool);
     return measure(model, {.seqlen = 100, .max_segments = 2}).nll;
   };
   const double one = nll(1);
@@ -135,7 +143,8 @@ TEST(Perplexity, CountsSegments) {
 }
 
 TEST(Perplexity, RefusesWhatCannotBeMeasured) {
-  Model model(kStories, {});
+  ThreadPool pool;
+  Model model(kStories, pool);
   const std::vector<std::int32_t> ten(10, 5);
   const auto run = [&](const std::vector<std::int32_t>& tokens, const PerplexityOptions& options) {
     measure_perplexity(model, tokens, options, [](const PerplexityResult&) {});
@@ -150,8 +159,9 @@ TEST(Perplexity, RefusesWhatCannotBeMeasured) {
 }
 
 TEST(Perplexity, RefusesAReferenceThatCannotBeCompared) {
-  Model model(kStories, {});
-  Model other(NIBBLE_TEST_DIR "/models/fixtures/untied_gqa", {});
+  ThreadPool pool;
+  Model model(kStories, pool);
+  Model other(testing::test_file("models/fixtures/untied_gqa"), pool);
   EXPECT_ERROR(measure(model, {.seqlen = 64, .reference = &other}),
                AllOf(HasSubstr("101"), HasSubstr("512")));
   const TemporaryFolder folder;
@@ -159,7 +169,7 @@ TEST(Perplexity, RefusesAReferenceThatCannotBeCompared) {
   Json config = read_json_file(kStories / "config.json");
   config["max_position_embeddings"] = 32;
   write_file(folder / "config.json", config.dump());
-  Model shorter(folder.path(), {});
+  Model shorter(folder.path(), pool);
   EXPECT_ERROR(measure(model, {.seqlen = 64, .reference = &shorter}),
                AllOf(HasSubstr("reference"), HasSubstr("32")));
 }

@@ -29,7 +29,8 @@ TEST(JoinRows, OddTexts) {
   EXPECT_EQ(join_rows("\n\n\n", PerplexityProtocol::kSegments), "\n\n");
   EXPECT_EQ(join_rows("a", PerplexityProtocol::kPaper), "a");
   EXPECT_EQ(join_rows("a\n", PerplexityProtocol::kPaper), "a\n");
-  EXPECT_EQ(join_rows("a\r\nb", PerplexityProtocol::kSegments), "a\r\n\nb");
+  EXPECT_EQ(join_rows("a\r\n \r\nb", PerplexityProtocol::kSegments),
+            join_rows("a\n \nb", PerplexityProtocol::kSegments));
 }
 
 TEST(JoinRows, GivesThePublishedTexts) {

@@ -6,6 +6,7 @@
 #include "core/temporary_folder.h"
 #include "formats/file_bytes.h"
 #include "nibble/formats/gguf_writer.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -82,6 +83,14 @@ TEST_F(GgufSplit, MetadataIsTheFirstPartsWhichIsEnough) {
   EXPECT_ERROR(open_gguf_metadata(path(3)), HasSubstr("model-00001-of-00003.gguf"));
 }
 
+TEST_F(GgufSplit, AFoldersModelsAreFirstParts) {
+  write_part(folder_ / "sha256-77", {0, 1, 1, {"a"}});
+  write_part(folder_ / "mmproj-model-f16.gguf", {0, 1, 1, {"a"}});
+  testing::write_file(folder_ / "README.md", "GGU");
+  EXPECT_THAT(gguf_models(folder_.path()), ElementsAre(path(1), folder_ / "sha256-77"));
+  EXPECT_THAT(gguf_models(folder_ / "nothing"), ElementsAre());
+}
+
 TEST_F(GgufSplit, MissingPartsAreNamed) {
   std::filesystem::remove(path(1));
   std::filesystem::remove(path(3));
@@ -107,7 +116,7 @@ TEST_F(GgufSplit, PartsOfOtherModelsAreRefused) {
 TEST_F(GgufSplit, OneFileIsAModelToo) {
   write_part(folder_ / "one.gguf", {0, 1, 1, {"a"}});
   EXPECT_EQ(GgufModel(folder_ / "one.gguf").files().size(), 1u);
-  EXPECT_THAT(GgufModel(NIBBLE_TEST_DIR "/formats/fixtures/vocabulary.gguf").names(),
+  EXPECT_THAT(GgufModel(testing::test_file("formats/fixtures/vocabulary.gguf")).names(),
               ElementsAre());
 }
 

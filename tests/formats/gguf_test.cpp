@@ -5,6 +5,7 @@
 #include "core/error_matchers.h"
 #include "core/temporary_folder.h"
 #include "formats/file_bytes.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -17,7 +18,7 @@ using testing::TemporaryFolder;
 using ::testing::UnorderedElementsAre;
 using testing::write_file;
 
-const std::filesystem::path kFixtures = NIBBLE_TEST_DIR "/formats/fixtures";
+const std::filesystem::path kFixtures = testing::test_file("formats/fixtures");
 
 std::string str(const std::string& text) {
   return le<std::uint64_t>(text.size()) + text;
@@ -98,7 +99,7 @@ TEST(GgufFile, GettersNameKeyExpectedAndFound) {
   EXPECT_ERROR(file.find_number("t.bool"), HasSubstr("a finite number, found BOOL 1"));
   EXPECT_ERROR(file.get_ints("t.strings"), HasSubstr("array of integers, found an array of 3 STR"));
   EXPECT_ERROR(file.get_strings("t.nested"), HasSubstr("found an array of 2 ARRAY"));
-  EXPECT_ERROR(file.get_floats("t.f32"), HasSubstr("an array of floats, found 1.5"));
+  EXPECT_ERROR(file.get_floats("t.f32"), HasSubstr("an array of numbers, found 1.5"));
   EXPECT_ERROR(file.get_int("t.u8", 0, 199), HasSubstr("an integer of 0 to 199, found 200"));
   EXPECT_ERROR(file.get_int("none", 0, 9), HasSubstr("\"none\" is missing (expected an integer"));
   EXPECT_ERROR(file.get_string("none"), HasSubstr("\"none\" is missing (expected a string)"));
@@ -228,6 +229,23 @@ TEST(GgufFile, AlignmentIsTheFilesOwn) {
   expect_refused(aligned(24, 24), HasSubstr("must be a power of two, found 24"));
   expect_refused(aligned(0, 0), HasSubstr("\"general.alignment\" must be an integer of 1 to"));
   expect_refused(aligned(1u << 31, 0), HasSubstr("do not lie in the file, which has 0 bytes"));
+}
+
+// gguf's writer makes integers of a list of scores that begins with one.
+TEST(GgufFile, FloatsMayBeIntegers) {
+  const GgufFile file(kFixtures / "mixed.gguf");
+  const std::vector<std::int64_t> ints = file.get_ints("t.ints");
+  EXPECT_EQ(file.get_floats("t.ints"), std::vector<float>(ints.begin(), ints.end()));
+}
+
+TEST(GgufFile, IsKnownByWhatItBeginsWith) {
+  const TemporaryFolder folder;
+  write_file(folder / "sha256-7", Parts{}.bytes());
+  write_file(folder / "other.gguf", "GGU");
+  EXPECT_TRUE(is_gguf_file(folder / "sha256-7"));
+  EXPECT_FALSE(is_gguf_file(folder / "other.gguf"));
+  EXPECT_FALSE(is_gguf_file(folder.path()));
+  EXPECT_FALSE(is_gguf_file(folder / "nothing"));
 }
 
 TEST(GgufFile, TypesThatNoTableKnowsFailTheUseOnly) {

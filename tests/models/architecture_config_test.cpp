@@ -22,6 +22,69 @@ ModelSpec spec_of(const Json& config) {
   return find_architecture(object).make_spec(object);
 }
 
+RopeSpec rope_of(const Json& changes) {
+  return *spec_of(rotary_config("LlamaForCausalLM", changes)).rope;
+}
+
+// transformers 5, RotaryEmbeddingConfigMixin.convert_rope_params_to_dict().
+TEST(RopeConfig, TheOlderKeyWins) {
+  const Json linear = {{"type", "linear"}, {"factor", 2.0}};
+  const Json plain = {{"rope_type", "default"}, {"rope_theta", 5e5}};
+  const RopeSpec both = rope_of({{"rope_scaling", linear}, {"rope_parameters", plain}});
+  EXPECT_EQ(both.scaling, RopeSpec::Scaling::kLinear);
+  EXPECT_EQ(both.theta, 10000.0);  // what the other says counts no more
+  EXPECT_EQ(rope_of({{"rope_scaling", linear}, {"rope_theta", 3e5}}).theta, 3e5);
+  for (const Json& nothing : {Json(nullptr), Json::object()}) {
+    EXPECT_EQ(rope_of({{"rope_scaling", nothing}, {"rope_parameters", plain}}).theta, 5e5);
+  }
+  EXPECT_ERROR(rope_of({{"rope_scaling", {{"rope_type", "yarn"}, {"factor", 4}}},
+                        {"rope_parameters", plain}}),
+               AllOf(HasSubstr("\"rope_scaling\""), HasSubstr("\"yarn\"")));
+  EXPECT_ERROR(rope_of({{"rope_parameters", {{"full_attention", plain}}}}),
+               HasSubstr("\"full_attention\" are not supported"));
+}
+
+TEST(RopeConfig, TheContextOfLlama3IsTheModelsWhereItIsNotSaid) {
+  Json llama3 = {
+      {"rope_type", "llama3"}, {"factor", 8}, {"low_freq_factor", 1}, {"high_freq_factor", 4}};
+  EXPECT_EQ(rope_of({{"rope_scaling", llama3}}).original_context, 64);
+  llama3["original_max_position_embeddings"] = 32;
+  EXPECT_EQ(rope_of({{"rope_scaling", llama3}}).original_context, 32);
+}
+
+// The defaults of transformers' classes: Mistral's are 8 heads for keys, say, not as many as heads.
+TEST(Defaults, AreThoseOfTheModelsClass) {
+  const auto bare = [](const char* name) {
+    return spec_of({{"architectures", {name}}, {"model_type", "x"}});
+  };
+  const ModelSpec llama = bare("LlamaForCausalLM");
+  EXPECT_EQ(llama.n_layers, 32);
+  EXPECT_EQ(llama.n_kv_heads, 32);
+  EXPECT_EQ(llama.vocab, 32000);
+  EXPECT_EQ(llama.bos, 1);
+  EXPECT_THAT(llama.eos, ElementsAre(2));
+  EXPECT_EQ(bare("MistralForCausalLM").n_kv_heads, 8);
+  EXPECT_EQ(bare("MistralForCausalLM").intermediate, 14336);
+  EXPECT_EQ(bare("GemmaForCausalLM").n_layers, 28);
+  EXPECT_THAT(bare("GemmaForCausalLM").eos, ElementsAre(1));
+  EXPECT_EQ(bare("Qwen2ForCausalLM").vocab, 151936);
+  EXPECT_THAT(bare("Qwen2ForCausalLM").eos, IsEmpty());
+  EXPECT_EQ(bare("Qwen3ForCausalLM").q.out, 32 * 128);
+  EXPECT_EQ(bare("OPTForCausalLM").vocab, 50272);
+  EXPECT_THAT(bare("OPTForCausalLM").eos, ElementsAre(2));
+}
+
+TEST(SpecialIds, ThatAreNoTokensAreLeftOut) {
+  const auto eos = [](const Json& value) {
+    return spec_of(rotary_config("LlamaForCausalLM", {{"eos_token_id", value}})).eos;
+  };
+  EXPECT_THAT(eos(nullptr), IsEmpty());  // none, not the default
+  EXPECT_THAT(eos(-1), IsEmpty());
+  EXPECT_THAT(eos({3, -1, 5, 1LL << 40}), ElementsAre(3, 5));
+  EXPECT_EQ(spec_of(rotary_config("LlamaForCausalLM", {{"bos_token_id", -1}})).bos, std::nullopt);
+  EXPECT_ERROR(eos("2"), HasSubstr("\"eos_token_id\" must hold token ids, which are integers"));
+}
+
 TEST(WindowConfig, OfQwenIsForTheLastLayersIfItIsUsed) {
   for (const char* name : {"Qwen2ForCausalLM", "Qwen3ForCausalLM"}) {
     Json config = rotary_config(name, {{"num_hidden_layers", 3}});

@@ -85,6 +85,78 @@ TEST_F(Locate, NamesInTheHuggingFaceCache) {
   EXPECT_ERROR(locate_model("other/name"), HasSubstr("other/name"));
 }
 
+/// Sets an environment variable for as long as it lives.
+class Environment {
+ public:
+  Environment(const char* name, const std::string& value) : name_(name) {
+    ::setenv(name, value.c_str(), 1);
+  }
+  ~Environment() { ::unsetenv(name_); }
+  Environment(const Environment&) = delete;
+  Environment& operator=(const Environment&) = delete;
+
+ private:
+  const char* name_;
+};
+
+// As huggingface_hub's constants.py: HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME.
+TEST_F(Locate, TheCacheIsWhereTheHubsVariablesPutIt) {
+  ::unsetenv("HF_HOME");
+  const fs::path repository = "models--org--name/snapshots/aaa";
+  const fs::path one = add_model(folder_ / "one" / repository);
+  const fs::path two = add_model(folder_ / "two" / repository);
+  const fs::path home = add_model(folder_ / "home/hub" / repository);
+  const fs::path xdg = add_model(folder_ / "xdg/huggingface/hub" / repository);
+  EXPECT_ERROR(locate_model("org/name"), HasSubstr("no such model"));
+  const Environment caches("XDG_CACHE_HOME", (folder_ / "xdg").string());
+  EXPECT_EQ(locate_model("org/name"), xdg);
+  const Environment root("TEST_ROOT", folder_.path().string());
+  const Environment hf("HF_HOME", "$TEST_ROOT/${TEST_HOME}home");
+  EXPECT_ERROR(locate_model("org/name"), HasSubstr("${TEST_HOME}home/hub"));  // is not set
+  ::setenv("HF_HOME", "$TEST_ROOT/home", 1);
+  EXPECT_EQ(locate_model("org/name"), home);
+  const Environment older("HUGGINGFACE_HUB_CACHE", "${TEST_ROOT}/two");
+  EXPECT_EQ(locate_model("org/name"), two);
+  const char* home_before = std::getenv("HOME");
+  const std::string kept = home_before == nullptr ? "" : home_before;
+  const Environment newer("HF_HUB_CACHE", "~/one");
+  ::setenv("HOME", folder_.path().c_str(), 1);
+  EXPECT_EQ(locate_model("org/name"), one);
+  ::setenv("HOME", kept.c_str(), 1);
+}
+
+TEST_F(Locate, AFolderOfGgufFilesIsTheOneInIt) {
+  const fs::path repository = snapshot("models--org--name-GGUF", "aaa");
+  fs::create_directories(repository);
+  write_file(repository / "README.md", "no model");
+  write_file(repository / "name.Q4_K_M.gguf", "GGUF");
+  write_file(repository / "mmproj-f16.gguf", "GGUF");
+  EXPECT_EQ(locate_model("org/name-GGUF"), repository / "name.Q4_K_M.gguf");
+  EXPECT_EQ(locate_model(repository.string()), repository / "name.Q4_K_M.gguf");
+  write_file(repository / "name.Q8_0-00001-of-00002.gguf", "GGUF");
+  write_file(repository / "name.Q8_0-00002-of-00002.gguf", "GGUF");
+  EXPECT_ERROR(locate_model("org/name-GGUF"),
+               AllOf(HasSubstr("holds 2 GGUF models"),
+                     HasSubstr("name.Q4_K_M.gguf, name.Q8_0-00001-of-00002.gguf")));
+  EXPECT_EQ(locate_model("org/name-GGUF/name.Q4_K_M.gguf"), repository / "name.Q4_K_M.gguf");
+  EXPECT_ERROR(locate_model("org/name-GGUF/name.Q2_K.gguf"), HasSubstr("no such model"));
+  // A folder with weights of its own is not looked through.
+  write_file(repository / "model.safetensors", "x");
+  EXPECT_EQ(locate_model(repository.string()), repository);
+  write_file(models_ / "sha256-77", "GGUF");  // whatever its name
+  EXPECT_EQ(locate_model("sha256-77"), models_ / "sha256-77");
+}
+
+TEST_F(Locate, BrokenLinksAreCalledSo) {
+  fs::create_symlink("gone", folder_ / "link");
+  EXPECT_ERROR(locate_model((folder_ / "link").string()), HasSubstr("link: is a broken link"));
+  const fs::path model = snapshot("models--org--name", "aaa");
+  fs::create_directories(model);
+  fs::create_symlink("../../blobs/gone", model / "config.json");
+  EXPECT_EQ(locate_model("org/name"), model);
+  EXPECT_ERROR(Checkpoint(fs::path(model)), HasSubstr("config.json: is a broken link"));
+}
+
 TEST_F(Locate, TheModelFolderComesFirst) {
   add_model(snapshot("models--org--name", "aaa"));
   const fs::path own = add_model(models_ / "org" / "name");

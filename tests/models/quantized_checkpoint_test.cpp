@@ -1,12 +1,15 @@
 // Checkpoints that other tools quantized (fixtures/make_quantized.py): logits against transformers'
 // with the weights that those tools' integers stand for; and what is said of broken ones.
+#include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "core/error_matchers.h"
 #include "core/temporary_folder.h"
 #include "models/logits.h"
 #include "nibble/formats/safetensors.h"
 #include "nibble/formats/safetensors_writer.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -22,7 +25,7 @@ using test::Runner;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-const fs::path kFixtures = NIBBLE_TEST_DIR "/models/fixtures/quantized";
+const fs::path kFixtures = testing::test_file("models/fixtures/quantized");
 
 class QuantizedCheckpoint : public ::testing::TestWithParam<const char*> {};
 
@@ -66,6 +69,51 @@ TEST_P(QuantizedCheckpoint, Int8Activations) {
   }
 }
 
+// 8-bit floats become floats, whatever the activations.
+class Float8Checkpoint : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(Float8Checkpoint, GivesTheLogitsOfItsWeights) {
+  const fs::path folder = kFixtures / GetParam();
+  Runner model(folder, Mode{.dtype = DType::kF32, .activations = ActivationType::kF32});
+  const auto vocab = static_cast<std::size_t>(model.spec().vocab);
+  const std::vector<float> expected = NpyFile(folder / "logits_f32.npy").floats();
+  expect_close_logits(every_row(model.logits(reference_ids(40, model.spec().vocab)), vocab, 4, 5),
+                      expected, vocab, test::kF32Limit, test::kF32Margin);
+}
+
+INSTANTIATE_TEST_SUITE_P(Fixtures, Float8Checkpoint,
+                         ::testing::Values("ct_fp8_row", "ct_fp8_tensor", "fp8_block"),
+                         [](const auto& test_case) { return std::string(test_case.param); });
+
+// Whole checkpoints that the tools wrote, where there are such: tokens.txt and
+// reference_logits.npy.
+TEST(OtherToolsSlow, SharedCheckpoints) {
+  const char* shared = std::getenv("NIBBLE_SHARED");
+  const fs::path root = shared == nullptr ? "" : fs::path(shared) / "reports/checkpoints";
+  if (shared == nullptr || !fs::exists(root)) {
+    GTEST_SKIP() << "NIBBLE_SHARED names no folder of larger test files";
+  }
+  for (const auto& entry : fs::directory_iterator(root)) {
+    SCOPED_TRACE(entry.path().filename().string());
+    Runner model(entry.path(), Mode{.dtype = DType::kF32, .activations = ActivationType::kF32});
+    if (!fs::exists(entry.path() / "reference_logits.npy")) continue;
+    std::vector<std::int32_t> ids;
+    std::string text = ::nibble::testing::read_file(entry.path() / "tokens.txt");
+    std::replace(text.begin(), text.end(), ',', ' ');
+    std::istringstream numbers(text);
+    for (std::int32_t id; numbers >> id;) ids.push_back(id);
+    const std::vector<float> expected = NpyFile(entry.path() / "reference_logits.npy").floats();
+    const std::vector<float> found = model.logits(ids);
+    ASSERT_EQ(found.size(), expected.size());
+    double squares = 0;
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      squares += std::pow(static_cast<double>(found[i]) - expected[i], 2);
+    }
+    const double rms = std::sqrt(squares / static_cast<double>(found.size()));
+    EXPECT_LT(rms, 1e-5 * test::standard_deviation(expected));
+  }
+}
+
 TEST_P(QuantizedCheckpoint, ThreadsDoNotChangeABit) {
   const auto logits = [](int threads) {
     return Runner(kFixtures / GetParam(), Mode{.threads = threads}).logits(reference_ids(40, 67));
@@ -73,13 +121,15 @@ TEST_P(QuantizedCheckpoint, ThreadsDoNotChangeABit) {
   EXPECT_EQ(logits(3), logits(1));
 }
 
-INSTANTIATE_TEST_SUITE_P(Fixtures, QuantizedCheckpoint,
-                         ::testing::Values("awq_g32", "awq_row", "gptq4_g32_act",
-                                           "gptq4_row_sym_v2", "gptq4_g16", "gptq3_g32",
-                                           "gptq3_g32_act", "gptq8_g32_act", "gptq2_g64",
-                                           "ct_w4_g32", "ct_w4_g32_asym", "ct_w4_channel_f32",
-                                           "ct_w3_g32_asym", "ct_w8_g32", "ct_w8a8"),
-                         [](const auto& test_case) { return std::string(test_case.param); });
+INSTANTIATE_TEST_SUITE_P(
+    Fixtures, QuantizedCheckpoint,
+    ::testing::Values("awq_g32", "awq_row", "gptq4_g32_act", "gptq4_row_sym_v2", "gptq4_g16",
+                      "gptq3_g32", "gptq3_g32_act", "gptq8_g32_act", "gptq2_g64", "ct_w4_g32",
+                      "ct_w4_g32_asym", "ct_w4_channel_f32", "ct_w3_g32_asym", "ct_w8_g32",
+                      "ct_w8a8", "gptq3_words", "gptq3_words_untold", "gptq3_planes",
+                      "gptq5_planes", "gptq6_planes", "gptq7_planes", "ar_gptq_mixed", "ar_w4_asym",
+                      "ar_awq", "awq_gemv", "ct_w8_tensor", "ct_w8_tensor_asym", "ct_w8_embedding"),
+    [](const auto& test_case) { return std::string(test_case.param); });
 
 /// A copy of a fixture whose config and tensors a test changes.
 class SpoiledQuantized : public ::testing::Test {
@@ -108,7 +158,8 @@ class SpoiledQuantized : public ::testing::Test {
     }
     writer.commit();
     const Checkpoint checkpoint(folder_.path());
-    Compute compute(select_kernels(), 1);
+    ThreadPool pool(1);
+    Compute compute(select_kernels(), pool);
     const Decoder decoder(checkpoint, compute, DType::kBF16);
   }
 
@@ -124,22 +175,112 @@ TEST_F(SpoiledQuantized, VersionsThatAreNotRead) {
     quantization()[key] = value;
     EXPECT_ERROR(load(), AllOf(HasSubstr("config.json"), HasSubstr(message)));
   };
-  refuses("awq_g32", "version", "gemv", "\"version\" \"gemv\" is not supported; supported: gemm");
+  refuses("awq_g32", "version", "gemv_fast",
+          "\"version\" \"gemv_fast\" is not supported; supported: gemm, gemv");
   refuses("awq_g32", "bits", 3, "\"bits\" of AWQ must be 4, found 3");
   refuses("awq_g32", "group_size", 0, "\"group_size\" must be -1 or more than 0");
   refuses("awq_g32", "backend", "llm-awq", "\"backend\" \"llm-awq\" is not supported");
   refuses("gptq3_g32", "checkpoint_format", "marlin", "\"marlin\" is not supported");
   refuses("gptq3_g32", "is_marlin_format", true, "is_marlin_format");
-  refuses("gptq3_g32", "bits", 5, "\"bits\" must be 2, 3, 4 or 8, found 5");
+  refuses("gptq3_g32", "bits", 9, "\"bits\" must be an integer of 2 to 8, found 9");
+  refuses("ar_w4_asym", "packing_format", "auto_round:llm_compressor", "auto_round:llm_compressor");
+  refuses("ar_w4_asym", "data_type", "mx_fp", "\"data_type\" \"mx_fp\" is not supported");
+  refuses("ar_w4_asym", "act_bits", 8, "\"act_bits\" is not supported");
+  refuses("ar_w4_asym", "rotation_config", {{"type", "hadamard"}}, "\"rotation_config\"");
+  refuses("fp8_block", "weight_block_size", 128, "\"weight_block_size\" must be two numbers");
   refuses("ct_w4_g32", "format", "nvfp4-pack-quantized", "\"nvfp4-pack-quantized\"");
   refuses("ct_w4_g32", "sparsity_config", {{"format", "sparse-24-bitmask"}}, "sparse-24-bitmask");
   refuses("ct_w4_g32", "transform_config", {{"config_groups", {{"R1", 1}}}}, "transform_config");
-  refuses("ct_w4_g32", "config_groups", Json::object(), "\"config_groups\" is empty");
+  refuses("ct_w4_g32", "config_groups", Json::object(), "\"config_groups\" has none for weights");
   refuses("ct_w4_g32", "quant_method", "bitsandbytes",
-          "supported: nibble, awq, gptq, compressed-tensors");
+          "supported: nibble, awq, gptq, auto-round, compressed-tensors, fp8");
   take("ct_w4_g32");
   quantization()["config_groups"]["group_0"]["weights"]["type"] = "float";
-  EXPECT_ERROR(load(), HasSubstr("\"type\" \"float\" is not supported; supported: int"));
+  EXPECT_ERROR(load(), HasSubstr("\"num_bits\" of floats must be 8, found 4"));
+}
+
+// A transform that is in the weights already is nothing to compute; any other is.
+TEST_F(SpoiledQuantized, TransformsInTheWeights) {
+  const auto transform = [](const char* location) -> Json {
+    return {
+        {"config_groups", {{"R1", {{"type", "hadamard"}, {"apply", {{{"location", location}}}}}}}}};
+  };
+  take("ct_w4_g32");
+  for (const char* location : {"weight_input", "weight_output"}) {
+    quantization()["transform_config"] = transform(location);
+    EXPECT_NO_THROW(load());
+  }
+  for (const char* location : {"input", "q_attn"}) {
+    quantization()["transform_config"] = transform(location);
+    EXPECT_ERROR(load(), HasSubstr("a transform at \"" + std::string(location) + "\""));
+  }
+}
+
+// Of several patterns the first in the alphabet, whatever the order of the groups.
+TEST_F(SpoiledQuantized, PatternsThatOverlap) {
+  take("ct_w4_g32");
+  Json& groups = quantization()["config_groups"];
+  Json other = groups["group_0"];
+  other["weights"]["num_bits"] = 8;
+  groups["group_0"]["targets"] = {"re:.*layers.*"};
+  groups["group_1"] = other;
+  groups["group_1"]["targets"] = {"re:.*proj"};
+  EXPECT_NO_THROW(load());
+  groups["group_1"]["targets"] = {"re:.*k_proj"};
+  EXPECT_ERROR(load(), HasSubstr("k_proj.weight_packed\" has shape"));
+}
+
+TEST_F(SpoiledQuantized, GroupsThatAreNotOfWeightsAreLeftOut) {
+  take("ct_w4_g32");
+  quantization()["config_groups"]["group_1"] = {
+      {"targets", {"LlamaAttention"}},
+      {"weights", nullptr},
+      {"input_activations", {{"num_bits", 8}, {"type", "float"}}}};
+  EXPECT_NO_THROW(load());
+}
+
+// Older versions and other tools keep what config.json says of quantization elsewhere.
+TEST_F(SpoiledQuantized, ConfigsElsewhere) {
+  take("ct_w4_g32");
+  config_["compression_config"] = quantization();
+  config_.erase("quantization_config");
+  EXPECT_NO_THROW(load());
+  const auto in_file = [&](const char* name, const char* file, bool with_method) {
+    take(name);
+    Json quantization = config_["quantization_config"];
+    config_.erase("quantization_config");
+    EXPECT_ERROR(load(), AllOf(HasSubstr("q_proj.weight\" is missing"), HasSubstr("\"qweight\""),
+                               HasSubstr("a form that config.json does not explain")));
+    if (!with_method) quantization.erase("quant_method");
+    write_file(folder_ / file, quantization.dump());
+    EXPECT_NO_THROW(load());
+    fs::remove(folder_ / file);
+  };
+  in_file("gptq4_g32_act", "quantize_config.json", false);
+  in_file("awq_g32", "quant_config.json", false);
+  in_file("ar_w4_asym", "quantization_config.json", true);
+}
+
+// The same tensors without the leading "model.", as where the model was saved without its head.
+TEST_F(SpoiledQuantized, NamesWithoutTheirPrefix) {
+  for (const char* name : {"awq_g32", "gptq4_g32_act", "ct_w4_g32"}) {
+    take(name);
+    const SafetensorsFile file(source_);
+    std::vector<TensorDeclaration> declarations;
+    const auto bare = [](const std::string& full) {
+      return full.starts_with("model.") ? full.substr(6) : full;
+    };
+    for (const TensorEntry& entry : file.entries()) {
+      declarations.push_back({bare(entry.name), entry.view.dtype, entry.view.shape});
+    }
+    SafetensorsWriter writer(folder_ / "bare.safetensors", declarations);
+    for (const TensorEntry& entry : file.entries()) {
+      writer.write_tensor(bare(entry.name), {entry.view.data, entry.view.bytes});
+    }
+    writer.commit();
+    source_ = folder_ / "bare.safetensors";
+    EXPECT_NO_THROW(load()) << name;
+  }
 }
 
 TEST_F(SpoiledQuantized, PartsThatAreNotRight) {

@@ -55,7 +55,8 @@ void place(Compute& compute, std::vector<Weight>& weights, Arena& arena) {
 }
 
 std::vector<std::vector<float>> multiply(Compute& compute, const std::vector<Weight>& weights,
-                                         std::int64_t tokens) {
+                                         std::int64_t tokens,
+                                         ActivationType activations = ActivationType::kBF16) {
   std::vector<float> x(static_cast<std::size_t>(tokens * weights[0].view.cols));
   for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 61) * 0.07f - 2.0f;
   std::vector<std::vector<float>> outs;
@@ -64,7 +65,8 @@ std::vector<std::vector<float>> multiply(Compute& compute, const std::vector<Wei
   }
   std::vector<MatmulCall> calls;
   for (std::size_t i = 0; i < weights.size(); ++i) {
-    calls.push_back({&weights[i].view, outs[i].data()});
+    calls.push_back(
+        {.weight = &weights[i].view, .out = outs[i].data(), .activations = activations});
   }
   matmul(compute, {x.data(), tokens}, calls);
   return outs;
@@ -81,15 +83,17 @@ TEST(PlaceWeights, ChangesNoBit) {
   const std::vector<TestMatrix> matrices = matrices_of(kSpecs);
   for (const ActivationType activations : {ActivationType::kBF16, ActivationType::kInt8}) {
     for (const std::int64_t tokens : {1, 3, 40}) {
-      Compute one(select_kernels(), 2, activations, nodes_of({2}));
-      const auto expected = multiply(one, weights_of(matrices), tokens);
+      ThreadPool one_pool(2, nodes_of({2}));
+      Compute one(select_kernels(), one_pool);
+      const auto expected = multiply(one, weights_of(matrices), tokens, activations);
       // One node; even, uneven, more nodes than threads, more threads than cores.
       for (const auto& [threads, nodes] :
            {std::pair(2, std::vector{2}), std::pair(2, std::vector{1, 1}),
             std::pair(3, std::vector{2, 1}), std::pair(5, std::vector{1, 3}),
             std::pair(2, std::vector{1, 1, 1, 1}), std::pair(1, std::vector{1, 1}),
             std::pair(7, std::vector{1, 2, 1})}) {
-        Compute compute(select_kernels(), threads, activations, nodes_of(nodes));
+        ThreadPool pool(threads, nodes_of(nodes));
+        Compute compute(select_kernels(), pool);
         std::vector<Weight> weights = weights_of(matrices);
         Arena arena;
         place(compute, weights, arena);
@@ -104,7 +108,8 @@ TEST(PlaceWeights, ChangesNoBit) {
                       0);
           }
         }
-        EXPECT_EQ(multiply(compute, weights, tokens), expected) << threads << " threads";
+        EXPECT_EQ(multiply(compute, weights, tokens, activations), expected)
+            << threads << " threads";
       }
     }
   }
@@ -127,7 +132,8 @@ TEST(PlaceWeights, EachThreadTouchesItsOwnRowsFirst) {
   GTEST_SKIP() << "a sanitizer's own memory takes page faults too";
 #endif
   const std::vector<TestMatrix> matrices = matrices_of({{WeightFormat::kBF16, 4099, 512}});
-  Compute compute(select_kernels(), 3, ActivationType::kBF16, nodes_of({2, 1}));
+  ThreadPool pool(3, nodes_of({2, 1}));
+  Compute compute(select_kernels(), pool);
   std::vector<Weight> weights = weights_of(matrices);
   const std::vector<long> before = faults_of(compute.pool());
   Arena arena;
@@ -163,7 +169,8 @@ TEST(PlaceWeights, RowsGoToTheThreadThatMultipliesThem) {
   KernelSet kernels = kScalarKernels;
   for (auto& product : kernels.matmul_f32) product = record_claim;
   for (auto& product : kernels.matmul_bf16) product = product == nullptr ? nullptr : record_claim;
-  Compute compute(kernels, 3, ActivationType::kBF16, nodes_of({2, 1}));
+  ThreadPool pool(3, nodes_of({2, 1}));
+  Compute compute(kernels, pool);
   const std::vector<TestMatrix> matrices = matrices_of({{WeightFormat::kBF16, 4099, 512}});
   std::vector<Weight> weights = weights_of(matrices);
   Arena arena;

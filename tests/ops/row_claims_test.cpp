@@ -15,7 +15,7 @@ namespace {
 
 /// Bytes of the matrices are not looked at, so that there are none.
 WeightView view_of(WeightFormat format, std::int64_t rows, std::int64_t cols, int group_size = 0) {
-  return {.format = format, .rows = rows, .cols = cols, .group_size = group_size};
+  return {{format, rows, cols, group_size}, {}};
 }
 
 struct Case {
@@ -46,10 +46,10 @@ std::vector<Case> cases() {
 class Claims {
  public:
   explicit Claims(const Case& test)
-      : compute_(select_kernels(), test.threads), claims_(make(test)) {}
+      : pool_(test.threads), compute_(select_kernels(), pool_), claims_(make(test)) {}
 
   const RowClaims& operator*() const { return claims_; }
-  ThreadPool& pool() { return compute_.pool(); }
+  ThreadPool& pool() { return pool_; }
 
   std::int64_t rows_of(std::int64_t claim) const {
     std::int64_t count = 0;
@@ -68,6 +68,7 @@ class Claims {
     return {compute_, PreparedInput(compute_, {x.data(), test.tokens}, calls), weights};
   }
 
+  ThreadPool pool_;
   Compute compute_;
   RowClaims claims_;
 };

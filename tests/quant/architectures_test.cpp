@@ -32,7 +32,8 @@ TEST_P(EveryArchitecture, RandomModelsOfAnyPrecisionRun) {
 TEST_P(EveryArchitecture, QuantizedModelsGiveTheLogitsOfTheirDequantizedWeights) {
   const TemporaryFolder folder;
   const Checkpoint dense(make_tiny_model(folder, {.bits = 16}, GetParam()));
-  Compute compute(select_kernels(), 2);
+  ThreadPool pool(2);
+  Compute compute(select_kernels(), pool);
   const QuantizePlan plan = plan_quantization(dense.spec(), {.group_size = 32});
   const QuantizeReport report = quantize_model(dense, plan, compute, folder / "packed", false);
   EXPECT_EQ(report.tensors.size(), dense.spec().linears().size());
@@ -50,12 +51,13 @@ TEST_P(EveryArchitecture, QuantizedModelsGiveTheLogitsOfTheirDequantizedWeights)
 TEST_P(EveryArchitecture, NormsOfRandomModelsMultiplyByOne) {
   const TemporaryFolder folder;
   const Checkpoint checkpoint(make_tiny_model(folder, {.bits = 16}, GetParam()));
-  for (const ParameterSpec& parameter : checkpoint.spec().norm_parameters()) {
+  for (const Parameter& parameter : parameters_of(checkpoint.spec())) {
+    if (parameter.module.kind != ModuleKind::kNorm) continue;
     std::vector<float> values(static_cast<std::size_t>(parameter.shape[0]));
     read_vector(checkpoint.tensor(parameter.name, parameter.shape), values);
-    const bool is_bias = parameter.name.ends_with(".bias");
     for (const float value : values) {
-      EXPECT_EQ(value + (is_bias ? 1 : checkpoint.spec().norm.weight_offset), 1) << parameter.name;
+      EXPECT_EQ(value + (parameter.is_bias ? 1 : checkpoint.spec().norm.weight_offset), 1)
+          << parameter.name;
     }
   }
 }

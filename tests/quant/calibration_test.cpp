@@ -14,6 +14,7 @@
 #include "nibble/core/mapped_file.h"
 #include "nibble/ops/input_observer.h"
 #include "nibble/quant/pipeline.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -25,13 +26,13 @@ using ::nibble::testing::TemporaryFolder;
 using ::testing::HasSubstr;
 
 using Ids = std::vector<std::vector<std::int32_t>>;
-const fs::path kStories = NIBBLE_DATA_DIR "/stories260K";
+const fs::path kStories = testing::data_file("stories260K");
 
 /// `count` blocks of a text, from block `first` on.
 Ids story_blocks(std::size_t first, std::size_t count, std::size_t length) {
   const Checkpoint checkpoint(kStories);
   const std::vector<std::int32_t> ids =
-      checkpoint.load_tokenizer().encode(read_text_file(NIBBLE_DATA_DIR "/stories.txt"));
+      checkpoint.load_tokenizer().encode(read_text_file(testing::data_file("stories.txt")));
   Ids blocks;
   for (std::size_t i = first; i < first + count; ++i) {
     const auto begin = ids.begin() + static_cast<std::ptrdiff_t>(i * length);
@@ -102,11 +103,13 @@ TEST_P(CalibratedArchitecture, RoundersAreToldWhatLayersReallyGet) {
   const Checkpoint checkpoint(path);
   const Ids ids = {test::reference_ids(20, 101), std::vector<std::int32_t>(20, 3)};
   const auto spy = std::make_shared<Spy>(InputNeeds::kCross);
-  Compute compute(select_kernels(), 2, ActivationType::kF32);
+  ThreadPool pool(2);
+  Compute compute(select_kernels(), pool);
   const QuantizePlan plan = plan_quantization(checkpoint.spec(), {.bits = 3, .group_size = 32});
   quantize_model({.checkpoint = checkpoint,
                   .plan = plan,
-                  .method = {.algorithm = "spy", .blocks = {.rounder = spy}},
+                  .method = {.algorithm = "spy",
+                             .blocks = {.rounder = spy, .activations = ActivationType::kF32}},
                   .calibration = ids,
                   .out = folder / "out"},
                  compute);
@@ -150,7 +153,8 @@ class Stories : public ::testing::Test {
   QuantizeReport quantize(const fs::path& out, std::shared_ptr<const Rounder> rounder,
                           const QuantizeOptions& options, int threads = 2) {
     const Checkpoint checkpoint(kStories);
-    Compute compute(select_kernels(), threads);
+    ThreadPool pool(threads);
+    Compute compute(select_kernels(), pool);
     const QuantizePlan plan = plan_quantization(checkpoint.spec(), options);
     return quantize_model(
         {.checkpoint = checkpoint,
@@ -230,7 +234,8 @@ TEST_F(Stories, LayersThatAreExcludedAndTheHeadStayAsTheyAre) {
 
 TEST_F(Stories, CalibrationThatDoesNotFitIsRefused) {
   const Checkpoint checkpoint(kStories);
-  Compute compute(select_kernels(), 2);
+  ThreadPool pool(2);
+  Compute compute(select_kernels(), pool);
   const QuantizePlan plan = plan_quantization(checkpoint.spec(), {.group_size = 32});
   QuantizeJob job{.checkpoint = checkpoint,
                   .plan = plan,

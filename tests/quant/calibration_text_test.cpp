@@ -3,6 +3,7 @@
 #include "core/error_matchers.h"
 #include "core/temporary_folder.h"
 #include "nibble/models/checkpoint.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -35,7 +36,7 @@ class CalibrationBlocks : public ::testing::Test {
   }
 
   TemporaryFolder folder_;
-  Tokenizer tokenizer_ = load_tokenizer(NIBBLE_DATA_DIR "/stories260K");
+  Tokenizer tokenizer_ = load_tokenizer(testing::data_file("stories260K"));
 };
 
 TEST_F(CalibrationBlocks, AreTheTextsOwnFromItsStart) {

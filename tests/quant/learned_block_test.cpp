@@ -10,6 +10,7 @@
 #include "models/architecture_configs.h"
 #include "nibble/kernels/select.h"
 #include "nibble/models/rope_frequencies.h"
+#include "nibble/quant/learning/activation_gradient.h"
 #include "nibble/quant/pipeline.h"
 #include "nibble/quant/rounders/per_group_rounder.h"
 
@@ -64,11 +65,11 @@ class BlockGradient : public ::testing::TestWithParam<Json> {
                     .out = folder_ / "packed"},
                    compute_);
     packed_.emplace(folder_ / "packed");
-    loader_.emplace(*packed_, compute_, DType::kBF16);
+    loader_.emplace(*packed_, compute_, DType::kBF16, ActivationType::kF32);
     const ModelSpec& spec = packed_->spec();
     block_.emplace(load_block(*loader_, 1), spec);
     if (spec.rope) rope_ = Rope(rope_frequencies(*spec.rope, spec.head_dim));
-    rope_.prepare(0, kTokens);
+    rope_.append(0, kTokens);
     x_ = random_floats(static_cast<std::size_t>(kTokens * spec.hidden), 1);
     weights_ = random_floats(x_.size(), 2);
     // A block without residual sums would be a poor test of the rest: make its share large.
@@ -83,11 +84,12 @@ class BlockGradient : public ::testing::TestWithParam<Json> {
                    .head_dim = spec.head_dim,
                    .capacity = kTokens},
                   KvType::kF32);
-    Buffer scratch;
+    cache.require(kTokens);
+    Pass pass(rope_);
+    pass.begin();
+    pass.add(cache, kTokens);
     std::vector<float> out = x;
-    block_->block().run(compute_,
-                        {.tokens = kTokens, .rope = rope_, .cache = cache, .scratch = scratch}, 0,
-                        out.data());
+    block_->block().run(compute_, pass, 0, out.data());
     double sum = 0;
     for (std::size_t i = 0; i < out.size(); ++i) {
       sum += static_cast<double>(out[i]) * weights_[i];
@@ -95,32 +97,34 @@ class BlockGradient : public ::testing::TestWithParam<Json> {
     return sum;
   }
 
-  /// Moves the numbers of `parameter` along random signs, each way, and compares the difference of
-  /// the losses with what the gradient says. It is off by the third derivative, a few per mille.
+  /// Moves the learned numbers along random signs, each way, and compares the difference of the
+  /// losses with what the gradient says. It is off by the third derivative, a few per mille, and by
+  /// the roundings of some thousand outputs of about 2: 5e-7 * sqrt(4480) / (2 kStep).
   template <typename Learned>
   void check(Learned& learned, const std::string& name) {
-    Parameter& parameter = learned.parameter();
-    const std::vector<float> random = random_floats(parameter.values.size(), 3);
+    LearnedNumbers& numbers = learned.numbers();
+    const std::vector<float> random = random_floats(numbers.values.size(), 3);
     std::vector<float> signs;
     for (const float value : random) signs.push_back(value > 0 ? 1.0F : -1.0F);
     double expected = 0;
     double sizes = 0;
     for (std::size_t i = 0; i < signs.size(); ++i) {
-      expected += static_cast<double>(parameter.gradient[i]) * signs[i];
-      sizes += static_cast<double>(parameter.gradient[i]) * parameter.gradient[i];
+      expected += static_cast<double>(numbers.gradient[i]) * signs[i];
+      sizes += static_cast<double>(numbers.gradient[i]) * numbers.gradient[i];
     }
     const auto at = [&](float step) {
-      for (std::size_t i = 0; i < signs.size(); ++i) parameter.values[i] = step * signs[i];
+      for (std::size_t i = 0; i < signs.size(); ++i) numbers.values[i] = step * signs[i];
       learned.update();
       return loss(x_);
     };
     const double found = (at(kStep) - at(-kStep)) / (2 * kStep);
     at(0);
-    EXPECT_NEAR(found, expected, 0.02 * std::sqrt(sizes)) << name;
+    EXPECT_NEAR(found, expected, 0.02 * std::sqrt(sizes) + 1e-3) << name;
     EXPECT_GT(sizes, 0) << name;
   }
 
-  Compute compute_{select_kernels(), 2, ActivationType::kF32};
+  ThreadPool pool_{2};
+  Compute compute_{select_kernels(), pool_};
   TemporaryFolder folder_;
   std::optional<Checkpoint> packed_;
   std::optional<WeightLoader> loader_;

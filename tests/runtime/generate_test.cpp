@@ -4,6 +4,8 @@
 #include <algorithm>
 
 #include "core/error_matchers.h"
+#include "nibble/runtime/prompt.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -11,13 +13,13 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-const std::string kStories = NIBBLE_DATA_DIR "/stories260K";
+const std::string kStories = testing::data_file("stories260K");
 
 /// A generation and the pieces that its text came in.
 struct Story {
   Generation generation;
   std::vector<std::string> pieces;
-  std::vector<std::int32_t> context;
+  std::vector<std::int32_t> tokens;
   std::int64_t cached;
 };
 
@@ -26,14 +28,17 @@ class Generate : public ::testing::Test {
   Story tell(const std::vector<std::int32_t>& prompt, const GenerateOptions& options,
              std::int64_t capacity = 0) {
     KvCache cache = model_.make_cache(capacity);
+    Sequence sequence(tokenizer_, model_.spec(), prompt, cache.capacity(), options);
     Story story;
-    story.generation = generate(model_, tokenizer_, cache, story.context, prompt, options,
+    story.generation = generate(model_, cache, sequence,
                                 [&](std::string_view piece) { story.pieces.emplace_back(piece); });
+    story.tokens.assign(sequence.tokens().begin(), sequence.tokens().end());
     story.cached = cache.length();
     return story;
   }
 
-  Model model_{kStories, {.threads = 2}};
+  ThreadPool pool_{2};
+  Model model_{kStories, pool_};
   Tokenizer tokenizer_ = model_.checkpoint().load_tokenizer();
   std::vector<std::int32_t> prompt_ = tokenizer_.encode("Once upon a time");
 };
@@ -48,8 +53,8 @@ TEST_F(Generate, StopsAtTheLength) {
   const Story story = tell(prompt_, {.max_tokens = 20});
   EXPECT_EQ(story.generation.reason, StopReason::kLength);
   EXPECT_EQ(story.generation.ids.size(), 20u);
-  EXPECT_EQ(story.context.size(), prompt_.size() + 20);
-  EXPECT_TRUE(std::equal(prompt_.begin(), prompt_.end(), story.context.begin()));
+  EXPECT_EQ(story.tokens.size(), prompt_.size() + 20);
+  EXPECT_TRUE(std::equal(prompt_.begin(), prompt_.end(), story.tokens.begin()));
   EXPECT_EQ(story.cached, static_cast<std::int64_t>(prompt_.size()) + 19);
   EXPECT_GT(story.generation.prefill_ms, 0);
   EXPECT_DOUBLE_EQ(story.generation.ms_per_token(), story.generation.decode_ms / 19);
@@ -60,7 +65,7 @@ TEST_F(Generate, TextIsThatOfItsPiecesAndIds) {
   EXPECT_EQ(joined(story.pieces), story.generation.text);
   EXPECT_GT(story.pieces.size(), 20u);  // it streams
   for (const std::string& piece : story.pieces) EXPECT_FALSE(piece.empty());
-  const std::string whole = tokenizer_.decode(story.context, true);
+  const std::string whole = tokenizer_.decode(story.tokens, true);
   EXPECT_EQ("Once upon a time" + story.generation.text, whole);
 }
 
@@ -104,6 +109,31 @@ TEST_F(Generate, StopsAtAStopText) {
   EXPECT_EQ(begun.generation.text, all);
 }
 
+// This model ends its stories with BOS: a stop text may be that of a special token.
+TEST_F(Generate, StopsAtASpecialToken) {
+  const Story ended = tell(prompt_, {.max_tokens = 500});
+  const auto id = ended.generation.ids.back();
+  const std::string end(tokenizer_.special_text(id));
+  ASSERT_FALSE(end.empty());
+  const Story story = tell(prompt_, {.max_tokens = 500, .stop = {end}, .ignore_eos = true});
+  EXPECT_EQ(story.generation.reason, StopReason::kStop);
+  EXPECT_EQ(story.generation.ids, ended.generation.ids);
+  EXPECT_EQ(story.generation.text, ended.generation.text);
+}
+
+TEST_F(Generate, BosIsNotPutTwice) {
+  const std::vector<std::int32_t> once = encode_prompt(model_, tokenizer_, "Once upon", true);
+  ASSERT_EQ(once[0], tokenizer_.bos_id());
+  EXPECT_EQ(encode_prompt(model_, tokenizer_, "<s>Once upon", true),
+            tokenizer_.encode("<s>Once upon", {.add_special = false}));
+  EXPECT_EQ(encode_prompt(model_, tokenizer_, "<s><s>a", true).size(),
+            tokenizer_.encode("<s><s>a", {.add_special = false}).size());  // as it is written
+  EXPECT_EQ(encode_prompt(model_, tokenizer_, "Once upon", false),
+            std::vector<std::int32_t>(once.begin() + 1, once.end()));
+  EXPECT_EQ(encode_prompt(model_, tokenizer_, "", true), std::vector<std::int32_t>{1});
+  EXPECT_TRUE(encode_prompt(model_, tokenizer_, "", false).empty());
+}
+
 TEST_F(Generate, StopsWhereTheContextIsFull) {
   const auto capacity = static_cast<std::int64_t>(prompt_.size()) + 5;
   const Story story = tell(prompt_, {.max_tokens = 60}, capacity);
@@ -128,12 +158,12 @@ TEST_F(Generate, RefusesPromptsThatCannotBe) {
 TEST_F(Generate, GoesOnAfterWhatIsInTheCache) {
   const Story whole = tell(prompt_, {.max_tokens = 12});
   KvCache cache = model_.make_cache();
-  std::vector<std::int32_t> context;
   const auto ignore = [](std::string_view) {};
-  const Generation first =
-      generate(model_, tokenizer_, cache, context, prompt_, {.max_tokens = 5}, ignore);
-  const Generation second =
-      generate(model_, tokenizer_, cache, context, {first.ids.back()}, {.max_tokens = 7}, ignore);
+  Sequence begun(tokenizer_, model_.spec(), prompt_, cache.capacity(), {.max_tokens = 5});
+  const Generation first = generate(model_, cache, begun, ignore);
+  const std::vector<std::int32_t> tokens(begun.tokens().begin(), begun.tokens().end());
+  Sequence gone_on(tokenizer_, model_.spec(), tokens, cache.capacity(), {.max_tokens = 7});
+  const Generation second = generate(model_, cache, gone_on, ignore);
   std::vector<std::int32_t> ids = first.ids;
   ids.insert(ids.end(), second.ids.begin(), second.ids.end());
   EXPECT_EQ(ids, whole.generation.ids);
@@ -151,26 +181,18 @@ TEST_F(Generate, ASeedDeterminesTheStory) {
 TEST_F(Generate, ThreadsDoNotChangeTheIds) {
   const std::vector<std::int32_t> expected = tell(prompt_, {.max_tokens = 300}).generation.ids;
   for (const int threads : {1, 3}) {
-    Model model(kStories, {.threads = threads});
+    ThreadPool pool(threads);
+    Model model(kStories, pool);
     KvCache cache = model.make_cache();
-    std::vector<std::int32_t> context;
-    EXPECT_EQ(generate(model, tokenizer_, cache, context, prompt_, {.max_tokens = 300},
-                       [](std::string_view) {})
-                  .ids,
-              expected);
+    Sequence sequence(tokenizer_, model.spec(), prompt_, cache.capacity(), {.max_tokens = 300});
+    EXPECT_EQ(generate(model, cache, sequence, [](std::string_view) {}).ids, expected);
   }
-}
-
-TEST_F(Generate, NamesItsReasons) {
-  EXPECT_STREQ(stop_reason_name(StopReason::kEos), "eos");
-  EXPECT_STREQ(stop_reason_name(StopReason::kStop), "stop");
-  EXPECT_STREQ(stop_reason_name(StopReason::kLength), "length");
-  EXPECT_STREQ(stop_reason_name(StopReason::kContext), "context");
 }
 
 // Runs longer than a batch of 512 tokens give the logits of one token at a time.
 TEST(ModelForward, CutsLongRuns) {
-  Model model(kStories, {.activations = ActivationType::kF32, .kv = KvType::kF32});
+  ThreadPool pool;
+  Model model(kStories, pool, {.activations = ActivationType::kF32, .kv = KvType::kF32});
   std::vector<std::int32_t> ids;
   for (std::int32_t i = 0; i < 530; ++i) ids.push_back(3 + i % 500);
   KvCache cache = model.make_cache(540);

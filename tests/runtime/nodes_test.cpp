@@ -10,8 +10,9 @@ namespace nibble {
 namespace {
 
 /// Logits after a prompt, then of each of some steps of decode.
-std::vector<float> logits_of(const std::filesystem::path& path, const ComputeOptions& options) {
-  Model model(path, options);
+std::vector<float> logits_of(const std::filesystem::path& path, int threads) {
+  ThreadPool pool(threads);
+  Model model(path, pool);
   KvCache cache = model.make_cache();
   const auto vocab = static_cast<std::size_t>(model.spec().vocab);
   std::vector<float> all;
@@ -28,10 +29,9 @@ std::vector<float> logits_of(const std::filesystem::path& path, const ComputeOpt
 /// The model at `path` gives the same logits on two nodes as on one, with any number of threads.
 void expect_same_on_two_nodes(const std::filesystem::path& path) {
   for (const int threads : {1, 2, 5}) {
-    const ComputeOptions options{.threads = threads};
-    const std::vector<float> one = logits_of(path, options);
+    const std::vector<float> one = logits_of(path, threads);
     ::setenv("NIBBLE_FAKE_NODES", "2", 1);
-    const std::vector<float> two = logits_of(path, options);
+    const std::vector<float> two = logits_of(path, threads);
     ::unsetenv("NIBBLE_FAKE_NODES");
     EXPECT_EQ(one, two) << threads << " threads";
   }

@@ -66,6 +66,18 @@ TEST(StopFilter, OfOverlappingStopsTheFirstToBeComplete) {
   expect_filtered({"abcabd", "abd!"}, "abcabcabd!", {"abc", true});
 }
 
+TEST(StopFilter, MatchesTextThatIsNotShown) {
+  StopFilter filter({"b<end>", "<other>"});
+  EXPECT_EQ(filter.push("a"), "a");
+  EXPECT_EQ(filter.push_hidden("<begin>"), "");
+  EXPECT_EQ(filter.push("b"), "");
+  EXPECT_EQ(filter.push_hidden("<en"), "");
+  EXPECT_EQ(filter.push("c"), "bc");  // the hidden part that only began is not shown after all
+  EXPECT_EQ(filter.push("ab"), "a");
+  EXPECT_EQ(filter.push_hidden("<end>"), "");
+  EXPECT_TRUE(filter.stopped());
+}
+
 TEST(StopFilter, HoldsBackNoMoreThanItMust) {
   StopFilter stop_filter({"END", "##"});
   EXPECT_EQ(stop_filter.push("one E"), "one ");

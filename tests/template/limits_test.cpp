@@ -54,6 +54,12 @@ TEST(LimitsSlow, SharedPartsPrintedManyTimes) {
   }
 }
 
+TEST(Limits, WhatIsNotThereIsRefusedByName) {
+  EXPECT_THAT(render("{{ lipsum() }}"), StartsWith("NotImplementedError: lipsum()"));
+  EXPECT_EQ(render("{{ lipsum is defined }}"), "True");
+  EXPECT_THAT(render("{{ 'a'.encode() }}"), StartsWith("NotImplementedError: str.encode()"));
+}
+
 TEST(Limits, Output) {
   EXPECT_THAT(render("{% set s = 'a' * 1000000 %}" + kLoop + "{{ s }}" + kEnd),
               StartsWith("OverflowError: the template writes more than"));

@@ -145,16 +145,47 @@ TEST(Tokenizer, ConfigDeclaresSpecialTokensAndTemplates) {
   })");
   const Tokenizer tokenizer = Tokenizer::load(folder.path());
   EXPECT_EQ(tokenizer.bos_id(), tokenizer.token_to_id("<|begin|>"));
-  EXPECT_EQ(tokenizer.end_ids(), (Ids{tokenizer.eos_id().value(), 900}));
-  EXPECT_EQ(tokenizer.vocab_size(), 901);
-  EXPECT_EQ(tokenizer.id_to_token(899), "");
-  EXPECT_EQ(tokenizer.encode("<|im_end|>", {.add_special = false}), Ids{900});
+  // Behind the vocabulary's 360 tokens and the five added in tokenizer.json, whatever id it says.
+  EXPECT_EQ(tokenizer.end_ids(), (Ids{tokenizer.eos_id().value(), 365}));
+  EXPECT_EQ(tokenizer.vocab_size(), 366);
+  EXPECT_EQ(tokenizer.encode("<|im_end|>", {.add_special = false}), Ids{365});
+  EXPECT_EQ(tokenizer.special_text(365), "<|im_end|>");
+  EXPECT_EQ(tokenizer.special_text(5), "");
   EXPECT_EQ(tokenizer.to_gguf().chat_template, "D");
   testing::write_file(folder / "chat_template.jinja", "J");
   EXPECT_EQ(Tokenizer::load(folder.path()).to_gguf().chat_template, "J");
-  testing::write_file(folder / "tokenizer_config.json",
-                      R"({"added_tokens_decoder": {"3": {"content": "new"}}})");
-  EXPECT_ERROR(Tokenizer::load(folder.path()), HasSubstr("has id 3, which is"));
+}
+
+// The `tokenizers` library (0.23) numbers added tokens in their order, behind the vocabulary; a
+// text that is in the vocabulary has its id. The ids here are those that it gives.
+TEST(Tokenizer, AddedTokensAreNumberedInTheirOrder) {
+  const auto token = [](int id, const char* content) -> Json {
+    return {{"id", id}, {"content", content}, {"special", true}};
+  };
+  const auto ids = [&](const Json& added, std::initializer_list<const char*> contents) {
+    Json json = read_json_file(testing::fixture_folder() / "llama3" / "tokenizer.json");
+    json["added_tokens"] = added;
+    json["post_processor"] = nullptr;  // it names tokens that are gone
+    const testing::TemporaryFolder changed_folder;
+    testing::write_file(changed_folder / "tokenizer.json", json.dump());
+    const Tokenizer tokenizer = Tokenizer::load(changed_folder.path());
+    Ids found;
+    for (const char* content : contents) found.push_back(tokenizer.token_to_id(content).value());
+    return found;
+  };
+  EXPECT_EQ(ids({token(900, "<a>"), token(899, "<b>")}, {"<a>", "<b>"}), (Ids{360, 361}));
+  EXPECT_EQ(ids({token(5, "<a>")}, {"<a>"}), Ids{360});
+  EXPECT_EQ(ids({token(600, "<b>"), token(600, "<c>")}, {"<b>", "<c>"}), (Ids{360, 361}));
+  EXPECT_EQ(ids({token(7, "the"), token(-1, "<c>")}, {"<c>"}), Ids{360});
+
+  const testing::TemporaryFolder folder;
+  std::filesystem::copy(testing::fixture_folder() / "llama3" / "tokenizer.json",
+                        folder / "tokenizer.json");
+  testing::write_file(folder / "tokenizer_config.json", R"({"added_tokens_decoder": {
+      "900": {"content": "<|im_end|>", "special": true}, "3": {"content": "new"}}})");
+  const Tokenizer tokenizer = Tokenizer::load(folder.path());
+  EXPECT_EQ(tokenizer.token_to_id("new"), 365);
+  EXPECT_EQ(tokenizer.token_to_id("<|im_end|>"), 366);
 }
 
 // As transformers 5.23 gives them for this folder.

@@ -4,19 +4,21 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <vector>
 
 #include "core/error_matchers.h"
 #include "nibble/core/bfloat16.h"
 #include "nibble/formats/gguf.h"
 #include "nibble/formats/npy.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
 
 using ::testing::HasSubstr;
 
-const std::string kFixtures = NIBBLE_TEST_DIR "/formats/fixtures/";
+const std::string kFixtures = testing::test_file("formats/fixtures/");
 
 std::vector<std::uint32_t> bits_of(const std::vector<float>& values) {
   std::vector<std::uint32_t> bits;
@@ -106,11 +108,19 @@ TEST(Dequantize, MatricesOfMoreDimensionsAreRowsToo) {
   EXPECT_EQ(out, (std::vector<float>{5, 6}));
 }
 
+TEST(Dequantize, DoublesAreRounded) {
+  const std::vector<double> values{1.0 / 3, -1e-300, 5e40, 2};
+  const OddTensor tensor(DType::kF64, {2, 2}, values.data());
+  std::vector<float> out(4);
+  dequantize_rows(tensor.view(), 0, 2, out.data());
+  EXPECT_EQ(out, (std::vector<float>{1.0f / 3, -0.0f, std::numeric_limits<float>::infinity(), 2}));
+}
+
 TEST(Dequantize, RefusesOtherTypesByName) {
   const std::vector<std::int64_t> values(4);
   std::vector<float> floats(4);
-  for (const DType dtype :
-       {DType::kF64, DType::kI8, DType::kU8, DType::kI16, DType::kI32, DType::kI64, DType::kBool}) {
+  for (const DType dtype : {DType::kI8, DType::kU8, DType::kI16, DType::kI32, DType::kI64,
+                            DType::kBool, DType::kF8E4M3, DType::kF8E5M2}) {
     const OddTensor tensor(dtype, {2, 2}, values.data());
     const auto names_type = HasSubstr("type " + std::string(dtype_name(dtype)));
     EXPECT_FALSE(can_dequantize(dtype));

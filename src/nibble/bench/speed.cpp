@@ -13,29 +13,10 @@
 #include "nibble/core/process.h"
 #include "nibble/core/progress.h"
 #include "nibble/core/stopwatch.h"
-#include "nibble/models/weight_loader.h"
+#include "nibble/models/token_cost.h"
 
 namespace nibble {
 namespace {
-
-WeightFormat format_of(const Checkpoint& checkpoint, const LinearSpec& linear, DType dtype) {
-  if (const auto layout = checkpoint.layout_of(linear)) return packed_format(*layout);
-  return dense_format(dtype);
-}
-
-/// Positions that the tests need. Throws Error if that is more than the context has.
-std::int64_t needed_positions(const SpeedOptions& options, const ModelSpec& spec) {
-  const std::int64_t limit = options.context > 0 ? options.context : spec.context;
-  const std::int64_t decode = options.generate > 0 ? kDecodeStart + options.generate : 0;
-  if (options.prompt > limit) {
-    fail("a prompt of {} tokens (-p) is longer than the context of {}", options.prompt, limit);
-  }
-  if (decode > limit) {
-    fail("{} new tokens (-n) after a prompt of {} are more than the context of {}",
-         options.generate, kDecodeStart, limit);
-  }
-  return std::max<std::int64_t>({options.prompt, decode, 1});
-}
 
 class SpeedTest {
  public:
@@ -73,7 +54,7 @@ class SpeedTest {
 
   DecodeSpeed decode() {
     DecodeSpeed speed{.tokens = options_.generate,
-                      .bytes_per_token = model_.decoder().bytes_per_token()};
+                      .bytes_per_token = token_cost(model_.checkpoint(), compute_.dtype).bytes};
     // Brings in the weights and every embedding row that will be looked up: those lie in the file.
     run_prompt(ids(0, kDecodeStart + options_.generate));
     do {
@@ -183,6 +164,19 @@ Json modes_json(const DecodeSpeed& speed, const std::vector<double>& readings) {
 
 }  // namespace
 
+std::int64_t needed_positions(const SpeedOptions& options, const ModelSpec& spec) {
+  const std::int64_t limit = options.context > 0 ? options.context : spec.context;
+  const std::int64_t decode = options.generate > 0 ? kDecodeStart + options.generate : 0;
+  if (options.prompt > limit) {
+    fail("a prompt of {} tokens (-p) is longer than the context of {}", options.prompt, limit);
+  }
+  if (decode > limit) {
+    fail("{} new tokens (-n) after a prompt of {} are more than the context of {}",
+         options.generate, kDecodeStart, limit);
+  }
+  return std::max<std::int64_t>({options.prompt, decode, 1});
+}
+
 std::vector<std::int32_t> random_ids(std::int64_t count, std::int64_t vocab, std::uint64_t seed) {
   std::mt19937_64 random(seed);
   std::uniform_int_distribution<std::int32_t> id(0, static_cast<std::int32_t>(vocab - 1));
@@ -195,14 +189,11 @@ std::vector<ProductWork> prefill_work(const Checkpoint& checkpoint, const Kernel
                                       const ComputeOptions& compute, std::int64_t tokens) {
   std::vector<ProductWork> all;
   const ModelSpec& spec = checkpoint.spec();
-  for (const LinearSpec& linear : spec.linears()) {
-    const WeightFormat format = format_of(checkpoint, linear, compute.dtype);
-    const bool is_head = linear.name == spec.head.name;
+  for (const LinearCost& cost : linear_costs(checkpoint, compute.dtype)) {
+    const bool is_head = cost.linear.name == spec.head.name;
     const PeakKernel* peak = &matmul_peak(
-        kernels, is_head ? without_int8(compute.activations) : compute.activations, format);
-    const double rows = is_head ? 1.0 : static_cast<double>(tokens);
-    const double operations =
-        2.0 * rows * static_cast<double>(linear.out) * static_cast<double>(linear.in);
+        kernels, checkpoint.activations(cost.linear, compute.activations), cost.format);
+    const double operations = cost.operations() * (is_head ? 1.0 : static_cast<double>(tokens));
     const auto found = std::find_if(all.begin(), all.end(),
                                     [&](const ProductWork& work) { return work.peak == peak; });
     if (found == all.end()) {
@@ -222,6 +213,7 @@ SpeedReport measure_speed(Model& model, const ComputeOptions& compute,
   if (options.prompt > 0) report.prefill.push_back(test.prefill());
   if (options.generate > 0) report.decode.push_back(test.decode());
   report.peak_rss_bytes = test.peak_rss_bytes();
+  if (options.sequences > 0) report.sequences.push_back(measure_sequences(model, options));
   return report;
 }
 
@@ -245,6 +237,28 @@ Json decode_json(const DecodeSpeed& speed) {
           {"kept", speed.runs.kept.size()},
           {"dropped", speed.runs.dropped},
           {"modes", modes_json(speed, figures.readings)}};
+}
+
+Json sequences_json(const SequencesSpeed& speed) {
+  std::vector<double> speeds;
+  std::vector<double> limits;
+  std::vector<double> percents;
+  std::vector<double> one;
+  std::vector<double> prefill;
+  for (const SequencesSpeed::Run& run : speed.runs) {
+    speeds.push_back(run.speed);
+    limits.push_back(run.limit(speed.sequences));
+    percents.push_back(100 * run.speed / limits.back());
+    one.push_back(run.one);
+    prefill.push_back(run.prefill);
+  }
+  return {{"test", fmt::format("tg{}x{}", speed.tokens, speed.sequences)},
+          {"sequences", speed.sequences},
+          {"tokens_per_second", spread_json(speeds)},
+          {"limit", median_json(limits)},
+          {"percent_of_limit", median_json(percents)},
+          {"one_sequence", median_json(one)},
+          {"prefill", median_json(prefill)}};
 }
 
 }  // namespace nibble

@@ -2,6 +2,7 @@
 // its arithmetic peak for prefill, its memory's read bandwidth for decode.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -16,6 +17,7 @@ namespace nibble {
 struct SpeedOptions {
   std::int64_t prompt = 512;    // tokens of prefill; 0 leaves the test out
   std::int64_t generate = 128;  // tokens of decode; 0 leaves the test out
+  std::int64_t sequences = 0;   // decoded at once in a test more; 0 leaves it out
   int repetitions = 5;
   std::int64_t context = 0;  // positions allowed; 0: the model's
   std::uint64_t seed = 0;    // of the token ids
@@ -44,15 +46,41 @@ struct DecodeSpeed {
   double limit(const BracketedRun& run) const { return run.reading() / bytes_per_token; }
 };
 
-struct SpeedReport {
-  std::vector<PrefillSpeed> prefill;  // none or one
-  std::vector<DecodeSpeed> decode;    // none or one
-  std::int64_t peak_rss_bytes = 0;    // without the memory that readings of the bandwidth take
+/// Decode of several sequences at once, a token of each in every pass.
+struct SequencesSpeed {
+  std::int64_t sequences = 0;
+  std::int64_t tokens = 0;  // of each, in a repetition
+  /// Tokens a second of one repetition, of all sequences; and what bounds them: a pass takes at
+  /// least as long as one of a single sequence, and its rows cost about what those of a prompt do.
+  struct Run {
+    double speed;
+    double one;      // sequence, decoded alone
+    double prefill;  // of the prompt
+
+    double limit(std::int64_t sequences) const {
+      return std::min(static_cast<double>(sequences) * one, prefill);
+    }
+  };
+  std::vector<Run> runs;
 };
+
+struct SpeedReport {
+  std::vector<PrefillSpeed> prefill;      // none or one
+  std::vector<DecodeSpeed> decode;        // none or one
+  std::vector<SequencesSpeed> sequences;  // none or one
+  std::int64_t peak_rss_bytes = 0;        // without the memory that readings of the bandwidth take
+};
+
+/// Positions that the tests need, of a sequence. Throws Error if that is more than the context has.
+std::int64_t needed_positions(const SpeedOptions& options, const ModelSpec& spec);
 
 /// Measures. Pins the threads of the model, the calling one too, where there is a core for each.
 /// Throws Error if the tests are longer than the context.
 SpeedReport measure_speed(Model& model, const ComputeOptions& compute, const SpeedOptions& options);
+
+/// Measures options.sequences sequences, each repetition beside the other two rates. Throws Error
+/// likewise, and if there is no prompt or no new token to compare with.
+SequencesSpeed measure_sequences(Model& model, const SpeedOptions& options);
 
 /// `count` token ids below `vocab` for a prompt that means nothing.
 std::vector<std::int32_t> random_ids(std::int64_t count, std::int64_t vocab, std::uint64_t seed);
@@ -70,5 +98,6 @@ std::vector<ProductWork> prefill_work(const Checkpoint& checkpoint, const Kernel
 /// its figures.
 Json prefill_json(const PrefillSpeed& speed);
 Json decode_json(const DecodeSpeed& speed);
+Json sequences_json(const SequencesSpeed& speed);
 
 }  // namespace nibble

@@ -1,9 +1,13 @@
 #include "nibble/convert/gguf_metadata.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
-#include "nibble/convert/parameters.h"
+#include "nibble/convert/parameter_reader.h"
 #include "nibble/core/error.h"
+#include "nibble/core/utf8.h"
+#include "nibble/models/gguf_model.h"
 #include "nibble/models/rope_frequencies.h"
 #include "nibble/tokenizer/tokenizer.h"
 
@@ -30,7 +34,7 @@ std::uint32_t file_type(DType dtype) {
 
 DType main_type(const Checkpoint& checkpoint, std::optional<DType> type) {
   if (type) return *type;
-  const auto format = integer_format(checkpoint, checkpoint.spec().block_linears(0).front());
+  const auto format = integer_format(checkpoint, checkpoint.spec().linears().front());
   return format ? format->block_type : DType::kBF16;
 }
 
@@ -88,6 +92,39 @@ void fit_tokens(std::int64_t rows, GgufVocab& vocab, std::vector<std::string>& n
   for (std::size_t id = known; id < count; ++id) vocab.tokens[id] = fmt::format("[PAD{}]", id);
 }
 
+/// All that ends a text: EOS is the tokenizer's, which its chat template writes; of the others two
+/// have keys, and llama.cpp knows some by their text. Gives those that it will not heed.
+std::vector<std::int32_t> place_ends(const ModelSpec& spec, GgufVocab& vocab,
+                                     std::vector<std::string>& notes) {
+  const auto in_vocab = [&](std::int32_t id) { return id >= 0 && id < std::ssize(vocab.tokens); };
+  std::vector<std::int32_t> ends = spec.eos;
+  for (const auto& id : {vocab.eot, vocab.eom}) {
+    if (id) ends.push_back(*id);
+  }
+  std::erase_if(ends, [&](std::int32_t id) { return !in_vocab(id); });
+  if (!vocab.eos && !ends.empty()) vocab.eos = ends.front();
+  std::vector<std::int32_t> others;
+  for (const bool named : {false, true}) {  // those without a known text need a key
+    for (const std::int32_t id : ends) {
+      const bool is_new = std::find(others.begin(), others.end(), id) == others.end();
+      const bool is_named = is_gguf_end_name(vocab.tokens[static_cast<std::size_t>(id)]);
+      if (id != vocab.eos && is_new && is_named == named) others.push_back(id);
+    }
+  }
+  vocab.eot = others.empty() ? std::nullopt : std::optional(others[0]);
+  vocab.eom = others.size() < 2 ? std::nullopt : std::optional(others[1]);
+  others.erase(others.begin(), others.begin() + std::min<std::ptrdiff_t>(2, std::ssize(others)));
+  std::erase_if(others, [&](std::int32_t id) {
+    return is_gguf_end_name(vocab.tokens[static_cast<std::size_t>(id)]);
+  });
+  if (!others.empty()) {
+    notes.push_back(
+        fmt::format("GGUF has keys for three ends of a text: llama.cpp will not end at {}",
+                    fmt::join(others, ", ")));
+  }
+  return others;
+}
+
 void add_tokenizer(const Checkpoint& checkpoint, GgufMetadata& metadata,
                    std::vector<std::string>& notes) {
   const ModelSpec& spec = checkpoint.spec();
@@ -95,8 +132,7 @@ void add_tokenizer(const Checkpoint& checkpoint, GgufMetadata& metadata,
   if (!checkpoint.has_tokenizer()) return metadata.set(prefix + "model", "none");
   GgufVocab vocab = checkpoint.load_tokenizer().to_gguf();
   fit_tokens(spec.vocab, vocab, notes);
-  if (!spec.eos.empty()) vocab.eos = spec.eos.front();
-  if (spec.eos.size() > 1) vocab.eot = spec.eos[1];
+  const std::vector<std::int32_t> more_ends = place_ends(spec, vocab, notes);
   metadata.set(prefix + "model", vocab.model);
   metadata.set(prefix + "pre", vocab.pre.empty() ? "default" : vocab.pre);
   metadata.set_strings(prefix + "tokens", vocab.tokens);
@@ -113,6 +149,8 @@ void add_tokenizer(const Checkpoint& checkpoint, GgufMetadata& metadata,
   id("unknown", vocab.unk);
   id("padding", vocab.pad);
   id("eot", vocab.eot);
+  id("eom", vocab.eom);
+  if (!more_ends.empty()) metadata.set_ints(kGgufMoreEnds, more_ends);
   metadata.set_bool(prefix + "add_bos_token", vocab.add_bos.value_or(false));
   metadata.set_bool(prefix + "add_eos_token", vocab.add_eos.value_or(false));
   if (vocab.add_space_prefix) {
@@ -154,7 +192,9 @@ GgufMetadata gguf_metadata(const Checkpoint& checkpoint, const Architecture& arc
   GgufMetadata metadata;
   metadata.set("general.architecture", architecture.gguf);
   metadata.set("general.type", "model");
-  metadata.set("general.name", (checkpoint.is_gguf() ? source.stem() : source.filename()).string());
+  metadata.set(
+      "general.name",
+      replace_invalid_utf8((checkpoint.is_gguf() ? source.stem() : source.filename()).string()));
   metadata.set_uint("general.file_type", file_type(main_type(checkpoint, type)));
   metadata.set_uint("general.quantization_version", 2);
   add_sizes(spec, prefix, metadata);

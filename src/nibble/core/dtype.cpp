@@ -22,6 +22,8 @@ constexpr std::array kEntries = {
     Entry{DType::kI32, "I32", {1, 4}},
     Entry{DType::kI64, "I64", {1, 8}},
     Entry{DType::kBool, "BOOL", {1, 1}},
+    Entry{DType::kF8E4M3, "F8_E4M3", {1, 1}},
+    Entry{DType::kF8E5M2, "F8_E5M2", {1, 1}},
     Entry{DType::kQ8_0, "Q8_0", {32, 34}},
     Entry{DType::kQ4_0, "Q4_0", {32, 18}},
     Entry{DType::kQ4_1, "Q4_1", {32, 20}},

@@ -18,6 +18,8 @@ enum class DType : std::uint8_t {
   kI32,
   kI64,
   kBool,
+  kF8E4M3,  // 1 sign, 4 exponent, 3 fraction bits, no infinity ("fn")
+  kF8E5M2,
   // ggml's, in blocks of 32 or 256 elements (weights/ggml_blocks.h):
   kQ8_0,
   kQ4_0,

@@ -12,9 +12,13 @@ namespace nibble {
 
 using Json = nlohmann::json;
 
-/// Parses JSON text. `origin` (a file name, as a rule) opens every error message. Nesting deeper
-/// than 200 levels is refused.
+/// Parses JSON text, NaN, Infinity and -Infinity among the numbers as Python's json writes and
+/// reads them. `origin` (a file name, as a rule) opens every error message. Nesting deeper than 200
+/// levels is refused.
 Json parse_json(std::string_view text, const std::string& origin);
+
+/// The text of `json`, indented, numbers that are not finite as Python writes them.
+std::string json_text(const Json& json);
 
 /// Reads and parses a JSON file. Throws Error naming the file.
 Json read_json_file(const std::filesystem::path& path);

@@ -5,10 +5,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "nibble/core/error.h"
@@ -31,9 +34,23 @@ class Descriptor {
   int fd_;
 };
 
+/// https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md: a pointer has less than 1024 bytes.
+bool is_lfs_pointer(std::string_view text) {
+  return text.size() < 1024 && text.starts_with("version https://git-lfs.github.com/spec/");
+}
+
+std::string lfs_size(std::string_view pointer) {
+  const std::size_t at = pointer.find("\nsize ");
+  if (at == std::string_view::npos) return "unknown size";
+  const std::string_view rest = pointer.substr(at + 6);
+  const std::size_t digits = std::min(rest.find_first_not_of("0123456789"), rest.size());
+  return std::string(rest.substr(0, digits)) + " bytes";
+}
+
 }  // namespace
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
+  file_exists(path);
   // O_NONBLOCK: opening a named pipe must fail below as "not a regular file", not wait for a
   // writer.
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
@@ -49,6 +66,13 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
     fail("{}: cannot be mapped: {}", path.string(), std::strerror(errno));
   }
   data_ = static_cast<const std::byte*>(mapped);
+  const std::string_view text(static_cast<const char*>(mapped), size_);
+  if (!is_lfs_pointer(text)) return;
+  const std::string size = lfs_size(text);
+  ::munmap(mapped, size_);
+  data_ = nullptr;
+  fail("{}: is a Git LFS pointer to a file of {}, not the file itself (git lfs pull fetches it)",
+       path.string(), size);
 }
 
 MappedFile::~MappedFile() {
@@ -74,6 +98,15 @@ void MappedFile::drop(std::span<const std::byte> part) const {
   const std::uintptr_t end = (first + part.size()) / page * page;
   // Only advice: failing costs memory, nothing else.
   if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
+bool file_exists(const std::filesystem::path& path) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  if (fs::exists(path, error)) return true;
+  if (!fs::is_symlink(path, error)) return false;
+  fail("{}: is a broken link: it leads to {}, which is not there", path.string(),
+       fs::read_symlink(path, error).string());
 }
 
 std::string read_text_file(const std::filesystem::path& path, std::size_t limit) {

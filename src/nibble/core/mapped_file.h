@@ -13,7 +13,8 @@ class MappedFile {
  public:
   MappedFile() = default;
   /// Maps the whole of a regular file (an empty file gives empty bytes()). Throws Error if it
-  /// cannot be opened, is not a regular file or cannot be mapped.
+  /// cannot be opened, is not a regular file, cannot be mapped, or is a Git LFS pointer: what a
+  /// clone without git-lfs has in place of a large file.
   explicit MappedFile(const std::filesystem::path& path);
   ~MappedFile();
   MappedFile(MappedFile&& other) noexcept;
@@ -32,6 +33,10 @@ class MappedFile {
   const std::byte* data_ = nullptr;
   std::size_t size_ = 0;
 };
+
+/// Whether there is something at `path`. Throws Error for a symbolic link that leads to nothing (a
+/// cache whose files are gone), saying where it leads.
+bool file_exists(const std::filesystem::path& path);
 
 /// The whole of a small text file. Throws Error if it cannot be read or is larger than `limit`.
 std::string read_text_file(const std::filesystem::path& path, std::size_t limit = 1u << 30);

@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <functional>
 #include <system_error>
+#include <tuple>
 
 #include "nibble/core/error.h"
 
@@ -14,9 +16,15 @@ namespace nibble {
 namespace fs = std::filesystem;
 namespace {
 
-/// "dir/.name.partial-<pid>": beside `path`, so that a rename never crosses file systems.
+/// "dir/.name.partial-<pid>": beside `path`, so that a rename never crosses file systems. A name
+/// that would become too long for one is cut; a number that its end gives tells such apart.
 fs::path temporary_beside(const fs::path& path) {
-  return path.parent_path() / fmt::format(".{}.partial-{}", path.filename().string(), ::getpid());
+  constexpr std::size_t kLongest = 200;  // of 255, and ".old" comes behind
+  std::string name = path.filename().string();
+  if (name.size() > kLongest) {
+    name = fmt::format("{}-{:x}", name.substr(0, kLongest - 20), std::hash<std::string>{}(name));
+  }
+  return path.parent_path() / fmt::format(".{}.partial-{}", name, ::getpid());
 }
 
 /// The folder that `path` leads to, so that filename() is its own name and a link to it stays when
@@ -27,8 +35,14 @@ fs::path folder_path(const fs::path& path) {
   return path.has_filename() ? path : path.parent_path();  // without a trailing slash
 }
 
+/// The temporary name may be short where this one is too long: that is to be said before all work.
 void require_name(const fs::path& path) {
   if (path.empty()) fail("the name of the output is empty");
+  std::error_code error;
+  std::ignore = fs::symlink_status(path, error);
+  if (error == std::errc::filename_too_long) {
+    fail("{}: cannot be written: {}", path.string(), error.message());
+  }
 }
 
 /// What `path` leads to if it is a symbolic link, so that the link stays when the file is replaced.

@@ -5,6 +5,7 @@
 #include <system_error>
 #include <utility>
 
+#include "nibble/core/cgroup.h"
 #include "nibble/core/error.h"
 #include "nibble/core/interrupt.h"
 
@@ -14,6 +15,9 @@ namespace {
 // Some tens of microseconds: longer than the gap between two operators of a token, far shorter than
 // a scheduler's time slice.
 constexpr int kSpins = 2000;
+
+/// The pool whose items this thread is working on.
+thread_local const ThreadPool* pool_at_work = nullptr;
 
 void pause() {
   __builtin_ia32_pause();
@@ -98,7 +102,9 @@ void ThreadPool::for_each_thread(FunctionRef<void(int)> work) {
 void ThreadPool::run(std::int64_t items, std::uint64_t mode,
                      FunctionRef<void(std::int64_t, int)> work) {
   if (items <= 0) return;
-  assert(items <= UINT32_MAX && unfinished_.load() == 0);
+  assert(items <= UINT32_MAX);
+  if (pool_at_work == this) fail("a job of a thread pool cannot begin another on the same pool");
+  const std::lock_guard lock(caller_mutex_);
   work_.store(&work, std::memory_order_relaxed);
   items_.store(items, std::memory_order_relaxed);
   unfinished_.store(static_cast<std::uint32_t>(items), std::memory_order_relaxed);
@@ -147,6 +153,7 @@ bool ThreadPool::take_item(int part, int thread, std::int64_t& item) {
 void ThreadPool::run_items(int thread) {
   // Counted here and told once: the common count is a line that all threads write.
   std::uint32_t done = 0;
+  const ThreadPool* const outer = std::exchange(pool_at_work, this);
   for (const int part : help_order_[static_cast<std::size_t>(thread)]) {
     for (std::int64_t item = 0; take_item(part, thread, item);) {
       try {
@@ -162,6 +169,7 @@ void ThreadPool::run_items(int thread) {
       ++done;
     }
   }
+  pool_at_work = outer;
   finish_items(done);
 }
 

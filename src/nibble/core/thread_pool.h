@@ -1,8 +1,8 @@
-// One pool of threads for all operators. The calling thread works too, as thread 0; the others spin
-// briefly between jobs (the operators of one token follow each other within microseconds) and sleep
-// otherwise. How a sum is split never depends on the number of threads, so no result does. A job is
-// over when its items are done: no thread waits for another that has nothing to do, which may be
-// asleep or have lost its core to another process.
+// One pool of threads for all operators, and for all models that are given it. The calling thread
+// works too, as thread 0; the others spin briefly between jobs (the operators of one token follow
+// each other within microseconds) and sleep otherwise. How a sum is split never depends on the
+// number of threads, so no result does. A job is over when its items are done: no thread waits for
+// another that has nothing to do, which may be asleep or have lost its core to another process.
 //
 // Threads are spread over the memory nodes as the cores are, neighbours on the same node. Where
 // there are several nodes each thread but the caller's, which is not the pool's own, is tied to its
@@ -39,7 +39,8 @@ class ThreadPool {
   /// Calls work(item, thread) once for each item of 0..items-1, thread being 0..size()-1 and each
   /// thread working on one item at a time; returns when all are done. The first exception thrown by
   /// `work` is thrown here, and items not yet begun are left out; likewise Interrupted after
-  /// request_interrupt(). Calls do not nest.
+  /// request_interrupt(). Several threads
+  /// may call: one call waits for the other. Throws Error if called by `work` itself.
   void parallel_for(std::int64_t items, FunctionRef<void(std::int64_t item, int thread)> work);
 
   /// The items that parallel_for(items) deals to `thread`: begin .. end - 1. Others take them only
@@ -79,6 +80,7 @@ class ThreadPool {
   std::vector<std::vector<int>> help_order_;  // by thread: all parts, its own first
   std::vector<std::thread> workers_;
   std::vector<Part> parts_;
+  std::mutex caller_mutex_;  // held by whose job is under way
   // The job under way. Whoever takes an item out of a part may read these: they change only when
   // all items are done, and with them the number of the job in the parts.
   std::atomic<const FunctionRef<void(std::int64_t, int)>*> work_{nullptr};

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "nibble/core/error.h"
+#include "nibble/runtime/finite.h"
 
 namespace nibble {
 namespace {
@@ -55,8 +56,12 @@ class Pass {
     model_.forward(segment, cache_, hidden_.data());
   }
 
-  void compute_logits(std::int64_t first, std::int64_t count) {
-    model_.logits(hidden_.data() + first * model_.spec().hidden, count, logits_.data());
+  void compute_logits(std::int64_t first, std::int64_t count,
+                      std::span<const std::int32_t> segment) {
+    const ModelSpec& spec = model_.spec();
+    model_.logits(hidden_.data() + first * spec.hidden, count, logits_.data());
+    check_finite(model_, std::span(logits_).first(static_cast<std::size_t>(count * spec.vocab)),
+                 segment.first(static_cast<std::size_t>(first + count)));
   }
 
   /// Of the i-th position of the last compute_logits(): (vocab).
@@ -87,8 +92,8 @@ class SegmentScorer {
     std::vector<PositionScore> scores(static_cast<std::size_t>(positions));
     for (std::int64_t first = 0; first < positions; first += kPositionsPerLot) {
       const std::int64_t count = std::min(kPositionsPerLot, positions - first);
-      pass_.compute_logits(first, count);
-      if (reference_) reference_->compute_logits(first, count);
+      pass_.compute_logits(first, count, segment);
+      if (reference_) reference_->compute_logits(first, count, segment);
       Compute& compute = model_.compute();
       compute.pool().parallel_for(count, [&](std::int64_t i, int thread) {
         const auto at = static_cast<std::size_t>(first + i);

@@ -17,12 +17,15 @@ std::string join_rows(std::string_view raw, PerplexityProtocol protocol) {
   std::string text;
   bool first = true;
   while (!raw.empty()) {
-    const std::string_view line =
-        raw.substr(0, raw.find('\n') == std::string_view::npos ? raw.size() : raw.find('\n') + 1);
-    raw.remove_prefix(line.size());
+    const std::size_t end = raw.find('\n');
+    std::string_view line = raw.substr(0, end);
+    raw.remove_prefix(end == std::string_view::npos ? raw.size() : end + 1);
+    if (line.ends_with('\r')) line.remove_suffix(1);
     if (!first) text += separator;
     first = false;
-    if (line.find_first_not_of(" \t\r\n\v\f") != std::string_view::npos) text += line;
+    if (line.find_first_not_of(" \t\r\v\f") == std::string_view::npos) continue;
+    text += line;
+    if (end != std::string_view::npos) text += '\n';
   }
   return text;
 }

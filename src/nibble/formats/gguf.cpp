@@ -1,7 +1,11 @@
 #include "nibble/formats/gguf.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
+#include <cstring>
+#include <fstream>
+#include <system_error>
 #include <utility>
 
 #include "nibble/core/error.h"
@@ -122,6 +126,14 @@ TensorEntry make_entry(TensorInfo info, std::span<const std::byte> data, std::ui
 }
 
 }  // namespace
+
+bool is_gguf_file(const std::filesystem::path& path) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) return false;
+  std::array<char, 4> magic{};
+  std::ifstream file(path, std::ios::binary);
+  return file.read(magic.data(), magic.size()) && std::memcmp(magic.data(), "GGUF", 4) == 0;
+}
 
 GgufFile::GgufFile(const std::filesystem::path& path) : file_(path) {
   GgufReader reader(file_.bytes(), path.string());

@@ -45,6 +45,9 @@ struct GgufValue {
   const std::byte* data = nullptr;   // a string begins with its length, 8 bytes
 };
 
+/// Whether `path` is a file that begins as GGUF files do, whatever its name.
+bool is_gguf_file(const std::filesystem::path& path);
+
 /// One mapped GGUF file. What its functions return as views stays valid as long as this.
 class GgufFile {
  public:
@@ -66,7 +69,7 @@ class GgufFile {
   std::optional<double> find_number(std::string_view key) const;     // finite; integers allowed
   std::optional<bool> find_bool(std::string_view key) const;
   std::optional<std::vector<std::string_view>> find_strings(std::string_view key) const;
-  std::optional<std::vector<float>> find_floats(std::string_view key) const;       // F32 or F64
+  std::optional<std::vector<float>> find_floats(std::string_view key) const;       // any numbers
   std::optional<std::vector<std::int64_t>> find_ints(std::string_view key) const;  // any integers
 
   std::string_view get_string(std::string_view key) const;

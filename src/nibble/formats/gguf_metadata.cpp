@@ -31,6 +31,10 @@ bool is_float(GgufType type) {
   return type == GgufType::kF32 || type == GgufType::kF64;
 }
 
+bool is_number(GgufType type) {
+  return is_integer(type) || is_float(type);
+}
+
 bool is_string(GgufType type) {
   return type == GgufType::kString;
 }
@@ -156,8 +160,12 @@ std::optional<std::vector<std::string_view>> GgufFile::find_strings(std::string_
 }
 
 std::optional<std::vector<float>> GgufFile::find_floats(std::string_view key) const {
-  const GgufValue* array = find_array(key, "an array of floats", is_float);
+  const GgufValue* array = find_array(key, "an array of numbers", is_number);
   if (array == nullptr) return std::nullopt;
+  if (is_integer(array->element)) {  // what gguf's writer makes of a list that begins with one
+    const std::vector<std::int64_t> ints = *find_ints(key);
+    return std::vector<float>(ints.begin(), ints.end());
+  }
   const std::uint64_t step = gguf_type_bytes(array->element);
   std::vector<float> floats(array->count);
   for (std::uint64_t i = 0; i < array->count; ++i) {

@@ -7,6 +7,9 @@
 #include <system_error>
 
 #include "nibble/core/error.h"
+#include "nibble/core/mapped_file.h"
+#include "nibble/core/regex.h"
+#include "nibble/core/utf8.h"
 
 namespace nibble {
 namespace fs = std::filesystem;
@@ -37,8 +40,7 @@ std::vector<fs::path> part_paths(const fs::path& path, std::int64_t number, std:
   std::vector<std::string> missing;
   for (std::int64_t i = 0; i < count; ++i) {
     paths.push_back(part_path(path.parent_path(), name, i, count));
-    std::error_code error;
-    if (!fs::exists(paths.back(), error)) missing.push_back(paths.back().filename().string());
+    if (!file_exists(paths.back())) missing.push_back(paths.back().filename().string());
   }
   if (missing.empty()) return paths;
   constexpr std::size_t kShown = 8;
@@ -69,6 +71,20 @@ GgufFile open_gguf_metadata(const fs::path& path) {
   GgufFile first(part_path(path.parent_path(), name, 0, count));
   check_part(first, 0, count);
   return first;
+}
+
+std::vector<fs::path> gguf_models(const fs::path& folder) {
+  static const Regex later_part("-(?!00001)\\d{5}-of-\\d{5}\\.gguf$", "gguf_models");
+  std::vector<fs::path> models;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    const bool is_other = !is_valid_utf8(name) || later_part.find(name, 0) ||
+                          name.find("mmproj") != std::string::npos;
+    if (!is_other && is_gguf_file(entry.path())) models.push_back(entry.path());
+  }
+  std::sort(models.begin(), models.end());
+  return models;
 }
 
 GgufModel::GgufModel(const fs::path& path) {

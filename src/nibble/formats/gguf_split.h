@@ -19,6 +19,10 @@ namespace nibble {
 /// `path`; the others need not be there.
 GgufFile open_gguf_metadata(const std::filesystem::path& path);
 
+/// The GGUF models in a folder, known by what is in the files: the first part of a split one, and
+/// not the files of a vision model's projector ("mmproj-...") that lie beside it. Sorted.
+std::vector<std::filesystem::path> gguf_models(const std::filesystem::path& folder);
+
 class GgufModel {
  public:
   /// Opens the file, and all other parts where it is one of several (any may be given). Throws

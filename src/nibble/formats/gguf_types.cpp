@@ -48,7 +48,7 @@ constexpr std::array kGgmlTypes = {
     GgmlType{25, "I16", {1, 2}, std::nullopt},
     GgmlType{26, "I32", {1, 4}, std::nullopt},
     GgmlType{27, "I64", {1, 8}, std::nullopt},
-    GgmlType{28, "F64", {1, 8}, std::nullopt},
+    GgmlType{28, "F64", {1, 8}, DType::kF64},
     GgmlType{29, "IQ1_M", {256, 56}, std::nullopt},
     GgmlType{30, "BF16", {1, 2}, DType::kBF16},
     GgmlType{34, "TQ1_0", {256, 54}, std::nullopt},

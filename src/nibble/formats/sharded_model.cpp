@@ -7,17 +7,13 @@
 
 #include "nibble/core/error.h"
 #include "nibble/core/json.h"
+#include "nibble/core/mapped_file.h"
 #include "nibble/formats/safetensors.h"
 #include "nibble/formats/torch_bin.h"
 
 namespace nibble {
 namespace fs = std::filesystem;
 namespace {
-
-bool is_there(const fs::path& path) {
-  std::error_code ignored;
-  return fs::exists(path, ignored);
-}
 
 /// A shard lies beside its index: an index from elsewhere must not make Nibble open other files.
 bool is_plain_file_name(std::string_view name) {
@@ -47,15 +43,15 @@ std::map<std::string, std::vector<std::string>> read_index(const fs::path& path)
 
 template <typename File>
 bool has_model_files(const fs::path& folder) {
-  return is_there(folder / File::kSingle) || is_there(folder / File::kIndex);
+  return file_exists(folder / File::kSingle) || file_exists(folder / File::kIndex);
 }
 
 template <typename File>
 ShardedModel<File>::ShardedModel(const fs::path& folder) : folder_(folder) {
   std::error_code ignored;
-  if (is_there(folder / File::kSingle)) {
+  if (file_exists(folder / File::kSingle)) {
     open_single(folder / File::kSingle);
-  } else if (is_there(folder / File::kIndex)) {
+  } else if (file_exists(folder / File::kIndex)) {
     open_shards(folder / File::kIndex);
   } else if (!fs::is_directory(folder, ignored)) {
     fail("{}: no such folder", folder.string());
@@ -75,7 +71,7 @@ void ShardedModel<File>::open_single(const fs::path& path) {
 template <typename File>
 void ShardedModel<File>::open_shards(const fs::path& index_path) {
   for (const auto& [shard, tensors] : read_index(index_path)) {
-    if (!is_there(folder_ / shard)) {
+    if (!file_exists(folder_ / shard)) {
       fail("{}: the shard {} is missing from the folder", index_path.string(), quoted_name(shard));
     }
     const File& file = files_.emplace_back(folder_ / shard);

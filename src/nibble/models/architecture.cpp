@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "nibble/core/error.h"
+#include "nibble/core/log.h"
 
 namespace nibble {
 
@@ -39,12 +40,15 @@ const Architecture* find_by(std::string_view Architecture::*field, std::string_v
   return nullptr;
 }
 
-std::int32_t token_id(const Json& value, const JsonObject& config, std::string_view key) {
-  if (!value.is_number_integer() || value.get<std::int64_t>() < 0 ||
-      value.get<std::int64_t>() > INT32_MAX) {
-    fail("{}: \"{}\" must hold token ids, integers of 0 and more", config.origin(), key);
+/// A token's id; nothing for a number that is no token's (-1, say), which no token ever equals.
+std::optional<std::int32_t> token_id(const Json& value, const JsonObject& config,
+                                     std::string_view key) {
+  if (!value.is_number_integer()) {
+    fail("{}: \"{}\" must hold token ids, which are integers", config.origin(), key);
   }
-  return value.get<std::int32_t>();
+  const auto id = value.get<std::int64_t>();
+  if (id < 0 || id > INT32_MAX) return std::nullopt;
+  return static_cast<std::int32_t>(id);
 }
 
 }  // namespace
@@ -111,17 +115,42 @@ void read_longrope(const JsonObject& scaling, RopeSpec& rope) {
   }
 }
 
+/// "rope_scaling", the older name, wins over "rope_parameters" where both are there and it is not
+/// empty, as in transformers.
+std::optional<JsonObject> read_rope_parameters(const JsonObject& config) {
+  const auto parameters = config.find_object("rope_parameters");
+  const auto scaling = config.find_object("rope_scaling");
+  if (!scaling || scaling->json().empty()) return parameters;
+  if (parameters && parameters->json() != scaling->json()) {
+    warn("{}: \"rope_scaling\" is taken, not \"rope_parameters\", which says otherwise",
+         config.origin());
+  }
+  return scaling;
+}
+
+/// Where the parameters do not say it, the context is the one that the model was trained with.
+double original_context(const JsonObject& config, const JsonObject& scaling) {
+  constexpr const char* kKey = "original_max_position_embeddings";
+  for (const JsonObject* object : {&config, &scaling}) {
+    if (object->has(kKey)) return object->get_number(kKey);
+  }
+  return config.get_number("max_position_embeddings");
+}
+
 }  // namespace
 
 RopeSpec read_rope(const JsonObject& config) {
   RopeSpec rope;
-  const auto parameters = config.find_object("rope_parameters");
-  const auto scaling = parameters ? parameters : config.find_object("rope_scaling");
-  rope.theta = parameters && parameters->has("rope_theta")
-                   ? parameters->get_number("rope_theta")
+  const auto scaling = read_rope_parameters(config);
+  rope.theta = scaling && scaling->has("rope_theta")
+                   ? scaling->get_number("rope_theta")
                    : config.find_number("rope_theta").value_or(rope.theta);
   if (rope.theta <= 0) fail("{}: \"rope_theta\" must be above 0", config.origin());
   if (!scaling) return rope;
+  for (const auto& [key, value] : scaling->json().items()) {
+    if (!value.is_object()) continue;
+    fail("{}: other parameters for layers of \"{}\" are not supported", scaling->origin(), key);
+  }
 
   auto type = scaling->find_string("rope_type");
   if (!type) type = scaling->find_string("type");
@@ -142,7 +171,7 @@ RopeSpec read_rope(const JsonObject& config) {
   rope.scaling = RopeSpec::Scaling::kLlama3;
   rope.low_freq_factor = scaling->get_number("low_freq_factor");
   rope.high_freq_factor = scaling->get_number("high_freq_factor");
-  rope.original_context = scaling->get_number("original_max_position_embeddings");
+  rope.original_context = original_context(config, *scaling);
   if (rope.low_freq_factor <= 0 || rope.high_freq_factor <= rope.low_freq_factor ||
       rope.original_context <= 0) {
     fail(
@@ -153,17 +182,22 @@ RopeSpec read_rope(const JsonObject& config) {
   return rope;
 }
 
-std::optional<std::int32_t> read_bos(const JsonObject& config) {
+std::optional<std::int32_t> read_bos(const JsonObject& config,
+                                     std::optional<std::int32_t> fallback) {
+  if (!config.json().contains("bos_token_id")) return fallback;
   if (!config.has("bos_token_id")) return std::nullopt;
   return token_id(config.json().at("bos_token_id"), config, "bos_token_id");
 }
 
-std::vector<std::int32_t> read_eos(const JsonObject& config) {
-  if (!config.has("eos_token_id")) return {};
-  const Json& value = config.json().at("eos_token_id");
-  if (!value.is_array()) return {token_id(value, config, "eos_token_id")};
+std::vector<std::int32_t> read_eos(const JsonObject& config, std::optional<std::int32_t> fallback) {
   std::vector<std::int32_t> ids;
-  for (const Json& id : value) ids.push_back(token_id(id, config, "eos_token_id"));
+  if (!config.json().contains("eos_token_id") && fallback) ids.push_back(*fallback);
+  if (!config.has("eos_token_id")) return ids;
+  const Json& value = config.json().at("eos_token_id");
+  const Json list = value.is_array() ? value : Json::array({value});
+  for (const Json& one : list) {
+    if (const auto id = token_id(one, config, "eos_token_id")) ids.push_back(*id);
+  }
   return ids;
 }
 

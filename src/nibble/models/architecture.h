@@ -33,9 +33,11 @@ const Architecture& find_gguf_architecture(std::string_view name, std::string_vi
 
 /// RoPE from "rope_theta" and "rope_scaling", or from the newer "rope_parameters".
 RopeSpec read_rope(const JsonObject& config);
-/// "bos_token_id", if there is one.
-std::optional<std::int32_t> read_bos(const JsonObject& config);
-/// "eos_token_id": none, one or a list.
-std::vector<std::int32_t> read_eos(const JsonObject& config);
+/// "bos_token_id", if there is one; `fallback` where the config does not have the key.
+std::optional<std::int32_t> read_bos(const JsonObject& config,
+                                     std::optional<std::int32_t> fallback = std::nullopt);
+/// "eos_token_id": none, one or a list; likewise.
+std::vector<std::int32_t> read_eos(const JsonObject& config,
+                                   std::optional<std::int32_t> fallback = std::nullopt);
 
 }  // namespace nibble

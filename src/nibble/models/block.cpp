@@ -41,7 +41,7 @@ class BlockLoader {
   }
   std::optional<Norm> norm(const std::string& name, std::int64_t size) const {
     if (name.empty()) return std::nullopt;
-    return loader_.norm({block_name(name, layer_), size});
+    return loader_.norm(block_name(name, layer_), size);
   }
 
   const WeightLoader& loader_;
@@ -62,26 +62,26 @@ std::vector<const Linear*> DecoderBlock::linears() const {
   return all;
 }
 
-void DecoderBlock::run(Compute& compute, const BlockPass& pass, std::int64_t layer,
-                       float* hidden) const {
+void DecoderBlock::run(Compute& compute, Pass& pass, std::int64_t layer, float* hidden) const {
   run_attention(compute, pass, layer, hidden);
   run_mlp(compute, pass, hidden);
 }
 
-void DecoderBlock::run_attention(Compute& compute, const BlockPass& pass, std::int64_t layer,
+void DecoderBlock::run_attention(Compute& compute, Pass& pass, std::int64_t layer,
                                  float* hidden) const {
   const RowNorm norm = input_norm.row_norm();
-  attention.add_to(compute,
-                   {.x = hidden, .tokens = pass.tokens, .norm = norm_first ? &norm : nullptr},
-                   pass.rope, pass.cache, layer, pass.scratch, hidden);
-  if (!norm_first) input_norm.apply(compute, hidden, pass.tokens, hidden);
+  const std::int64_t rows = pass.rows();
+  attention.add_to(compute, {.x = hidden, .tokens = rows, .norm = norm_first ? &norm : nullptr},
+                   pass, layer, hidden);
+  if (!norm_first) input_norm.apply(compute, hidden, rows, hidden);
 }
 
-void DecoderBlock::run_mlp(Compute& compute, const BlockPass& pass, float* hidden) const {
+void DecoderBlock::run_mlp(Compute& compute, Pass& pass, float* hidden) const {
   const RowNorm norm = post_norm.row_norm();
-  mlp.add_to(compute, {.x = hidden, .tokens = pass.tokens, .norm = norm_first ? &norm : nullptr},
-             pass.scratch, hidden);
-  if (!norm_first) post_norm.apply(compute, hidden, pass.tokens, hidden);
+  const std::int64_t rows = pass.rows();
+  mlp.add_to(compute, {.x = hidden, .tokens = rows, .norm = norm_first ? &norm : nullptr},
+             pass.scratch(), hidden);
+  if (!norm_first) post_norm.apply(compute, hidden, rows, hidden);
 }
 
 }  // namespace nibble

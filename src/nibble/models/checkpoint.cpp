@@ -1,13 +1,18 @@
 #include "nibble/models/checkpoint.h"
 
+#include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "nibble/core/error.h"
+#include "nibble/core/log.h"
+#include "nibble/core/mapped_file.h"
 #include "nibble/formats/gguf_split.h"
 #include "nibble/models/architecture.h"
 #include "nibble/models/gguf_model.h"
 #include "nibble/models/gguf_names.h"
 #include "nibble/models/quantization_config.h"
+#include "nibble/models/tensor_report.h"
 #include "nibble/weights/dequantize.h"
 #include "nibble/weights/repack.h"
 
@@ -15,13 +20,14 @@ namespace nibble {
 namespace fs = std::filesystem;
 namespace {
 
-bool is_gguf_file(const fs::path& path) {
-  return path.extension() == ".gguf" && !fs::is_directory(path);
+/// Whether `path` is one, or pretends to be: what is wrong with it is said as it is opened.
+bool leads_to_gguf(const fs::path& path) {
+  return is_gguf_file(path) || (path.extension() == ".gguf" && !fs::is_directory(path));
 }
 
 bool has_tokenizer_files(const fs::path& folder) {
-  return fs::exists(folder / "tokenizer.json") || fs::exists(folder / "tokenizer.model") ||
-         fs::exists(folder / "vocab.json");
+  return file_exists(folder / "tokenizer.json") || file_exists(folder / "tokenizer.model") ||
+         file_exists(folder / "vocab.json");
 }
 
 /// Checks a packed part: its dtype, its shape and where it lies.
@@ -43,20 +49,28 @@ CheckpointTensor packed_part(const Checkpoint& checkpoint, const std::string& na
 
 }  // namespace
 
+WeightView PackedTensors::view() const {
+  WeightView out{layout, {}};
+  for (std::size_t i = 0; i < parts.size(); ++i) out.parts[i] = parts[i].view.data;
+  return out;
+}
+
 Checkpoint::Checkpoint(const fs::path& path) : path_(path) {
-  if (!fs::exists(path)) fail("{}: no such file or folder", path.string());
-  if (is_gguf_file(path)) {
+  if (!file_exists(path)) fail("{}: no such file or folder", path.string());
+  if (leads_to_gguf(path)) {
     open_gguf();
   } else if (fs::is_directory(path)) {
     open_folder();
   } else {
-    fail("{}: expected a model folder or a .gguf file", path.string());
+    const MappedFile file(path);  // it may be a pointer to another
+    fail("{}: is neither a folder nor a GGUF file (it does not begin with \"GGUF\")",
+         path.string());
   }
 }
 
 void Checkpoint::open_folder() {
   const fs::path config_path = path_ / "config.json";
-  if (!fs::exists(config_path)) fail("{}: no config.json in this folder", path_.string());
+  if (!file_exists(config_path)) fail("{}: no config.json in this folder", path_.string());
   config_origin_ = config_path.string();
   config_ = read_json_file(config_path);
   const JsonObject config(config_, config_origin_);
@@ -65,12 +79,33 @@ void Checkpoint::open_folder() {
   spec_.architecture = architecture.name;
   read_quantization(config);
   const fs::path generation_path = path_ / "generation_config.json";
-  if (fs::exists(generation_path)) {
+  if (file_exists(generation_path)) {
     const Json generation = read_json_file(generation_path);
     std::vector<std::int32_t> eos = read_eos(JsonObject(generation, generation_path.string()));
     if (!eos.empty()) spec_.eos = std::move(eos);
   }
   source_ = open_folder_source(path_);
+  if (!foreign_ && packed_layouts_.empty()) read_quantization_files();
+  untie_head();
+}
+
+/// Where a tied head has weights of its own in the file, they win, as in transformers and
+/// llama.cpp: a fine-tuned one was merged in, say.
+void Checkpoint::untie_head() {
+  const std::string name = spec_.head.name + ".weight";
+  if (!spec_.tied_head || !source_->contains(name)) return;
+  const auto head = source_->find(name);
+  const auto embedding = source_->find(spec_.embedding + ".weight");
+  if (!embedding) return;
+  const TensorView& a = head->view;
+  const TensorView& b = embedding->view;
+  const bool same = a.dtype == b.dtype && a.shape == b.shape &&
+                    (a.data == b.data || std::memcmp(a.data, b.data, a.bytes) == 0);
+  if (same) return;
+  warn("{}: the head is tied to the embedding, but \"{}\" has values of its own, which are taken",
+       path_.string(), name);
+  spec_.tied_head = false;
+  config_["tie_word_embeddings"] = false;
 }
 
 void Checkpoint::open_gguf() {
@@ -79,9 +114,22 @@ void Checkpoint::open_gguf() {
   const Architecture& architecture =
       find_gguf_architecture(gguf_->metadata().get_string("general.architecture"), origin);
   config_ = gguf_config(*gguf_, architecture);
-  spec_ = architecture.make_spec(JsonObject(config_, origin));
+  // Which modules have biases is seen from the file, one by one.
+  Json bare = config_;
+  bare["attention_bias"] = bare["mlp_bias"] = false;
+  spec_ = architecture.make_spec(JsonObject(bare, origin));
   spec_.architecture = architecture.name;
   source_ = make_gguf_source(gguf_, gguf_modules(spec_, architecture));
+  const auto has_bias = [&](const LinearSpec& linear) {
+    for (std::int64_t layer = 0; layer < spec_.n_layers; ++layer) {
+      if (source_->contains(block_name(linear.name, layer) + ".bias")) return true;
+    }
+    return false;
+  };
+  for (LinearSpec* linear : {&spec_.q, &spec_.k, &spec_.v, &spec_.o, &spec_.up, &spec_.down}) {
+    linear->bias |= has_bias(*linear);
+  }
+  if (spec_.gate) spec_.gate->bias |= has_bias(*spec_.gate);
 }
 
 std::vector<fs::path> Checkpoint::places() const {
@@ -93,20 +141,56 @@ std::vector<fs::path> Checkpoint::places() const {
 
 void Checkpoint::read_quantization(const JsonObject& config) {
   const auto quantization = config.find_object("quantization_config");
-  if (!quantization) return;
-  foreign_ = read_foreign_quantization(*quantization);
-  if (!foreign_) packed_layouts_ = read_quantization_config(*quantization, spec_);
+  if (quantization) {
+    foreign_ = read_foreign_quantization(*quantization, quantization->get_string("quant_method"));
+    if (!foreign_) read_own_quantization(*quantization);
+  } else if (const auto compression = config.find_object("compression_config")) {
+    const auto method = compression->find_string("quant_method").value_or("compressed-tensors");
+    foreign_ = read_foreign_quantization(*compression, method);
+    if (!foreign_) read_own_quantization(*compression);
+  }
+}
+
+/// Nibble's own way of saying it, which is compressed-tensors' (docs/formats.md).
+void Checkpoint::read_own_quantization(const JsonObject& quantization) {
+  packed_layouts_ = read_quantization_config(quantization, spec_);
+  layer_activations_ = read_layer_activations(quantization);
+}
+
+/// Where config.json says nothing: the file that a tool wrote in its place. Is heeded only where
+/// there are quantized tensors, as one may lie beside the weights that were quantized.
+void Checkpoint::read_quantization_files() {
+  const std::vector<std::string> names = source_->names();
+  const bool quantized = std::any_of(names.begin(), names.end(), [](const std::string& name) {
+    return name.ends_with(".qweight") || name.ends_with(".weight_packed");
+  });
+  if (!quantized) return;
+  struct Place {
+    const char* file;
+    const char* method;  // where the file names none
+  };
+  for (const Place place :
+       {Place{"quantization_config.json", "auto-round"}, Place{"quantize_config.json", "gptq"},
+        Place{"quant_config.json", "awq"}}) {
+    const fs::path file = path_ / place.file;
+    if (!file_exists(file)) continue;
+    const Json json = read_json_file(file);
+    const JsonObject config(json, file.string());
+    foreign_ = read_foreign_quantization(config,
+                                         config.find_string("quant_method").value_or(place.method));
+    if (foreign_) return;
+  }
 }
 
 CheckpointTensor Checkpoint::tensor(const std::string& name,
                                     const std::vector<std::int64_t>& shape) const {
   std::optional<CheckpointTensor> found = source_->find(name);
-  // Where the model was saved without its head, names lack its prefix, as in OPT's own checkpoints.
-  constexpr std::string_view kPrefix = "model.";
-  if (!found && name.starts_with(kPrefix)) found = source_->find(name.substr(kPrefix.size()));
+  if (!found && spec_.tied_head && name == spec_.embedding + ".weight") {  // held as the head
+    found = source_->find(spec_.head.name + ".weight");
+  }
   if (!found) {
-    fail("{}: tensor \"{}\" is missing, expected shape {}", path_.string(), name,
-         shape_to_string(shape));
+    fail("{}: tensor \"{}\" is missing, expected shape {}{}", path_.string(), name,
+         shape_to_string(shape), describe_missing(*source_, name));
   }
   if (found->view.shape != shape) {
     fail("{}: tensor \"{}\" has shape {}, expected {}", path_.string(), name,
@@ -117,6 +201,9 @@ CheckpointTensor Checkpoint::tensor(const std::string& name,
 
 CheckpointTensor Checkpoint::float_tensor(const std::string& name,
                                           const std::vector<std::int64_t>& shape) const {
+  if (name == spec_.embedding + ".weight") {
+    if (auto rows = foreign_rows({spec_.embedding, shape[0], shape[1]})) return *std::move(rows);
+  }
   CheckpointTensor found = tensor(name, shape);
   if (!can_dequantize(found.view.dtype)) {
     fail("{}: tensor \"{}\" has dtype {}, expected floating point numbers", path_.string(), name,
@@ -126,18 +213,30 @@ CheckpointTensor Checkpoint::float_tensor(const std::string& name,
 }
 
 CheckpointTensor Checkpoint::dense_weight(const LinearSpec& linear) const {
-  const bool tied = spec_.tied_head && linear.name == spec_.head.name;
-  return float_tensor((tied ? spec_.embedding : linear.name) + ".weight", {linear.out, linear.in});
+  if (auto rows = foreign_rows({linear.name, linear.out, linear.in})) return *std::move(rows);
+  const std::string& module = spec_.is_tied(linear) ? spec_.embedding : linear.name;
+  return float_tensor(module + ".weight", {linear.out, linear.in});
+}
+
+/// The weight of a table or of a linear layer whose numbers another tool keeps in several tensors.
+std::optional<CheckpointTensor> Checkpoint::foreign_rows(const LinearSpec& module) const {
+  if (!foreign_) return std::nullopt;
+  std::optional<ForeignRows> found =
+      foreign_->find_rows(*source_, path_.string(), module, module.name == spec_.embedding);
+  if (!found) return std::nullopt;
+  TensorView view = found->stored;
+  view.shape = {module.out, module.in};
+  return CheckpointTensor{
+      .name = module.name + ".weight", .view = std::move(view), .rows = std::move(found->rows)};
 }
 
 std::optional<PackedTensors> Checkpoint::packed_weight(const LinearSpec& linear) const {
   const auto found = packed_layouts_.find(linear.name);
   if (found == packed_layouts_.end()) return std::nullopt;
-  PackedTensors tensors{.layout = found->second, .codes = {}, .scales = {}, .zeros = {}};
-  CheckpointTensor* places[] = {&tensors.codes, &tensors.scales, &tensors.zeros};
-  CheckpointTensor** place = places;
-  for (const PackedPart& part : packed_parts(tensors.layout)) {
-    **place++ = packed_part(*this, linear.name + part.suffix, part.dtype, part.shape);
+  PackedTensors tensors{.layout = found->second, .parts = {}};
+  for (const PartLayout& part : codec_of(tensors.layout.format).parts(tensors.layout)) {
+    tensors.parts.push_back(packed_part(*this, linear.name + part.suffix, part.dtype,
+                                        part.tensor_shape(block_count(tensors.layout))));
   }
   return tensors;
 }
@@ -145,18 +244,26 @@ std::optional<PackedTensors> Checkpoint::packed_weight(const LinearSpec& linear)
 std::optional<ForeignLayer> Checkpoint::foreign_weight(const LinearSpec& linear) const {
   if (is_gguf()) {
     // A tied head is the embedding, whose rows are looked up as floats: both are.
-    if (spec_.tied_head && linear.name == spec_.head.name) return std::nullopt;
+    if (spec_.is_tied(linear)) return std::nullopt;
     return gguf_integers(dense_weight(linear));
   }
   if (!foreign_) return std::nullopt;
   return foreign_->find(*source_, path_.string(), linear);
 }
 
-std::optional<PackedLayout> Checkpoint::layout_of(const LinearSpec& linear) const {
+std::optional<WeightLayout> Checkpoint::layout_of(const LinearSpec& linear) const {
   if (const auto packed = packed_weight(linear)) return packed->layout;
   const auto foreign = foreign_weight(linear);
-  const auto plan = foreign ? plan_repack(foreign->matrix) : std::nullopt;
-  return plan ? std::optional(plan->layout) : std::nullopt;
+  return foreign ? repacked_layout(foreign->matrix) : std::nullopt;
+}
+
+ActivationType Checkpoint::activations(const LinearSpec& linear,
+                                       std::optional<ActivationType> asked) const {
+  if (asked && !is_int8(*asked)) return *asked;
+  const auto own = layer_activations_.find(linear.name);
+  if (own != layer_activations_.end()) return own->second;
+  const ActivationType type = asked.value_or(ActivationType::kBF16);
+  return linear.name == spec_.head.name ? without_int8(type) : type;
 }
 
 bool Checkpoint::has_tokenizer() const {
@@ -168,8 +275,8 @@ Tokenizer Checkpoint::load_tokenizer() const {
 }
 
 Tokenizer load_tokenizer(const fs::path& path) {
-  if (!fs::exists(path)) fail("{}: no such file or folder", path.string());
-  if (is_gguf_file(path)) return Tokenizer::from_gguf(gguf_vocab(open_gguf_metadata(path)));
+  if (!file_exists(path)) fail("{}: no such file or folder", path.string());
+  if (leads_to_gguf(path)) return Tokenizer::from_gguf(gguf_vocab(open_gguf_metadata(path)));
   return Tokenizer::load(path);
 }
 

@@ -4,6 +4,7 @@
 #include <system_error>
 
 #include "nibble/core/error.h"
+#include "nibble/core/mapped_file.h"
 
 namespace nibble {
 namespace fs = std::filesystem;
@@ -39,13 +40,9 @@ void copy_templates(const fs::path& from, const fs::path& to) {
 
 }  // namespace
 
-const char* torch_dtype_name(DType dtype) {
-  return dtype == DType::kF32 ? "float32" : dtype == DType::kF16 ? "float16" : "bfloat16";
-}
-
 void copy_companions(const fs::path& from, const fs::path& to) {
   for (const char* name : kCompanions) {
-    if (fs::exists(from / name)) copy_or_fail(from / name, to / name);
+    if (file_exists(from / name)) copy_or_fail(from / name, to / name);
   }
   for (const char* name : kTemplateFolders) copy_templates(from / name, to / name);
 }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "nibble/core/error.h"
+#include "nibble/core/log.h"
 
 namespace nibble {
 namespace {
@@ -43,6 +44,13 @@ void check_layer_types(const JsonObject& config, std::int64_t n_layers) {
 }
 
 }  // namespace
+
+std::int64_t read_size(const JsonObject& config, const char* key, std::int64_t hi,
+                       std::int64_t fallback) {
+  if (config.json().contains(key)) return config.get_int(key, 1, hi);
+  warn("{}: \"{}\" is not said: {} is taken, as in transformers", config.origin(), key, fallback);
+  return fallback;
+}
 
 Activation read_activation(const JsonObject& config, std::string_view key,
                            std::string_view fallback) {

@@ -17,6 +17,11 @@ inline constexpr std::int64_t kMaxLayers = 1 << 14;
 inline constexpr std::int64_t kMaxVocab = 1 << 26;
 inline constexpr std::int64_t kMaxContext = 1 << 30;
 
+/// A size of 1 to `hi`. Where the config does not say it, it is `fallback`, which is the model
+/// class's in transformers, with a remark: hardly a model has all of those.
+std::int64_t read_size(const JsonObject& config, const char* key, std::int64_t hi,
+                       std::int64_t fallback);
+
 /// An activation by the name that transformers has for it (activations.py: ACT2FN). Throws Error
 /// listing those known.
 Activation read_activation(const JsonObject& config, std::string_view key,

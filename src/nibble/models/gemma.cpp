@@ -15,9 +15,18 @@ ModelSpec make_spec(const JsonObject& config) {
   if (config.get_bool("use_bidirectional_attention", false)) {
     fail("{}: \"use_bidirectional_attention\" is not supported", config.origin());
   }
-  ModelSpec spec = read_llama_family(
-      config,
-      {.context = 8192, .head_dim = 256, .activation = "gelu_pytorch_tanh", .tied_head = true});
+  ModelSpec spec = read_llama_family(config, {.vocab = 256000,
+                                              .hidden = 3072,
+                                              .intermediate = 24576,
+                                              .n_layers = 28,
+                                              .n_heads = 16,
+                                              .n_kv_heads = 16,
+                                              .context = 8192,
+                                              .head_dim = 256,
+                                              .activation = "gelu_pytorch_tanh",
+                                              .tied_head = true,
+                                              .bos = 2,
+                                              .eos = 1});
   if (config.has("hidden_activation")) {  // of configs from 2024: wins over "hidden_act"
     spec.activation = read_activation(config, "hidden_activation", "");
   }

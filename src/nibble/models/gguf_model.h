@@ -17,6 +17,12 @@ Json gguf_config(const GgufModel& model, const Architecture& architecture);
 /// Q5_0, Q8_0: a float16 scale and no minimum); else nothing.
 std::optional<ForeignLayer> gguf_integers(const CheckpointTensor& tensor);
 
+/// Whether llama.cpp ends a text at a token of this text, whatever the file's keys say.
+bool is_gguf_end_name(std::string_view token);
+
+/// A list of further ends, of Nibble's own: llama.cpp has three keys, and goes by names beside.
+inline constexpr const char* kGgufMoreEnds = "tokenizer.ggml.nibble.end_token_ids";
+
 /// The tables of the tokenizer. Throws Error if the file holds none.
 GgufVocab gguf_vocab(const GgufFile& file);
 

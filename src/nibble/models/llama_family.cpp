@@ -1,5 +1,7 @@
 #include "nibble/models/llama_family.h"
 
+#include <nlohmann/json.hpp>
+
 #include "nibble/core/error.h"
 #include "nibble/models/architecture.h"
 #include "nibble/models/config_values.h"
@@ -23,17 +25,21 @@ std::int64_t read_head_dim(const JsonObject& config, const ModelSpec& spec,
 }
 
 void read_sizes(const JsonObject& config, const LlamaFamilyDefaults& defaults, ModelSpec& spec) {
-  spec.n_layers = config.get_int("num_hidden_layers", 1, kMaxLayers);
-  spec.hidden = config.get_int("hidden_size", 1, kMaxWidth);
-  spec.intermediate = config.get_int("intermediate_size", 1, kMaxWidth);
-  spec.n_heads = config.get_int("num_attention_heads", 1, kMaxWidth);
-  spec.n_kv_heads = config.get_int("num_key_value_heads", 1, spec.n_heads, spec.n_heads);
+  spec.n_layers = read_size(config, "num_hidden_layers", kMaxLayers, defaults.n_layers);
+  spec.hidden = read_size(config, "hidden_size", kMaxWidth, defaults.hidden);
+  spec.intermediate = read_size(config, "intermediate_size", kMaxWidth, defaults.intermediate);
+  spec.n_heads = read_size(config, "num_attention_heads", kMaxWidth, defaults.n_heads);
+  if (config.json().contains("num_key_value_heads") || !defaults.n_kv_heads) {
+    spec.n_kv_heads = config.get_int("num_key_value_heads", 1, spec.n_heads, spec.n_heads);
+  } else {
+    spec.n_kv_heads = read_size(config, "num_key_value_heads", spec.n_heads, *defaults.n_kv_heads);
+  }
   if (spec.n_heads % spec.n_kv_heads != 0) {
     fail("{}: \"num_key_value_heads\" {} must divide \"num_attention_heads\" {}", config.origin(),
          spec.n_kv_heads, spec.n_heads);
   }
   spec.head_dim = read_head_dim(config, spec, defaults.head_dim);
-  spec.vocab = config.get_int("vocab_size", 1, kMaxVocab);
+  spec.vocab = read_size(config, "vocab_size", kMaxVocab, defaults.vocab);
   spec.embedding_width = spec.hidden;
   spec.context = config.get_int("max_position_embeddings", 1, kMaxContext, defaults.context);
 }
@@ -83,8 +89,8 @@ ModelSpec read_llama_family(const JsonObject& config, const LlamaFamilyDefaults&
   spec.rope = read_rope(config);
   check_rope(config, spec);
   spec.tied_head = config.get_bool("tie_word_embeddings", defaults.tied_head);
-  spec.bos = read_bos(config);
-  spec.eos = read_eos(config);
+  spec.bos = read_bos(config, defaults.bos);
+  spec.eos = read_eos(config, defaults.eos);
   name_modules(config, spec);
   return spec;
 }

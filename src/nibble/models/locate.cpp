@@ -1,29 +1,113 @@
 // Finds the model that a user names.
+#include <algorithm>
+#include <cctype>
 #include <cstdlib>
+#include <initializer_list>
 #include <set>
+#include <string>
+#include <vector>
 
 #include "nibble/core/error.h"
 #include "nibble/core/mapped_file.h"
+#include "nibble/formats/gguf_split.h"
 #include "nibble/models/checkpoint.h"
 
 namespace nibble {
 namespace fs = std::filesystem;
 namespace {
 
-/// The environment variable as a path, or `fallback` below the home folder.
-fs::path folder_from_environment(const char* variable, const char* fallback) {
-  if (const char* value = std::getenv(variable); value != nullptr && *value != '\0') return value;
-  const char* home = std::getenv("HOME");
-  return fs::path(home == nullptr ? "." : home) / fallback;
+/// The environment variable; empty: not set.
+std::string environment(const std::string& variable) {
+  const char* value = std::getenv(variable.c_str());
+  return value == nullptr ? "" : value;
+}
+
+fs::path home_folder() {
+  const std::string home = environment("HOME");
+  return home.empty() ? "." : home;
+}
+
+/// "~" at the front and "$NAME" or "${NAME}" as Python's expanduser and expandvars replace them; a
+/// variable that is not set stays as it is written.
+fs::path expand(std::string text) {
+  if (text == "~" || text.starts_with("~/")) text.replace(0, 1, home_folder().string());
+  for (std::size_t at = 0; (at = text.find('$', at)) != std::string::npos;) {
+    const bool braces = text.compare(at + 1, 1, "{") == 0;
+    const std::size_t begin = at + (braces ? 2 : 1);
+    std::size_t end = begin;
+    while (end < text.size() &&
+           (std::isalnum(static_cast<unsigned char>(text[end])) != 0 || text[end] == '_')) {
+      ++end;
+    }
+    const std::string value = environment(text.substr(begin, end - begin));
+    const bool complete = !braces || text.compare(end, 1, "}") == 0;
+    if (value.empty() || !complete) {
+      at = end;
+      continue;
+    }
+    text.replace(at, end + (braces ? 1 : 0) - at, value);
+    at += value.size();
+  }
+  return text;
+}
+
+fs::path model_folder() {
+  const std::string folder = environment("NIBBLE_MODELS");
+  return folder.empty() ? home_folder() / ".cache/nibble" : fs::path(folder);
+}
+
+/// Where huggingface_hub keeps what it downloads (huggingface_hub/constants.py).
+fs::path hub_cache() {
+  for (const char* variable : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"}) {
+    if (const std::string folder = environment(variable); !folder.empty()) return expand(folder);
+  }
+  if (const std::string home = environment("HF_HOME"); !home.empty()) return expand(home) / "hub";
+  const std::string caches = environment("XDG_CACHE_HOME");
+  return (caches.empty() ? home_folder() / ".cache" : expand(caches)) / "huggingface/hub";
+}
+
+/// Whether a name is there, be it a link to nothing: that is said where the file is opened.
+bool is_named(const fs::path& path) {
+  std::error_code ignored;
+  return fs::exists(fs::symlink_status(path, ignored));
+}
+
+bool has_any(const fs::path& folder, std::initializer_list<const char*> names) {
+  return std::any_of(names.begin(), names.end(),
+                     [&](const char* name) { return is_named(folder / name); });
+}
+
+bool is_folder_of_files(const fs::path& folder) {
+  return has_any(folder, {"config.json", "tokenizer.json", "tokenizer.model", "vocab.json"});
 }
 
 bool is_model(const fs::path& path) {
   std::error_code ignored;
-  if (fs::is_regular_file(path, ignored)) return path.extension() == ".gguf";
-  return fs::is_directory(path, ignored) && (fs::exists(path / "config.json", ignored) ||
-                                             fs::exists(path / "tokenizer.json", ignored) ||
-                                             fs::exists(path / "tokenizer.model", ignored) ||
-                                             fs::exists(path / "vocab.json", ignored));
+  if (!fs::is_directory(path, ignored)) {
+    return is_gguf_file(path) || (is_named(path) && path.extension() == ".gguf");
+  }
+  return is_folder_of_files(path) || !gguf_models(path).empty();
+}
+
+/// The model that a path means: the GGUF file of a folder that has weights in no other form.
+fs::path model_at(const fs::path& path) {
+  std::error_code ignored;
+  if (!fs::is_directory(path, ignored) ||
+      has_any(path, {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
+                     "pytorch_model.bin.index.json"})) {
+    return path;
+  }
+  const std::vector<fs::path> models = gguf_models(path);
+  if (models.size() == 1) return models.front();
+  if (models.size() > 1 && !is_folder_of_files(path)) {
+    std::string names;
+    for (const fs::path& model : models) {
+      names += (names.empty() ? "" : ", ") + model.filename().string();
+    }
+    fail("{}: holds {} GGUF models, expected the name of one behind it: {}", path.string(),
+         models.size(), names);
+  }
+  return path;
 }
 
 /// "org/name" or "name" under $NIBBLE_MODELS; "name" also under any "org".
@@ -47,7 +131,7 @@ fs::path newest_snapshot(const fs::path& repository) {
   std::error_code error;
   if (fs::is_regular_file(repository / "refs" / "main", error)) {
     std::string commit = read_text_file(repository / "refs" / "main", 1000);
-    commit.erase(commit.find_last_not_of(" \n") + 1);
+    commit.erase(commit.find_last_not_of(" \r\n") + 1);
     if (is_model(repository / "snapshots" / commit)) return repository / "snapshots" / commit;
   }
   fs::path newest;
@@ -61,7 +145,15 @@ fs::path newest_snapshot(const fs::path& repository) {
   return newest;
 }
 
+/// "org/name" or "name"; of "org/name/file" the file in the snapshot.
 fs::path find_in_hub_cache(const fs::path& hub, const std::string& name) {
+  const std::size_t first = std::min(name.find('/'), name.size());
+  const std::size_t second = std::min(name.find('/', first + 1), name.size());
+  if (second < name.size()) {
+    const fs::path repository = find_in_hub_cache(hub, name.substr(0, second));
+    const fs::path file = repository / name.substr(second + 1);
+    return !repository.empty() && is_model(file) ? file : fs::path();
+  }
   std::string folder = name;
   for (std::size_t slash; (slash = folder.find('/')) != std::string::npos;) {
     folder.replace(slash, 1, "--");
@@ -87,17 +179,18 @@ fs::path find_in_hub_cache(const fs::path& hub, const std::string& name) {
 
 fs::path locate_model(const std::string& model) {
   if (model.empty()) fail("the model's name is empty");
-  std::error_code ignored;
-  if (fs::exists(model, ignored)) return model;
-  const fs::path models = folder_from_environment("NIBBLE_MODELS", ".cache/nibble");
-  const fs::path hub = folder_from_environment("HF_HOME", ".cache/huggingface") / "hub";
+  if (file_exists(model)) return model_at(model);
+  const fs::path models = model_folder();
+  const fs::path hub = hub_cache();
   // An absolute path, or one with "..", is never a name.
   const bool may_be_name = fs::path(model).is_relative() && model.find("..") == std::string::npos;
   if (may_be_name) {
-    if (fs::path found = find_in_model_folder(models, model); !found.empty()) return found;
-    if (fs::path found = find_in_hub_cache(hub, model); !found.empty()) return found;
+    for (const fs::path& found :
+         {find_in_model_folder(models, model), find_in_hub_cache(hub, model)}) {
+      if (!found.empty()) return model_at(found);
+    }
   }
-  fail("{}: no such model: neither a folder or .gguf file, nor a name under {} or {}", model,
+  fail("{}: no such model: neither a folder or GGUF file, nor a name under {} or {}", model,
        models.string(), hub.string());
 }
 

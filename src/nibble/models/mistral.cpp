@@ -10,7 +10,8 @@ namespace nibble {
 namespace {
 
 ModelSpec make_spec(const JsonObject& config) {
-  ModelSpec spec = read_llama_family(config, {.context = 131072});
+  ModelSpec spec =
+      read_llama_family(config, {.intermediate = 14336, .n_kv_heads = 8, .context = 131072});
   // Unlike elsewhere a null is not as if absent: it says that there is no window.
   const bool is_null = config.json().contains("sliding_window") && !config.has("sliding_window");
   if (!is_null) {

@@ -9,17 +9,17 @@ namespace nibble {
 namespace {
 
 void read_sizes(const JsonObject& config, ModelSpec& spec) {
-  spec.n_layers = config.get_int("num_hidden_layers", 1, kMaxLayers);
-  spec.hidden = config.get_int("hidden_size", 1, kMaxWidth);
-  spec.intermediate = config.get_int("ffn_dim", 1, kMaxWidth);
-  spec.n_heads = config.get_int("num_attention_heads", 1, kMaxWidth);
+  spec.n_layers = read_size(config, "num_hidden_layers", kMaxLayers, 12);
+  spec.hidden = read_size(config, "hidden_size", kMaxWidth, 768);
+  spec.intermediate = read_size(config, "ffn_dim", kMaxWidth, 3072);
+  spec.n_heads = read_size(config, "num_attention_heads", kMaxWidth, 12);
   spec.n_kv_heads = spec.n_heads;
   if (spec.hidden % spec.n_heads != 0) {
     fail("{}: \"num_attention_heads\" {} must divide \"hidden_size\" {}", config.origin(),
          spec.n_heads, spec.hidden);
   }
   spec.head_dim = spec.hidden / spec.n_heads;
-  spec.vocab = config.get_int("vocab_size", 1, kMaxVocab);
+  spec.vocab = read_size(config, "vocab_size", kMaxVocab, 50272);
   spec.embedding_width = config.get_int("word_embed_proj_dim", 1, kMaxWidth, spec.hidden);
   spec.context = config.get_int("max_position_embeddings", 1, kMaxContext, 2048);
 }
@@ -58,8 +58,8 @@ ModelSpec make_spec(const JsonObject& config) {
   spec.norm = {.kind = NormKind::kLayer, .has_weight = affine, .has_bias = affine};
   spec.norm_first = config.get_bool("do_layer_norm_before", true);
   spec.tied_head = config.get_bool("tie_word_embeddings", true);
-  spec.bos = read_bos(config);
-  spec.eos = read_eos(config);
+  spec.bos = read_bos(config, 2);
+  spec.eos = read_eos(config, 2);
   name_block_modules(config, spec);
   name_outer_modules(config, spec);
   return spec;

@@ -8,7 +8,12 @@ namespace nibble {
 namespace {
 
 ModelSpec make_spec(const JsonObject& config) {
-  ModelSpec spec = read_llama_family(config, {.context = 32768});
+  ModelSpec spec = read_llama_family(config, {.vocab = 151936,
+                                              .intermediate = 22016,
+                                              .n_kv_heads = 32,
+                                              .context = 32768,
+                                              .bos = std::nullopt,
+                                              .eos = std::nullopt});
   spec.q.bias = spec.k.bias = spec.v.bias = true;
   spec.o.bias = false;
   spec.windows = read_layer_windows(config, spec.n_layers);

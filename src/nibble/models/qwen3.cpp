@@ -8,7 +8,13 @@ namespace nibble {
 namespace {
 
 ModelSpec make_spec(const JsonObject& config) {
-  ModelSpec spec = read_llama_family(config, {.context = 32768, .head_dim = 128});
+  ModelSpec spec = read_llama_family(config, {.vocab = 151936,
+                                              .intermediate = 22016,
+                                              .n_kv_heads = 32,
+                                              .context = 32768,
+                                              .head_dim = 128,
+                                              .bos = std::nullopt,
+                                              .eos = std::nullopt});
   spec.q_norm = "model.layers.{}.self_attn.q_norm";
   spec.k_norm = "model.layers.{}.self_attn.k_norm";
   spec.windows = read_layer_windows(config, spec.n_layers);

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <map>
 #include <span>
+#include <system_error>
 #include <unordered_map>
 #include <utility>
 
 #include "nibble/core/error.h"
 #include "nibble/formats/gguf_split.h"
 #include "nibble/formats/safetensors.h"
+#include "nibble/formats/tensor_table.h"
 #include "nibble/formats/torch_bin.h"
 #include "nibble/models/gguf_names.h"
 #include "nibble/weights/dequantize.h"
@@ -23,10 +25,13 @@ class FolderSource : public TensorSource {
   explicit FolderSource(const std::filesystem::path& folder) : model_(folder) {}
 
   std::vector<std::string> names() const override { return model_.names(); }
-  std::optional<CheckpointTensor> find(const std::string& name) const override {
-    const TensorView* view = model_.find(name);
-    if (view == nullptr) return std::nullopt;
-    return CheckpointTensor{name, *view};
+  std::optional<CheckpointTensor> look_up(const std::string& name) const override {
+    if (const TensorView* view = model_.find(name))
+      return CheckpointTensor{.name = name, .view = *view};
+    // Where a model was saved without its head, names lack its prefix, as in OPT's own checkpoints.
+    constexpr std::string_view kPrefix = "model.";
+    if (name.starts_with(kPrefix)) return look_up(name.substr(kPrefix.size()));
+    return std::nullopt;
   }
   void drop(std::span<const std::byte> bytes) const override { model_.drop(bytes); }
 
@@ -43,7 +48,10 @@ class GgufSource : public TensorSource {
     for (const std::string& name : model_->names()) {
       const std::size_t dot = std::min(name.rfind('.'), name.size());  // of ".weight" or ".bias"
       const auto module = known.find(std::string_view(name).substr(0, dot));
-      if (module == known.end()) continue;
+      if (module == known.end()) {
+        unknown_.push_back(name);
+        continue;
+      }
       names_.push_back(module->second->name + name.substr(dot));
       places_.emplace(names_.back(),
                       Place{name, module->second->interleaved_heads, module->second->added});
@@ -51,14 +59,22 @@ class GgufSource : public TensorSource {
   }
 
   std::vector<std::string> names() const override { return names_; }
-  std::optional<CheckpointTensor> find(const std::string& name) const override {
+  std::optional<CheckpointTensor> look_up(const std::string& name) const override {
     const auto it = places_.find(name);
     if (it == places_.end()) return std::nullopt;
     const Place& place = it->second;
-    return CheckpointTensor{name, model_->get(place.gguf_name), place.interleaved_heads,
-                            place.added};
+    return CheckpointTensor{.name = name,
+                            .view = model_->get(place.gguf_name),
+                            .interleaved_heads = place.interleaved_heads,
+                            .added = place.added};
   }
   void drop(std::span<const std::byte> bytes) const override { model_->drop(bytes); }
+
+ protected:
+  std::string name_in_file(const std::string& name) const override {
+    return places_.at(name).gguf_name;
+  }
+  std::vector<std::string> unknown_names() const override { return unknown_; }
 
  private:
   struct Place {
@@ -68,8 +84,29 @@ class GgufSource : public TensorSource {
   };
   std::shared_ptr<const GgufModel> model_;
   std::vector<std::string> names_;
+  std::vector<std::string> unknown_;
   std::map<std::string, Place> places_;  // by Hugging Face's name
 };
+
+/// What a folder has in place of files with the usual names; "" or opens with "; ".
+std::string other_weights(const std::filesystem::path& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    const std::string extension = entry.path().extension().string();
+    for (const char* known : {".safetensors", ".bin", ".pth", ".pt", ".gguf"}) {
+      if (extension == known) names.push_back(entry.path().filename().string());
+    }
+  }
+  std::sort(names.begin(), names.end());
+  constexpr std::size_t kShown = 6;
+  std::string list;
+  for (std::size_t i = 0; i < std::min(names.size(), kShown); ++i) {
+    list += (i == 0 ? "" : ", ") + quoted_name(names[i]);
+  }
+  if (names.size() > kShown) list += fmt::format(" and {} more", names.size() - kShown);
+  return list.empty() ? "" : "; there is " + list;
+}
 
 /// Rows in Hugging Face's order, as the file has their numbers.
 void read_stored_rows(const CheckpointTensor& tensor, std::int64_t first, std::int64_t count,
@@ -108,6 +145,7 @@ void take_away_added(const CheckpointTensor& tensor, std::span<float> values) {
 }  // namespace
 
 void read_rows(const CheckpointTensor& tensor, std::int64_t first, std::int64_t count, float* out) {
+  if (tensor.rows) return tensor.rows->read(first, count, out);
   read_stored_rows(tensor, first, count, out);
   take_away_added(tensor, {out, static_cast<std::size_t>(count * tensor.view.cols())});
 }
@@ -117,6 +155,24 @@ void read_vector(const CheckpointTensor& tensor, std::span<float> out) {
   take_away_added(tensor, out);
 }
 
+std::optional<CheckpointTensor> TensorSource::find(const std::string& name) const {
+  std::optional<CheckpointTensor> found = look_up(name);
+  if (found) {
+    const std::lock_guard lock(mutex_);
+    found_.insert(found->name);
+  }
+  return found;
+}
+
+std::vector<std::string> TensorSource::unread() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::string> unread = unknown_names();
+  for (const std::string& name : names()) {
+    if (!found_.contains(name)) unread.push_back(name_in_file(name));
+  }
+  return unread;
+}
+
 std::unique_ptr<TensorSource> open_folder_source(const std::filesystem::path& folder) {
   if (has_model_files<SafetensorsFile>(folder)) {
     return std::make_unique<FolderSource<SafetensorsModel>>(folder);
@@ -124,9 +180,10 @@ std::unique_ptr<TensorSource> open_folder_source(const std::filesystem::path& fo
   if (has_model_files<TorchBinFile>(folder)) {
     return std::make_unique<FolderSource<TorchBinModel>>(folder);
   }
-  fail("{}: no weights found; looked for {}, {}, {} and {}", folder.string(),
+  const std::string others = other_weights(folder);
+  fail("{}: no weights found; looked for {}, {}, {} and {}{}", folder.string(),
        SafetensorsFile::kSingle, SafetensorsFile::kIndex, TorchBinFile::kSingle,
-       TorchBinFile::kIndex);
+       TorchBinFile::kIndex, others);
 }
 
 std::unique_ptr<TensorSource> make_gguf_source(std::shared_ptr<const GgufModel> model,

@@ -5,9 +5,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "nibble/core/tensor_view.h"
@@ -16,6 +18,14 @@ namespace nibble {
 
 class GgufModel;
 struct GgufModule;
+
+/// Rows of numbers that are made of more than one tensor: integers or small floats, and scales.
+class RowSource {
+ public:
+  virtual ~RowSource() = default;
+  /// Rows first .. first + count - 1 as float32. out: (count, cols).
+  virtual void read(std::int64_t first, std::int64_t count, float* out) const = 0;
+};
 
 /// A tensor of a checkpoint.
 struct CheckpointTensor {
@@ -26,6 +36,8 @@ struct CheckpointTensor {
   std::int64_t interleaved_heads = 0;
   /// What the numbers of the file have more than those of the Hugging Face checkpoint.
   float added = 0;
+  /// If there is one, what read_rows() reads; of `view` only the shape holds then.
+  std::shared_ptr<const RowSource> rows = nullptr;
 };
 
 /// Rows first .. first + count - 1 of the tensor in Hugging Face's order, as float32. `tensor` is
@@ -41,10 +53,25 @@ class TensorSource {
   virtual ~TensorSource() = default;
   /// Names of all tensors, in the order of the file.
   virtual std::vector<std::string> names() const = 0;
-  /// The tensor `name`, if there is one. What it views lives as long as the source.
-  virtual std::optional<CheckpointTensor> find(const std::string& name) const = 0;
+  /// The tensor `name`, if there is one; in a folder a leading "model." may be missing, and the
+  /// result says so. What it views lives as long as the source.
+  std::optional<CheckpointTensor> find(const std::string& name) const;
+  bool contains(const std::string& name) const { return look_up(name).has_value(); }
   /// Gives back the memory of bytes that will not be read again soon.
   virtual void drop(std::span<const std::byte> bytes) const = 0;
+
+  /// The tensors that find() was never asked for, as the file calls them; with those that the file
+  /// has and names() does not know.
+  std::vector<std::string> unread() const;
+
+ protected:
+  virtual std::optional<CheckpointTensor> look_up(const std::string& name) const = 0;
+  virtual std::string name_in_file(const std::string& name) const { return name; }
+  virtual std::vector<std::string> unknown_names() const { return {}; }
+
+ private:
+  mutable std::mutex mutex_;
+  mutable std::unordered_set<std::string> found_;
 };
 
 /// The safetensors files of a folder or, where it has none, its pytorch_model.bin. Throws Error as

@@ -9,6 +9,7 @@
 #include "nibble/core/progress.h"
 #include "nibble/core/stopwatch.h"
 #include "nibble/models/companions.h"
+#include "nibble/models/token_cost.h"
 #include "nibble/quant/learning/write_learned.h"
 #include "nibble/quant/model_folder.h"
 
@@ -21,24 +22,19 @@ std::int64_t work_of(const ModelSpec& spec, const QuantizePlan& plan) {
   for (const LayerPlan& layer : plan.layers) {
     if (layer.packed) work += layer.linear.out * layer.linear.in;
   }
-  for (const ParameterSpec& tensor : dense_tensors(spec, plan)) {
-    work += TensorView{.shape = tensor.shape}.elements();
+  for (const Parameter& tensor : dense_parameters(spec, plan)) {
+    work += tensor.count();
   }
   return work;
 }
 
 void add_sizes(const ModelSpec& spec, const QuantizePlan& plan, QuantizeReport& report) {
-  const double dense_bits = 8.0 * static_cast<double>(dtype_layout(plan.options.dtype).bytes);
-  double bits = 0;
-  double weights = 0;
+  std::vector<LinearCost> costs;
   for (const LayerPlan& layer : plan.layers) {
-    const double count =
-        static_cast<double>(layer.linear.out) * static_cast<double>(layer.linear.in);
-    weights += count;
-    bits +=
-        layer.packed ? 8.0 * static_cast<double>(packed_bytes(layer.layout)) : dense_bits * count;
+    const auto layout = layer.packed ? std::optional(layer.layout) : std::nullopt;
+    costs.push_back(linear_cost(layer.linear, layout, plan.options.dtype));
   }
-  report.bits_per_weight = bits / weights;
+  report.bits_per_weight = token_cost(spec, costs).bits_per_weight();
   report.file_bits_per_parameter =
       8.0 * static_cast<double>(report.bytes_out) / static_cast<double>(parameter_count(spec));
 }

@@ -1,15 +1,16 @@
 #include "nibble/quant/tensor_writer.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <optional>
 #include <utility>
 
 #include "nibble/core/error.h"
 #include "nibble/core/interrupt.h"
-#include "nibble/models/weight_loader.h"
 #include "nibble/quant/model_folder.h"
-#include "nibble/weights/packed_layout.h"
+#include "nibble/weights/dense.h"
+#include "nibble/weights/weight_parts.h"
 
 namespace nibble {
 namespace {
@@ -18,49 +19,37 @@ namespace {
 constexpr std::int64_t kRowsPerSlice = 1536;
 static_assert(kRowsPerSlice % kRowsAtATime == 0);
 
-template <typename T>
-std::span<const std::byte> bytes_of(const std::vector<T>& values) {
-  return std::as_bytes(std::span(values));
-}
-
 /// A packed matrix in memory of its own, filled slice by slice.
 class PackedCopy {
  public:
-  explicit PackedCopy(const PackedGroup& layout)
-      : layout_(layout),
-        scales_at_(aligned(layout.code_bytes())),
-        zeros_at_(scales_at_ + aligned(layout.scale_bytes())),
-        memory_(static_cast<std::size_t>(zeros_at_ + aligned(layout.zero_bytes()))) {}
+  explicit PackedCopy(const WeightLayout& layout)
+      : layout_(layout), parts_(codec_of(layout.format).parts(layout)) {
+    std::size_t bytes = 0;
+    for (std::size_t i = 0; i < parts_.size(); ++i) {
+      places_[i] = bytes;
+      const auto size = static_cast<std::size_t>(block_count(layout) * parts_[i].block_bytes());
+      bytes += (size + 63) / 64 * 64;
+    }
+    memory_ = Buffer(bytes);
+  }
 
   void add(const PackedMatrix& slice, std::int64_t first_row) {
-    const std::int64_t block = first_row / kRowBlock;
-    copy(slice.codes, block * layout_.block_code_bytes());
-    copy(slice.scales, scales_at_ + block * layout_.block_scale_bytes());
-    copy(slice.zeros, zeros_at_ + block * layout_.block_zero_bytes());
+    for (std::size_t i = 0; i < parts_.size(); ++i) {
+      const std::int64_t at = first_row / kRowBlock * parts_[i].block_bytes();
+      std::memcpy(memory_.data() + places_[i] + at, slice.parts[i].data(), slice.parts[i].size());
+    }
   }
 
   Weight take() {
-    Weight weight{.view = {.format = packed_format(layout_),
-                           .rows = layout_.rows,
-                           .cols = layout_.cols,
-                           .data = memory_.data(),
-                           .group_size = layout_.group_size}};
-    weight.view.scales = reinterpret_cast<const BFloat16*>(memory_.data() + scales_at_);
-    weight.view.zeros = reinterpret_cast<const std::uint8_t*>(memory_.data() + zeros_at_);
-    weight.storage = std::move(memory_);
-    return weight;
+    std::array<const std::byte*, kWeightParts> data = {};
+    for (std::size_t i = 0; i < parts_.size(); ++i) data[i] = memory_.data() + places_[i];
+    return {.view = with_parts_at(layout_, data), .storage = std::move(memory_)};
   }
 
  private:
-  static std::int64_t aligned(std::int64_t bytes) { return (bytes + 63) / 64 * 64; }
-  template <typename T>
-  void copy(const std::vector<T>& part, std::int64_t at) {
-    std::memcpy(memory_.data() + at, part.data(), part.size() * sizeof(T));
-  }
-
-  PackedGroup layout_;
-  std::int64_t scales_at_;
-  std::int64_t zeros_at_;
+  WeightLayout layout_;
+  PartLayouts parts_;
+  std::array<std::size_t, kWeightParts> places_ = {};
   Buffer memory_;
 };
 
@@ -89,8 +78,10 @@ void TensorWriter::read_rounded(const CheckpointTensor& tensor, const Batch& row
 void TensorWriter::done_with(const CheckpointTensor& tensor, const Batch& batch) {
   const auto row_bytes = static_cast<std::int64_t>(tensor.view.row_bytes());
   const std::span<const std::byte> all(tensor.view.data, tensor.view.bytes);
-  checkpoint_.tensors().drop(all.subspan(static_cast<std::size_t>(batch.first * row_bytes),
-                                         static_cast<std::size_t>(batch.rows * row_bytes)));
+  if (!tensor.rows) {
+    checkpoint_.tensors().drop(all.subspan(static_cast<std::size_t>(batch.first * row_bytes),
+                                           static_cast<std::size_t>(batch.rows * row_bytes)));
+  }
   bytes_in_ += batch.rows * row_bytes;
   progress_.advance(batch.rows * tensor.view.cols());
 }
@@ -105,19 +96,19 @@ QuantizedTensor TensorWriter::write_packed(const LayerPlan& layer, const RowRoun
 
 QuantizedTensor TensorWriter::write_packed(const LayerPlan& layer, const RowRounder& rounder,
                                            RowReader read, Weight* packed) {
-  const auto& layout = std::get<PackedGroup>(layer.layout);
+  const WeightLayout& layout = layer.layout;
+  const PartLayouts parts = codec_of(layout.format).parts(layout);
   const CheckpointTensor tensor = checkpoint_.dense_weight(layer.linear);
   QuantizedTensor result{.name = layer.linear.name + ".weight",
                          .shape = {layout.rows, layout.cols},
-                         .bits = layout.bits,
+                         .bits = codec_of(layout.format).bits,
                          .group_size = layout.group_size};
   std::optional<PackedCopy> copy;
   if (packed != nullptr) copy.emplace(layout);
-  std::vector<BFloat16> scales;
-  std::vector<std::uint8_t> zeros;
-  writer_.begin(layer.linear.name + kCodesSuffix);
+  std::array<std::vector<std::byte>, kWeightParts> kept;  // parts behind the first
+  writer_.begin(layer.linear.name + parts[0].suffix);
   for (std::int64_t first = 0; first < layout.rows; first += kRowsPerSlice) {
-    PackedGroup part = layout;
+    WeightLayout part = layout;
     part.rows = std::min(kRowsPerSlice, layout.rows - first);
     const PackedMatrix slice = round_matrix(
         compute_, rounder, part, [&](std::int64_t row, std::int64_t count, std::span<float> out) {
@@ -128,20 +119,22 @@ QuantizedTensor TensorWriter::write_packed(const LayerPlan& layer, const RowRoun
       fail("{}: tensor \"{}\" holds weights that are not finite numbers",
            checkpoint_.path().string(), tensor.name);
     }
-    writer_.write(bytes_of(slice.codes));
-    scales.insert(scales.end(), slice.scales.begin(), slice.scales.end());
-    zeros.insert(zeros.end(), slice.zeros.begin(), slice.zeros.end());
+    writer_.write(slice.parts[0]);
+    for (std::size_t i = 1; i < parts.size(); ++i) {
+      kept[i].insert(kept[i].end(), slice.parts[i].begin(), slice.parts[i].end());
+    }
     if (copy) copy->add(slice, first);
     done_with(tensor, {first, part.rows});
   }
-  writer_.write_tensor(layer.linear.name + kScalesSuffix, bytes_of(scales));
-  writer_.write_tensor(layer.linear.name + kZerosSuffix, bytes_of(zeros));
+  for (std::size_t i = 1; i < parts.size(); ++i) {
+    writer_.write_tensor(layer.linear.name + parts[i].suffix, kept[i]);
+  }
   if (copy) *packed = copy->take();
   return result;
 }
 
 void TensorWriter::write_dense(const RewrittenParameters& rewritten) {
-  for (const ParameterSpec& dense : dense_tensors(checkpoint_.spec(), plan_)) {
+  for (const Parameter& dense : dense_parameters(checkpoint_.spec(), plan_)) {
     const auto found = rewritten.find(dense.name);
     if (found == rewritten.end()) {
       write_dense_tensor(dense);
@@ -154,7 +147,7 @@ void TensorWriter::write_dense(const RewrittenParameters& rewritten) {
   }
 }
 
-void TensorWriter::write_dense_tensor(const ParameterSpec& dense) {
+void TensorWriter::write_dense_tensor(const Parameter& dense) {
   const CheckpointTensor tensor = checkpoint_.float_tensor(dense.name, dense.shape);
   const std::int64_t rows = tensor.view.rows();
   const std::int64_t cols = tensor.view.cols();

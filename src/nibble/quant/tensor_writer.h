@@ -12,6 +12,7 @@
 #include "nibble/core/progress.h"
 #include "nibble/formats/safetensors_writer.h"
 #include "nibble/models/checkpoint.h"
+#include "nibble/models/parameters.h"
 #include "nibble/ops/compute.h"
 #include "nibble/quant/plan.h"
 #include "nibble/quant/rounders/round_matrix.h"
@@ -57,7 +58,7 @@ class TensorWriter {
   };
   void read_rounded(const CheckpointTensor& tensor, const Batch& rows, std::span<float> out) const;
   void done_with(const CheckpointTensor& tensor, const Batch& batch);
-  void write_dense_tensor(const ParameterSpec& dense);
+  void write_dense_tensor(const Parameter& dense);
 
   const Checkpoint& checkpoint_;
   const QuantizePlan& plan_;

@@ -52,8 +52,8 @@ Dict gguf_special_tokens(const GgufFile& file) {
 /// A folder that names no BOS or EOS (a tokenizer.model alone) has those of its tokenizer.
 void add_tokenizer_tokens(const fs::path& folder, Dict& tokens) {
   const bool alone =
-      !fs::exists(folder / "tokenizer_config.json") &&
-      (fs::exists(folder / "tokenizer.model") || fs::exists(folder / "tokenizer.json"));
+      !file_exists(folder / "tokenizer_config.json") &&
+      (file_exists(folder / "tokenizer.model") || file_exists(folder / "tokenizer.json"));
   if (!alone) return;
   const Tokenizer tokenizer = Tokenizer::load(folder);
   const auto add = [&](const char* name, std::optional<std::int32_t> id) {
@@ -99,7 +99,7 @@ Value prepare_messages(const Value& messages, const std::string& origin) {
 ChatFormat ChatFormat::load(const fs::path& path) {
   ChatFormat format;
   format.origin_ = path.string();
-  if (!fs::exists(path)) fail("{}: no such file or folder", format.origin_);
+  if (!file_exists(path)) fail("{}: no such file or folder", format.origin_);
   if (fs::is_directory(path)) {
     format.sources_ = find_templates(path);
     format.special_tokens_ = find_special_tokens(path);

@@ -1,7 +1,6 @@
 #include "nibble/runtime/stop_filter.h"
 
 #include <algorithm>
-#include <utility>
 
 namespace nibble {
 namespace {
@@ -21,18 +20,28 @@ StopFilter::StopFilter(const std::vector<std::string>& stops) {
   }
 }
 
-std::string StopFilter::push(std::string_view text) {
+std::string StopFilter::push(std::string_view text, bool hidden) {
   if (stopped_) return "";
   held_ += text;
+  hidden_.resize(held_.size(), hidden);
   if (const std::size_t begin = find_stop(); begin != std::string::npos) {
     stopped_ = true;
-    held_.resize(begin);
-    return std::exchange(held_, "");
+    std::string out = take(begin);
+    take(held_.size());
+    return out;
   }
   std::size_t keep = 0;
   for (const std::string& stop : stops_) keep = std::max(keep, overlap(held_, stop));
-  std::string out = held_.substr(0, held_.size() - keep);
-  held_.erase(0, out.size());
+  return take(held_.size() - keep);
+}
+
+std::string StopFilter::take(std::size_t count) {
+  std::string out;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (!hidden_[i]) out += held_[i];
+  }
+  held_.erase(0, count);
+  hidden_.erase(hidden_.begin(), hidden_.begin() + static_cast<std::ptrdiff_t>(count));
   return out;
 }
 
@@ -52,7 +61,7 @@ std::size_t StopFilter::find_stop() const {
 }
 
 std::string StopFilter::finish() {
-  return std::exchange(held_, "");
+  return take(held_.size());
 }
 
 }  // namespace nibble

@@ -62,14 +62,14 @@ std::optional<std::string> token_text(const Json& json) {
 
 std::vector<TemplateSource> find_templates(const fs::path& folder) {
   std::vector<TemplateSource> sources;
-  if (fs::exists(folder / "chat_template.jinja")) {
+  if (file_exists(folder / "chat_template.jinja")) {
     add_file(sources, "default", folder / "chat_template.jinja");
   }
   for (const char* name : {"chat_templates", "additional_chat_templates"}) {
     add_files(sources, folder / name);
   }
   for (const char* name : {"chat_template.json", "tokenizer_config.json"}) {
-    if (fs::exists(folder / name)) add_entries(sources, folder / name);
+    if (file_exists(folder / name)) add_entries(sources, folder / name);
   }
   return sources;
 }
@@ -77,7 +77,7 @@ std::vector<TemplateSource> find_templates(const fs::path& folder) {
 jinja::Dict find_special_tokens(const fs::path& folder) {
   jinja::Dict tokens;
   for (const char* file : {"tokenizer_config.json", "special_tokens_map.json"}) {
-    if (!fs::exists(folder / file)) continue;
+    if (!file_exists(folder / file)) continue;
     const Json json = read_json_file(folder / file);
     for (const char* key : {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token",
                             "cls_token", "mask_token"}) {

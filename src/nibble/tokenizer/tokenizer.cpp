@@ -182,6 +182,11 @@ std::optional<std::int32_t> Tokenizer::eos_id() const {
   return parts_->declared.eos;
 }
 
+std::string_view Tokenizer::special_text(std::int32_t id) const {
+  const AddedToken* token = parts_->added.find(id);
+  return token != nullptr && token->special ? std::string_view(token->content) : std::string_view();
+}
+
 std::vector<std::int32_t> Tokenizer::end_ids() const {
   std::vector<std::int32_t> ids;
   const auto add = [&](std::int32_t id) {
@@ -194,6 +199,10 @@ std::vector<std::int32_t> Tokenizer::end_ids() const {
     if (token && token->special) add(token->id);
   }
   return ids;
+}
+
+std::string_view Tokenizer::token_bytes(std::int32_t id) const {
+  return parts_->decoder.bytes(id);
 }
 
 StreamDecoder::StreamDecoder(const Tokenizer& tokenizer, const StreamOptions& options)

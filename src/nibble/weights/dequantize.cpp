@@ -42,6 +42,10 @@ void to_floats(DType dtype, const std::byte* data, std::int64_t count, float* ou
       return elements(Float16{});
     case DType::kBF16:
       return elements(BFloat16{});
+    case DType::kF64:
+      for (std::int64_t i = 0; i < count; ++i)
+        out[i] = static_cast<float>(load<double>(data + 8 * i));
+      return;
     default:
       fail("tensors of type {} cannot be used as weights, expected floating point numbers",
            dtype_name(dtype));
@@ -52,7 +56,7 @@ void to_floats(DType dtype, const std::byte* data, std::int64_t count, float* ou
 
 bool can_dequantize(DType dtype) {
   return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16 ||
-         find_block_decoder(dtype) != nullptr;
+         dtype == DType::kF64 || find_block_decoder(dtype) != nullptr;
 }
 
 void dequantize_rows(const TensorView& tensor, std::int64_t first_row, std::int64_t n_rows,

@@ -9,7 +9,7 @@
 
 namespace nibble {
 
-/// Whether dequantize_rows() takes tensors of this type: F32, F16, BF16 and those in blocks.
+/// Whether dequantize_rows() takes tensors of this type: F64, F32, F16, BF16 and those in blocks.
 bool can_dequantize(DType dtype);
 
 /// Rows first_row .. first_row + n_rows - 1 of `tensor`, a row being cols() elements, as float32.

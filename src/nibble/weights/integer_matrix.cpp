@@ -1,11 +1,12 @@
 #include "nibble/weights/integer_matrix.h"
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <cstring>
 
 #include "nibble/core/bfloat16.h"
-#include "nibble/weights/packed_group.h"
+#include "nibble/weights/weight_codec.h"
 
 namespace nibble {
 namespace {
@@ -52,6 +53,28 @@ void read_three_words(const Words& words, std::int64_t first, std::uint8_t* out)
   const std::uint64_t high = low >> 63 | static_cast<std::uint64_t>(words[first + 2]) << 1;
   for (int i = 0; i < 21; ++i) out[i] = static_cast<std::uint8_t>(low >> (3 * i) & 7u);
   for (int i = 0; i < 11; ++i) out[21 + i] = static_cast<std::uint8_t>(high >> (3 * i) & 7u);
+}
+
+/// The widths of the planes of `bits` bits, the lowest bits first; 0 ends them.
+constexpr std::array<int, 4> planes_of(int bits) {
+  if (bits == 8) return {8};
+  if (bits >= 4) return {4, (bits - 4) & 2, (bits - 4) & 1};
+  return {2, bits - 2};
+}
+
+/// Value i of planes.
+std::uint8_t plane_value(const Words& words, int bits, std::int64_t i) {
+  const std::int64_t block = i / 32 * bits;  // its first word
+  unsigned value = 0;
+  int low = 0;
+  for (const int width : planes_of(bits)) {
+    if (width == 0) continue;
+    const std::int64_t bit = i % 32 * width;
+    const std::uint32_t word = words[block + low + bit / 32];
+    value |= (word >> (bit % 32) & ((1u << width) - 1u)) << low;
+    low += width;
+  }
+  return static_cast<std::uint8_t>(value);
 }
 
 /// Values 0 .. count - 1 of a stream, one after the other.
@@ -105,6 +128,18 @@ void read_awq(const TensorView& tensor, std::int64_t rows, std::int64_t first, s
   }
 }
 
+/// gptqmodel before 7 took 0x24924924, 0x92492492 and 0x49249249 from every three words of zero
+/// points of 3 bits, gptqmodel/utils/model.py: convert_gptq_v2_to_v1_format_module().
+std::uint8_t words_less_zero(const Words& words, std::int64_t row) {
+  constexpr std::uint32_t kTaken[] = {0x24924924u, 0x92492492u, 0x49249249u};
+  const std::int64_t bit = row * 3;
+  const std::int64_t word = bit / 32;
+  const auto shift = static_cast<int>(bit % 32);
+  std::uint32_t value = (words[word] + kTaken[word % 3]) >> shift;
+  if (shift + 3 > 32) value |= (words[word + 1] + kTaken[(word + 1) % 3]) << (32 - shift);
+  return static_cast<std::uint8_t>(value & 7u);
+}
+
 /// What a tool of GPTQ's first format stored: zero - 1. Taking it back is a sum of whole words, as
 /// gptqmodel does it, in which a field that overflows carries into the next; for 3 bits, whose
 /// fields cross words, it adds to each field.
@@ -113,6 +148,8 @@ std::uint8_t gptq_zero(const IntegerMatrix& matrix, std::int64_t group, std::int
   const Words words(matrix.zero_tensor, group * words_per_group, 1);
   const std::uint32_t mask = (1u << matrix.bits) - 1u;
   if (matrix.zeros == IntegerMatrix::Zeros::kGptq) return stream_value(words, matrix.bits, row);
+  if (matrix.zeros == IntegerMatrix::Zeros::kPlanes) return plane_value(words, matrix.bits, row);
+  if (matrix.zeros == IntegerMatrix::Zeros::kGptqV1Words) return words_less_zero(words, row);
   if (matrix.bits == 3) {
     return static_cast<std::uint8_t>((stream_value(words, 3, row) + 1u) & mask);
   }
@@ -125,11 +162,18 @@ std::uint8_t zero_of(const IntegerMatrix& matrix, std::int64_t group, std::int64
   switch (matrix.zeros) {
     case IntegerMatrix::Zeros::kGptq:
     case IntegerMatrix::Zeros::kGptqV1:
+    case IntegerMatrix::Zeros::kGptqV1Words:
+    case IntegerMatrix::Zeros::kPlanes:
       return gptq_zero(matrix, group, row);
+    case IntegerMatrix::Zeros::kAlong:
+      return stream_value(Words(matrix.zero_tensor, row * matrix.zero_tensor.cols(), 1),
+                          matrix.bits, group);
     case IntegerMatrix::Zeros::kRows:
       return stream_value(Words(matrix.zero_tensor, group, matrix.groups), matrix.bits, row);
     case IntegerMatrix::Zeros::kBytes:
-      return offset_byte(matrix.zero_tensor.data[row * matrix.groups + group], matrix.bits);
+      return offset_byte(
+          matrix.zero_tensor.data[row * matrix.scale_row_step + group * matrix.scale_group_step],
+          matrix.bits);
     default:
       return static_cast<std::uint8_t>(1u << (matrix.bits - 1));
   }
@@ -198,6 +242,9 @@ void read_codes(const IntegerMatrix& matrix, std::int64_t first, std::span<std::
       read_ggml_row(matrix, row, out);
     } else if (matrix.codes == IntegerMatrix::Codes::kGptq) {
       read_stream(Words(matrix.code_tensor, row, matrix.rows), matrix.bits, matrix.cols, out);
+    } else if (matrix.codes == IntegerMatrix::Codes::kPlanes) {
+      const Words words(matrix.code_tensor, row, matrix.rows);
+      for (std::int64_t c = 0; c < matrix.cols; ++c) out[c] = plane_value(words, matrix.bits, c);
     } else if (matrix.codes == IntegerMatrix::Codes::kRows) {
       const Words words(matrix.code_tensor, row * matrix.code_tensor.cols(), 1);
       if (matrix.values_per_word > 0) {
@@ -232,8 +279,7 @@ void read_scales(const IntegerMatrix& matrix, std::int64_t first, std::span<floa
   std::fill(scales.begin(), scales.end(), 0.0F);
   for (std::int64_t group = 0; group < matrix.groups; ++group) {
     for (std::int64_t row = first; row < std::min(first + kRowBlock, matrix.rows); ++row) {
-      const std::int64_t index =
-          matrix.scales_by_group ? group * matrix.rows + row : row * matrix.groups + group;
+      const std::int64_t index = row * matrix.scale_row_step + group * matrix.scale_group_step;
       scales[static_cast<std::size_t>(group * kRowBlock + row - first)] =
           matrix.codes == IntegerMatrix::Codes::kGgml ? ggml_scale(matrix, row, group)
                                                       : scale_at(matrix.scale_tensor, index);

@@ -1,4 +1,4 @@
-// compressed-tensors (llm-compressor) with integer weights: packed in words, or as bytes.
+// compressed-tensors (llm-compressor): integers packed in words or as bytes, and 8-bit floats.
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -8,6 +8,7 @@
 #include "nibble/core/regex.h"
 #include "nibble/models/foreign/config.h"
 #include "nibble/models/foreign/module_parts.h"
+#include "nibble/models/foreign/row_sources.h"
 #include "nibble/models/foreign/tools.h"
 
 namespace nibble::foreign {
@@ -36,22 +37,54 @@ struct Scheme {
   std::vector<std::string> targets;  // module names, "re:" and a pattern, or a class
   int bits = 0;
   std::int64_t group_size = 0;  // 0: a whole row
+  bool one_scale = false;       // for the whole tensor
   bool symmetric = true;
+  bool is_float = false;
+  std::pair<std::int64_t, std::int64_t> block = {0, 0};  // of floats: rows and columns of a scale
 };
 
-Scheme read_scheme(const JsonObject& group) {
-  const JsonObject weights = group.get_object("weights");
-  check_value(group, "format", {"pack-quantized", "int-quantized", "naive-quantized"});
-  check_value(weights, "type", {"int"});
-  check_value(weights, "strategy", {"channel", "group"});
+Scheme read_scheme(const JsonObject& group, const JsonObject& weights) {
+  check_value(group, "format",
+              {"pack-quantized", "int-quantized", "naive-quantized", "float-quantized"});
   Scheme scheme{.targets = strings_of(group, "targets")};
+  scheme.is_float = check_value(weights, "type", {"int", "float"}) == "float";
   scheme.bits = static_cast<int>(weights.get_int("num_bits", 2, 8));
   scheme.symmetric = weights.get_bool("symmetric", true);
-  if (weights.get_string("strategy") == "group") {
-    scheme.group_size = read_group_size(weights, "group_size");
+  if (scheme.is_float) {
+    if (scheme.bits != 8) {
+      fail("{}: \"num_bits\" of floats must be 8, found {}", weights.origin(), scheme.bits);
+    }
+    scheme.block = read_block(weights, "block_structure");  // else the scales' shape says it
+    return scheme;
   }
+  const std::string strategy = check_value(weights, "strategy", {"tensor", "channel", "group"});
+  scheme.one_scale = strategy == "tensor";
+  if (strategy == "group") scheme.group_size = read_group_size(weights, "group_size");
   return scheme;
 }
+
+/// Rotations and the like that are in the weights already are none of ours; others would have to be
+/// computed. `config`: "transform_config".
+void check_transforms(const JsonObject& config) {
+  const auto groups = config.find_object("config_groups");
+  if (!groups) return;
+  for (const auto& item : groups->json().items()) {
+    const JsonObject group = groups->get_object(item.key());
+    if (!group.has("apply") || !group.json().at("apply").is_array()) {
+      fail("{}: \"apply\" must be a list of objects", group.origin());
+    }
+    for (const Json& json : group.json().at("apply")) {
+      const std::string location = JsonObject(json, group.origin()).get_string("location");
+      if (location == "weight_input" || location == "weight_output") continue;
+      fail(
+          "{}: a transform at \"{}\" is not supported: it changes activations as they are computed",
+          group.origin(), location);
+    }
+  }
+}
+
+/// What `targets` calls a module by.
+enum class ModuleClass { kLinear, kEmbedding };
 
 void find_packed_codes(ModuleParts& parts, IntegerMatrix& matrix) {
   const LinearSpec& linear = parts.linear();
@@ -77,7 +110,8 @@ void find_zeros(ModuleParts& parts, int bits, IntegerMatrix& matrix) {
   const bool packed = zeros.dtype == DType::kI32;
   const std::vector<std::int64_t> shape = {packed ? ceil_divide(linear.out * bits, 32) : linear.out,
                                            matrix.groups};
-  if (zeros.shape != shape) parts.refuse_shape(kZeroPoint, zeros, shape);
+  const bool one = matrix.scale_row_step == 0 && !packed && zeros.elements() == 1;
+  if (zeros.shape != shape && !one) parts.refuse_shape(kZeroPoint, zeros, shape);
   matrix.zeros = packed ? IntegerMatrix::Zeros::kRows : IntegerMatrix::Zeros::kBytes;
   matrix.zero_tensor = zeros;
   if (packed) return;
@@ -94,33 +128,57 @@ class CompressedTensors : public ForeignQuantization {
  public:
   explicit CompressedTensors(const JsonObject& config) : origin_(config.origin()) {
     check_value(config, "format",
-                {"pack-quantized", "int-quantized", "naive-quantized", "mixed-precision"});
+                {"pack-quantized", "int-quantized", "naive-quantized", "float-quantized",
+                 "mixed-precision"});
     if (const auto sparsity = config.find_object("sparsity_config")) {
       check_value(*sparsity, "format", {"dense"});
     }
-    if (const auto transform = config.find_object("transform_config");
-        transform && !transform->json().empty() && transform->json().contains("config_groups") &&
-        !transform->json().at("config_groups").empty()) {
-      fail("{}: \"transform_config\" is not supported: it changes activations as they are computed",
-           origin_);
-    }
+    if (const auto transform = config.find_object("transform_config")) check_transforms(*transform);
     if (config.has("kv_cache_scheme")) {
       warn("{}: \"kv_cache_scheme\" is left out: keys and values are kept as --kv says", origin_);
     }
     const JsonObject groups = config.get_object("config_groups");
     for (const auto& item : groups.json().items()) {
-      schemes_.push_back(read_scheme(groups.get_object(item.key())));
+      const JsonObject group = groups.get_object(item.key());
+      // One without weights is of activations, or of keys and values.
+      if (const auto weights = group.find_object("weights")) {
+        schemes_.push_back(read_scheme(group, *weights));
+      }
     }
-    if (schemes_.empty()) fail("{}: \"config_groups\" is empty", origin_);
+    if (schemes_.empty()) fail("{}: \"config_groups\" has none for weights", origin_);
   }
 
   std::optional<ForeignLayer> find(const TensorSource& source, const std::string& origin,
                                    const LinearSpec& linear) const override {
     ModuleParts parts(source, origin, linear);
+    return find_integers(parts, ModuleClass::kLinear);
+  }
+
+  std::optional<ForeignRows> find_rows(const TensorSource& source, const std::string& origin,
+                                       const LinearSpec& module, bool is_embedding) const override {
+    ModuleParts parts(source, origin, module);
+    const auto weight = parts.find(".weight");
+    const bool is_float = weight && is_float8(weight->dtype);
+    const auto block = is_float ? scheme_of(module.name, is_embedding ? ModuleClass::kEmbedding
+                                                                      : ModuleClass::kLinear)
+                                      .block
+                                : std::pair<std::int64_t, std::int64_t>();
+    if (const auto matrix = find_float8(parts, ".weight_scale", block)) {
+      return ForeignRows{make_float8_rows(*matrix), matrix->weight};
+    }
+    if (!is_embedding) return std::nullopt;
+    const auto layer = find_integers(parts, ModuleClass::kEmbedding);
+    if (!layer) return std::nullopt;
+    return ForeignRows{make_integer_rows(layer->matrix), layer->matrix.code_tensor};
+  }
+
+ private:
+  std::optional<ForeignLayer> find_integers(ModuleParts& parts, ModuleClass module_class) const {
+    const LinearSpec& linear = parts.linear();
     const auto weight = parts.find(".weight");
     const bool is_packed = parts.find(".weight_packed").has_value();
     if (!is_packed && !(weight && weight->dtype == DType::kI8)) return std::nullopt;
-    const Scheme& scheme = scheme_of(linear.name);
+    const Scheme& scheme = scheme_of(linear.name, module_class);
     ForeignLayer layer{.format = fmt::format("ct w{}", scheme.bits),
                        .group_size = static_cast<int>(scheme.group_size)};
     IntegerMatrix& matrix = layer.matrix;
@@ -128,7 +186,8 @@ class CompressedTensors : public ForeignQuantization {
     matrix.rows = linear.out;
     matrix.cols = linear.in;
     matrix.groups = count_groups(linear.in, scheme.group_size);
-    matrix.scales_by_group = false;
+    matrix.scale_row_step = scheme.one_scale ? 0 : matrix.groups;
+    matrix.scale_group_step = scheme.one_scale ? 0 : 1;
     if (is_packed) {
       find_packed_codes(parts, matrix);
     } else {
@@ -136,8 +195,7 @@ class CompressedTensors : public ForeignQuantization {
       matrix.bits = 8;  // whatever their range, they are bytes
       matrix.code_tensor = parts.shaped(".weight", {DType::kI8}, {linear.out, linear.in});
     }
-    matrix.scale_tensor = parts.shaped(".weight_scale", {DType::kF16, DType::kBF16, DType::kF32},
-                                       {linear.out, matrix.groups});
+    matrix.scale_tensor = find_scale(parts, scheme, matrix.groups);
     if (scheme.symmetric) {
       parts.refuse_zeros(kZeroPoint);
     } else {
@@ -148,19 +206,31 @@ class CompressedTensors : public ForeignQuantization {
     return layer;
   }
 
- private:
-  /// As compressed-tensors decides: a module's name, a pattern that its name begins with, the class
-  /// of all linear layers, in this order.
-  const Scheme& scheme_of(const std::string& module) const {
+  static TensorView find_scale(ModuleParts& parts, const Scheme& scheme, std::int64_t groups) {
+    constexpr const char* kScale = ".weight_scale";
+    const auto dtypes = {DType::kF16, DType::kBF16, DType::kF32};
+    if (!scheme.one_scale) return parts.shaped(kScale, dtypes, {parts.linear().out, groups});
+    TensorView scale = parts.part(kScale, dtypes);
+    if (scale.elements() != 1) parts.refuse_shape(kScale, scale, {1});
+    return scale;
+  }
+
+  /// As compressed-tensors decides (utils/match.py): a module's name, the pattern first in the
+  /// alphabet of those that its name begins with, its class, in this order.
+  const Scheme& scheme_of(const std::string& module, ModuleClass module_class) const {
+    const char* class_name = module_class == ModuleClass::kLinear ? "Linear" : "Embedding";
     const Scheme* by_class = nullptr;
     const Scheme* by_pattern = nullptr;
+    const std::string* pattern = nullptr;
     for (const Scheme& scheme : schemes_) {
       for (const std::string& target : scheme.targets) {
         if (target == module) return scheme;
-        if (target == "Linear" && by_class == nullptr) by_class = &scheme;
-        if (!target.starts_with("re:") || by_pattern != nullptr) continue;
+        if (target == class_name && by_class == nullptr) by_class = &scheme;
+        if (!target.starts_with("re:") || (pattern != nullptr && *pattern <= target)) continue;
         const auto match = Regex(target.substr(3), origin_).find(module, 0);
-        if (match && match->begin == 0) by_pattern = &scheme;
+        if (!match || match->begin != 0) continue;
+        by_pattern = &scheme;
+        pattern = &target;
       }
     }
     const Scheme* found = by_pattern != nullptr ? by_pattern : by_class;

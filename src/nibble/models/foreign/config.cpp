@@ -1,7 +1,7 @@
 #include "nibble/models/foreign/config.h"
 
 #include <algorithm>
-#include <string>
+#include <nlohmann/json.hpp>
 
 #include "nibble/core/error.h"
 
@@ -18,16 +18,35 @@ std::int64_t read_group_size(const JsonObject& config, const char* key) {
   return size < 0 ? 0 : size;
 }
 
-void check_value(const JsonObject& config, const char* key,
-                 std::initializer_list<std::string_view> supported) {
+std::string check_value(const JsonObject& config, const char* key,
+                        std::initializer_list<std::string_view> supported) {
   std::string value = config.find_string(key).value_or(std::string(*supported.begin()));
   std::transform(value.begin(), value.end(), value.begin(),
                  [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-  if (std::find(supported.begin(), supported.end(), value) != supported.end()) return;
+  if (std::find(supported.begin(), supported.end(), value) != supported.end()) return value;
   std::string list;
   for (const std::string_view name : supported)
     list += (list.empty() ? "" : ", ") + std::string(name);
   fail("{}: \"{}\" \"{}\" is not supported; supported: {}", config.origin(), key, value, list);
+}
+
+std::pair<std::int64_t, std::int64_t> read_block(const JsonObject& config, const char* key) {
+  if (!config.has(key)) return {0, 0};
+  const Json& block = config.json().at(key);
+  const auto good = [](const Json& size) {
+    return size.is_number_integer() && size > 0 && size <= 1 << 20;
+  };
+  if (!block.is_array() || block.size() != 2 || !good(block[0]) || !good(block[1])) {
+    fail("{}: \"{}\" must be two numbers above 0", config.origin(), key);
+  }
+  return {block[0].get<std::int64_t>(), block[1].get<std::int64_t>()};
+}
+
+void refuse_setting(const JsonObject& config, const char* key) {
+  if (!config.has(key)) return;
+  const Json& value = config.json().at(key);
+  if (value.is_structured() && value.empty()) return;
+  fail("{}: \"{}\" is not supported", config.origin(), key);
 }
 
 }  // namespace nibble::foreign

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <string>
 #include <string_view>
+#include <utility>
 
 #include "nibble/core/json.h"
 
@@ -12,8 +14,15 @@ namespace nibble::foreign {
 /// "group_size": -1 stands for a whole row, 0 here.
 std::int64_t read_group_size(const JsonObject& config, const char* key);
 
-/// Throws Error unless `key` is absent or one of `supported` (whatever its case).
-void check_value(const JsonObject& config, const char* key,
-                 std::initializer_list<std::string_view> supported);
+/// The value of `key` in lower case; the first of `supported` where there is none. Throws Error if
+/// it is none of them.
+std::string check_value(const JsonObject& config, const char* key,
+                        std::initializer_list<std::string_view> supported);
+
+/// [rows, columns] of a block that shares a scale; {0, 0} where `key` is absent.
+std::pair<std::int64_t, std::int64_t> read_block(const JsonObject& config, const char* key);
+
+/// Throws Error, naming `key`, if it is there and not empty.
+void refuse_setting(const JsonObject& config, const char* key);
 
 }  // namespace nibble::foreign

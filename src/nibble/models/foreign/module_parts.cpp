@@ -2,7 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <mutex>
+#include <set>
 #include <span>
+
+#include "nibble/core/log.h"
 
 namespace nibble::foreign {
 
@@ -24,7 +28,7 @@ TensorView ModuleParts::part(const char* suffix, std::initializer_list<DType> dt
     }
     fail("{}: tensor \"{}\" has dtype {}, expected {}", origin_, name, dtype_name(dtype), list);
   }
-  names_.push_back(name);
+  names_.push_back(found->name);
   return found->view;
 }
 
@@ -84,6 +88,15 @@ void ModuleParts::refuse_shape(const char* suffix, const TensorView& view,
                                const std::vector<std::int64_t>& expected) const {
   fail("{}: tensor \"{}{}\" has shape {}, expected {}", origin_, linear_.name, suffix,
        shape_to_string(view.shape), shape_to_string(expected));
+}
+
+void ModuleParts::remark(const std::string& text) const {
+  static std::mutex mutex;
+  static std::set<std::pair<std::string, std::string>> said;
+  const std::lock_guard lock(mutex);
+  if (said.emplace(origin_, text).second) {
+    warn("{}: module \"{}\", and others perhaps: {}", origin_, linear_.name, text);
+  }
 }
 
 std::int64_t count_groups(std::int64_t cols, std::int64_t group_size) {

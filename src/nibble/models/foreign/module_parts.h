@@ -46,6 +46,8 @@ class ModuleParts {
 
   [[noreturn]] void refuse_shape(const char* suffix, const TensorView& view,
                                  const std::vector<std::int64_t>& expected) const;
+  /// A remark on the module, once for all modules of a checkpoint.
+  void remark(const std::string& text) const;
   template <typename... Args>
   [[noreturn]] void refuse(fmt::format_string<Args...> format, Args&&... args) const {
     fail("{}: module \"{}\": {}", origin_, linear_.name,

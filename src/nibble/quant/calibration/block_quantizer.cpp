@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "nibble/quant/calibration/statistics.h"
+#include "nibble/quant/rounders/weight_rows.h"
 
 namespace nibble {
 namespace {
@@ -12,7 +13,8 @@ namespace {
 Linear view_of(const Linear& layer) {
   return {.weight = {.view = layer.weight.view, .storage = {}},
           .bias = layer.bias,
-          .order = layer.order};
+          .order = layer.order,
+          .activations = layer.activations};
 }
 
 DecoderBlock view_of(const DecoderBlock& block) {
@@ -67,7 +69,7 @@ BlockQuantizer::BlockQuantizer(const Checkpoint& checkpoint, const QuantizePlan&
       method_(method),
       compute_(compute),
       writer_(writer),
-      loader_(checkpoint, compute, plan.options.dtype) {}
+      loader_(checkpoint, compute, plan.options.dtype, method.activations) {}
 
 RewrittenParameters BlockQuantizer::run(const std::vector<std::vector<std::int32_t>>& ids,
                                         std::vector<QuantizedTensor>& tensors) {
@@ -75,7 +77,8 @@ RewrittenParameters BlockQuantizer::run(const std::vector<std::vector<std::int32
   const InputNeeds needs = method_.rounder->needs();
   Embedding embedding(loader_);
   const auto begin = [&](std::optional<CalibrationStream>& stream) {
-    stream.emplace(compute_, spec, std::ssize(ids), std::ssize(ids.front()));
+    stream.emplace(compute_, spec, CalibrationSize{std::ssize(ids), std::ssize(ids.front())},
+                   method_.activations == ActivationType::kF32);
     stream->embed(embedding, ids);
   };
   if (needs != InputNeeds::kNothing) begin(quantized_);
@@ -115,10 +118,7 @@ void BlockQuantizer::write_group(Block& block, InputGroup group,
     if (!rounder) rounder = method_.rounder->prepare(compute_, std::move(statistics));
     const WeightView weights = originals[i]->weight.view;
     const auto read = [&](std::int64_t first, std::int64_t count, std::span<float> out) {
-      const auto cols = static_cast<std::size_t>(weights.cols);
-      for (std::int64_t r = 0; r < count; ++r) {
-        weight_row(weights, first + r, out.subspan(static_cast<std::size_t>(r) * cols, cols));
-      }
+      read_weight_rows(weights, first, count, out);
     };
     tensors.push_back(writer_.write_packed(plan, *rounder, read, &rounded[i]->weight));
   }
@@ -179,7 +179,7 @@ void BlockQuantizer::write_head(std::vector<QuantizedTensor>& tensors) {
   // Behind a projection its inputs were not seen.
   if (spec.project_out || !quantized_) return write_unseen(tensors);
   std::optional<Norm> norm;
-  if (!spec.final_norm.empty()) norm = loader_.norm({spec.final_norm, spec.hidden});
+  if (!spec.final_norm.empty()) norm = loader_.norm(spec.final_norm, spec.hidden);
   const Norm* final_norm = norm ? &*norm : nullptr;
   const LayerPlan& layer = next_layer();
   StatisticsSum sum(method_.rounder->needs(), spec.hidden);

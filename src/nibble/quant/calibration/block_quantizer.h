@@ -21,6 +21,8 @@ namespace nibble {
 struct BlockMethod {
   std::vector<std::shared_ptr<const Transform>> transforms;  // one after the other
   std::shared_ptr<const Rounder> rounder;
+  /// What layers' inputs are rounded to while calibration runs.
+  ActivationType activations = ActivationType::kBF16;
 
   bool looks_at_inputs() const {
     return rounder->needs() != InputNeeds::kNothing || !transforms.empty();

@@ -4,6 +4,7 @@
 
 #include "nibble/models/rope_frequencies.h"
 #include "nibble/ops/input_observer.h"
+#include "nibble/ops/linear_device.h"
 
 namespace nibble {
 namespace {
@@ -31,32 +32,34 @@ class InputCopy : public InputObserver {
   Buffer& to_;
 };
 
+Pass make_pass(const ModelSpec& spec) {
+  return spec.rope ? Pass(Rope(rope_frequencies(*spec.rope, spec.head_dim))) : Pass();
+}
+
 }  // namespace
 
-CalibrationStream::CalibrationStream(Compute& compute, const ModelSpec& spec, std::int64_t samples,
-                                     std::int64_t tokens)
+CalibrationStream::CalibrationStream(Compute& compute, const ModelSpec& spec,
+                                     const CalibrationSize& size, bool is_exact)
     : compute_(compute),
       width_(spec.hidden),
-      states_(samples, tokens, spec.hidden, compute.activations() == ActivationType::kF32),
+      states_(size.samples, size.tokens, spec.hidden, is_exact),
       cache_({.n_layers = 1,
               .n_kv_heads = spec.n_kv_heads,
               .head_dim = spec.head_dim,
-              .capacity = tokens},
-             compute.activations() == ActivationType::kF32 ? KvType::kF32 : KvType::kBF16) {
-  if (spec.rope) rope_ = Rope(rope_frequencies(*spec.rope, spec.head_dim));
-  rope_.prepare(0, tokens);
+              .capacity = size.tokens},
+             is_exact ? KvType::kF32 : KvType::kBF16),
+      pass_(make_pass(spec)) {
+  cache_.require(size.tokens);
+  pass_.begin();
+  pass_.add(cache_, size.tokens);
 }
 
 void CalibrationStream::embed(Embedding& embedding,
                               const std::vector<std::vector<std::int32_t>>& ids) {
   for (std::int64_t sample = 0; sample < samples(); ++sample) {
-    embedding.run(compute_, ids[static_cast<std::size_t>(sample)], 0, hidden());
+    embedding.run(compute_, ids[static_cast<std::size_t>(sample)], pass_.positions(), hidden());
     store(sample);
   }
-}
-
-BlockPass CalibrationStream::pass() {
-  return {.tokens = tokens(), .rope = rope_, .cache = cache_, .scratch = scratch_};
 }
 
 const float* CalibrationStream::normed(const Norm& norm) {
@@ -71,7 +74,7 @@ const float* CalibrationStream::attention_input(const DecoderBlock& block) {
 
 const float* CalibrationStream::run_attention(const DecoderBlock& block) {
   const InputCopy copy(compute_, block.attention.o, seen_);
-  block.run_attention(compute_, pass(), 0, hidden());
+  block.run_attention(compute_, pass_, 0, hidden());
   return seen_.as<float>(0);
 }
 
@@ -81,7 +84,7 @@ const float* CalibrationStream::mlp_input(const DecoderBlock& block) {
 
 const float* CalibrationStream::run_mlp(const DecoderBlock& block) {
   const InputCopy copy(compute_, block.mlp.down, seen_);
-  block.run_mlp(compute_, pass(), hidden());
+  block.run_mlp(compute_, pass_, hidden());
   return seen_.as<float>(0);
 }
 

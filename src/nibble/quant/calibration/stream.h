@@ -12,12 +12,18 @@
 
 namespace nibble {
 
+struct CalibrationSize {
+  std::int64_t samples;
+  std::int64_t tokens;  // of a sample
+};
+
 class CalibrationStream {
  public:
-  /// `samples` sequences of `tokens` tokens. States are kept in bfloat16, in float32 if the inputs
-  /// of layers are not rounded either.
-  CalibrationStream(Compute& compute, const ModelSpec& spec, std::int64_t samples,
-                    std::int64_t tokens);
+  /// States, keys and values are kept in bfloat16, in float32 if `is_exact`.
+  CalibrationStream(Compute& compute, const ModelSpec& spec, const CalibrationSize& size,
+                    bool is_exact);
+  CalibrationStream(const CalibrationStream&) = delete;
+  CalibrationStream& operator=(const CalibrationStream&) = delete;
 
   std::int64_t samples() const { return states_.samples(); }
   std::int64_t tokens() const { return states_.tokens(); }
@@ -44,16 +50,14 @@ class CalibrationStream {
   const float* head_input(const Norm* norm);
 
  private:
-  BlockPass pass();
   const float* normed(const Norm& norm);
 
   Compute& compute_;
   std::int64_t width_;
   Activations states_;
   KvCache cache_;  // of one layer and one sample
-  Rope rope_;
+  Pass pass_;      // of the tokens of a sample, from position 0 on
   Buffer hidden_;
-  Buffer scratch_;
   Buffer seen_;
 };
 

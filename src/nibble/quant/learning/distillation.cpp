@@ -18,6 +18,10 @@ KvCache make_cache(const ModelSpec& spec, std::int64_t layers, std::int64_t toke
                  KvType::kBF16);
 }
 
+Pass make_pass(const ModelSpec& spec) {
+  return spec.rope ? Pass(Rope(rope_frequencies(*spec.rope, spec.head_dim))) : Pass();
+}
+
 }  // namespace
 
 /// A sequence and what is kept of it on the way forward.
@@ -26,19 +30,27 @@ struct Distillation::Sequence {
       : tokens(length),
         teacher_cache(make_cache(spec, spec.n_layers, length)),
         cache(make_cache(spec, 1, length)),
+        pass(make_pass(spec)),
         expected(length, spec.hidden),
         inputs(spec.n_layers * length, spec.hidden),
         hidden(length, spec.hidden),
         normed(length, spec.hidden),
         projected(spec.project_out ? length : 0, spec.embedding_width),
         logits(length, spec.vocab),
-        gradient(length, spec.hidden) {}
+        gradient(length, spec.hidden) {
+    cache.require(length);
+    pass.begin();
+    pass.add(cache, length);
+  }
+  Sequence(const Sequence&) = delete;
+  Sequence& operator=(const Sequence&) = delete;
 
   const Matrix<float>& head_input() const { return projected.rows() > 0 ? projected : normed; }
 
   std::int64_t tokens;
   KvCache teacher_cache;
   KvCache cache;
+  Pass pass;               // of all tokens
   Matrix<float> expected;  // the teacher's final states
   Matrix<float> inputs;    // of all blocks, one after the other
   Matrix<float> hidden;    // behind the last block
@@ -61,14 +73,13 @@ Distillation::Distillation(const Checkpoint& original, const Checkpoint& quantiz
     blocks_.push_back(std::make_unique<LearnedBlock>(load_block(loader_, layer), spec));
   }
   if (!spec.final_norm.empty()) {
-    final_norm_ = loader_.norm({spec.final_norm, spec.hidden});
+    final_norm_ = loader_.norm(spec.final_norm, spec.hidden);
     learned_final_norm_.emplace(*final_norm_, spec.norm.weight_offset);
   }
   if (spec.project_out) {
     project_out_ = loader_.linear(*spec.project_out);
     learned_project_out_.emplace(*project_out_);
   }
-  if (spec.rope) rope_ = Rope(rope_frequencies(*spec.rope, spec.head_dim));
 }
 
 Distillation::~Distillation() = default;
@@ -78,7 +89,6 @@ void Distillation::run(const std::vector<std::vector<std::int32_t>>& ids,
                        const std::function<void(double)>& on_step) {
   const std::int64_t length = std::ssize(ids.front());
   sequence_ = std::make_unique<Sequence>(loader_.spec(), length);
-  rope_.prepare(0, length);
   const auto steps = static_cast<int>(std::max<std::int64_t>(1, std::ssize(ids) / options.batch));
   for (int step = 1; step <= steps; ++step) {
     const std::int64_t first = (step - 1) * options.batch;
@@ -111,12 +121,11 @@ void Distillation::run_teacher(const std::vector<std::int32_t>& ids) {
 
 void Distillation::run_student(const std::vector<std::int32_t>& ids) {
   Sequence& s = *sequence_;
-  embedding_.run(compute_, ids, 0, s.hidden.data());
-  const BlockPass pass{.tokens = s.tokens, .rope = rope_, .cache = s.cache, .scratch = scratch_};
+  embedding_.run(compute_, ids, s.pass.positions(), s.hidden.data());
   std::int64_t row = 0;
   for (const auto& block : blocks_) {
     std::copy_n(s.hidden.data(), s.hidden.all().size(), s.inputs.row(row));
-    block->block().run(compute_, pass, 0, s.hidden.data());
+    block->block().run(compute_, s.pass, 0, s.hidden.data());
     row += s.tokens;
   }
   std::copy_n(s.hidden.data(), s.hidden.all().size(), s.normed.data());
@@ -180,8 +189,9 @@ void Distillation::go_back() {
                                   s.gradient.data(), false);
   }
   for (std::size_t i = blocks_.size(); i-- > 0;) {
-    blocks_[i]->backward(compute_, rope_, s.inputs.row(static_cast<std::int64_t>(i) * s.tokens),
-                         s.tokens, s.gradient.data());
+    blocks_[i]->backward(compute_, s.pass.rope(),
+                         s.inputs.row(static_cast<std::int64_t>(i) * s.tokens), s.tokens,
+                         s.gradient.data());
   }
 }
 
@@ -194,13 +204,13 @@ std::vector<LearnedLinear*> Distillation::outer_linears() {
 
 void Distillation::move(float rate, int step) {
   const auto move_linear = [&](LearnedLinear& linear) {
-    linear.parameter().move(rate, step);
+    linear.numbers().move(rate, step);
     linear.update();
   };
   const bool has_gains = loader_.spec().norm.has_weight;
   const auto move_norm = [&](LearnedNorm& norm) {
     if (!has_gains) return;
-    norm.parameter().move(rate, step);
+    norm.numbers().move(rate, step);
     norm.update();
   };
   for (const auto& block : blocks_) {
@@ -211,35 +221,37 @@ void Distillation::move(float rate, int step) {
   if (learned_final_norm_) move_norm(*learned_final_norm_);
 }
 
+LearnedLinear* Distillation::find_linear(const Module& module) {
+  if (module.layer >= 0)
+    return blocks_[static_cast<std::size_t>(module.layer)]->linear(module.role);
+  if (module.role == ModuleRole::kHead) return &learned_head_;
+  return module.role == ModuleRole::kProjectOut ? &*learned_project_out_ : nullptr;
+}
+
+LearnedNorm* Distillation::find_norm(const Module& module) {
+  if (module.layer >= 0) return blocks_[static_cast<std::size_t>(module.layer)]->norm(module.role);
+  return module.role == ModuleRole::kFinalNorm ? &*learned_final_norm_ : nullptr;
+}
+
 std::map<std::string, std::vector<BFloat16>> Distillation::scales() {
-  const ModelSpec& spec = loader_.spec();
   std::map<std::string, std::vector<BFloat16>> found;
-  const auto add = [&](const std::string& name, LearnedLinear& linear) {
-    const std::span<const BFloat16> scales = linear.scales();
-    if (!scales.empty()) found[name].assign(scales.begin(), scales.end());
-  };
-  for (std::int64_t layer = 0; layer < spec.n_layers; ++layer) {
-    const std::vector<LinearSpec> specs = spec.block_linears(layer);
-    const std::vector<LearnedLinear*> linears = blocks_[static_cast<std::size_t>(layer)]->linears();
-    for (std::size_t i = 0; i < specs.size(); ++i) add(specs[i].name, *linears[i]);
+  for (const Module& module : loader_.spec().modules()) {
+    if (module.kind != ModuleKind::kLinear) continue;
+    const LearnedLinear* linear = find_linear(module);
+    if (linear == nullptr || linear->scales().empty()) continue;
+    const std::span<const BFloat16> scales = linear->scales();
+    found[module.name].assign(scales.begin(), scales.end());
   }
-  if (learned_project_out_) add(spec.project_out->name, *learned_project_out_);
-  add(spec.head.name, learned_head_);
   return found;
 }
 
 RewrittenParameters Distillation::norms() {
-  const ModelSpec& spec = loader_.spec();
   RewrittenParameters found;
-  if (!spec.norm.has_weight) return found;
-  for (std::int64_t layer = 0; layer < spec.n_layers; ++layer) {
-    const std::vector<NormModule> modules = spec.block_norms(layer);
-    const std::vector<LearnedNorm*> norms = blocks_[static_cast<std::size_t>(layer)]->norms();
-    for (std::size_t i = 0; i < modules.size(); ++i) {
-      found[modules[i].name + ".weight"] = norms[i]->stored();
-    }
+  for (const Module& module : loader_.spec().modules()) {
+    if (module.kind != ModuleKind::kNorm || !module.has_weight) continue;
+    const LearnedNorm* norm = find_norm(module);
+    if (norm != nullptr) found[module.name + ".weight"] = norm->stored();
   }
-  if (learned_final_norm_) found[spec.final_norm + ".weight"] = learned_final_norm_->stored();
   return found;
 }
 

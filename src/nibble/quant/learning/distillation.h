@@ -53,6 +53,9 @@ class Distillation {
   void go_back();
   void move(float rate, int step);
   std::vector<LearnedLinear*> outer_linears();
+  /// What learns of a module of the model; null where nothing does.
+  LearnedLinear* find_linear(const Module& module);
+  LearnedNorm* find_norm(const Module& module);
 
   Compute& compute_;
   Decoder teacher_;
@@ -65,8 +68,6 @@ class Distillation {
   std::optional<LearnedLinear> learned_project_out_;
   Linear head_;
   LearnedLinear learned_head_;
-  Rope rope_;
-  Buffer scratch_;
   std::unique_ptr<Sequence> sequence_;  // the one at hand
 };
 

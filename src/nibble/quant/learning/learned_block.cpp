@@ -85,6 +85,42 @@ std::vector<LearnedNorm*> LearnedBlock::norms() {
   return all;
 }
 
+LearnedLinear* LearnedBlock::linear(ModuleRole role) {
+  switch (role) {
+    case ModuleRole::kQ:
+      return &q_;
+    case ModuleRole::kK:
+      return &k_;
+    case ModuleRole::kV:
+      return &v_;
+    case ModuleRole::kO:
+      return &o_;
+    case ModuleRole::kGate:
+      return gate_ ? &*gate_ : nullptr;
+    case ModuleRole::kUp:
+      return &up_;
+    case ModuleRole::kDown:
+      return &down_;
+    default:
+      return nullptr;
+  }
+}
+
+LearnedNorm* LearnedBlock::norm(ModuleRole role) {
+  switch (role) {
+    case ModuleRole::kInputNorm:
+      return &input_norm_;
+    case ModuleRole::kQNorm:
+      return q_norm_ ? &*q_norm_ : nullptr;
+    case ModuleRole::kKNorm:
+      return k_norm_ ? &*k_norm_ : nullptr;
+    case ModuleRole::kPostNorm:
+      return &post_norm_;
+    default:
+      return nullptr;
+  }
+}
+
 LearnedBlock::Values LearnedBlock::forward(Compute& compute, const Rope& rope, const float* x,
                                            std::int64_t tokens) {
   const SelfAttention& attention = block_.attention;

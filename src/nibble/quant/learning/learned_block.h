@@ -22,8 +22,10 @@ class LearnedBlock {
 
   const DecoderBlock& block() const { return block_; }
   std::vector<LearnedLinear*> linears();
-  /// In the order of ModelSpec::block_norms().
   std::vector<LearnedNorm*> norms();
+  /// The layer or norm in this role; null where the block has none.
+  LearnedLinear* linear(ModuleRole role);
+  LearnedNorm* norm(ModuleRole role);
 
   /// x: (tokens, hidden), what the block was given for a sequence from its start. gradient: that of
   /// what it gave, in its place afterwards that of x. rope: prepared for the positions.

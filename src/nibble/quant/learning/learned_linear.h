@@ -9,8 +9,9 @@
 
 #include "nibble/layers/linear.h"
 #include "nibble/ops/compute.h"
-#include "nibble/quant/learning/parameter.h"
+#include "nibble/quant/learning/learned_numbers.h"
 #include "nibble/quant/rounders/hessian.h"
+#include "nibble/weights/weight_codec.h"
 
 namespace nibble {
 
@@ -22,7 +23,7 @@ class LearnedLinear {
 
   const Linear& layer() const { return layer_; }
   /// r, (row blocks, groups, 16); empty if nothing is learned.
-  Parameter& parameter() { return parameter_; }
+  LearnedNumbers& numbers() { return numbers_; }
   /// Makes the layer's scales what r says.
   void update();
   std::span<const BFloat16> scales() const { return scales_; }
@@ -34,11 +35,13 @@ class LearnedLinear {
  private:
   void add_input_gradient(Compute& compute, const float* dy, std::int64_t tokens, float* dx);
   void add_scale_gradient(Compute& compute, const float* x, const float* dy, std::int64_t tokens);
+  void add_row_gradient(const IntegerBlock& integers, std::int64_t r, const float* product,
+                        std::int64_t block);
 
   Linear& layer_;
   std::vector<float> first_;  // s, as r's
   std::vector<BFloat16> scales_;
-  Parameter parameter_;
+  LearnedNumbers numbers_;
   Matrix<float> weights_;  // some rows of w'
   TurnedRows turned_x_;
   TurnedRows turned_dy_;

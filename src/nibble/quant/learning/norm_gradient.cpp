@@ -61,12 +61,12 @@ void row_backward(const Norm& norm, const NormRow& row, bool adds) {
 
 LearnedNorm::LearnedNorm(Norm& norm, float offset)
     : norm_(norm), offset_(offset), first_(norm.weight) {
-  parameter_.resize(first_.size());
+  numbers_.resize(first_.size());
 }
 
 void LearnedNorm::update() {
   for (std::size_t i = 0; i < first_.size(); ++i) {
-    norm_.weight[i] = round_to_bfloat16(first_[i] * (1 + parameter_.values[i]) - offset_) + offset_;
+    norm_.weight[i] = round_to_bfloat16(first_[i] * (1 + numbers_.values[i]) - offset_) + offset_;
   }
 }
 
@@ -91,7 +91,7 @@ void LearnedNorm::backward(Compute& compute, const float* x, const float* dy, st
   });
   for (std::size_t lot = 0; lot < static_cast<std::size_t>(lots); ++lot) {
     for (std::size_t i = 0; i < n; ++i) {
-      parameter_.gradient[i] += static_cast<float>(gains[lot * n + i]) * first_[i];
+      numbers_.gradient[i] += static_cast<float>(gains[lot * n + i]) * first_[i];
     }
   }
 }

@@ -6,7 +6,7 @@
 
 #include "nibble/layers/norm.h"
 #include "nibble/ops/compute.h"
-#include "nibble/quant/learning/parameter.h"
+#include "nibble/quant/learning/learned_numbers.h"
 
 namespace nibble {
 
@@ -16,7 +16,7 @@ class LearnedNorm {
   LearnedNorm(Norm& norm, float offset);
 
   const Norm& norm() const { return norm_; }
-  Parameter& parameter() { return parameter_; }
+  LearnedNumbers& numbers() { return numbers_; }
   /// Makes the norm's weight what n says, rounded as a checkpoint holds it.
   void update();
   /// The weight as the checkpoint is to hold it.
@@ -31,7 +31,7 @@ class LearnedNorm {
   Norm& norm_;
   float offset_;
   std::vector<float> first_;
-  Parameter parameter_;
+  LearnedNumbers numbers_;
 };
 
 }  // namespace nibble

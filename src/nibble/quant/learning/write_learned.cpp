@@ -6,7 +6,8 @@
 
 #include "nibble/core/interrupt.h"
 #include "nibble/quant/model_folder.h"
-#include "nibble/weights/packed_layout.h"
+#include "nibble/weights/dense.h"
+#include "nibble/weights/weight_codec.h"
 
 namespace nibble {
 namespace {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cassert>
 
+#include "nibble/weights/dense.h"
+
 namespace nibble {
 namespace {
 
@@ -37,10 +39,11 @@ void add_products_here(Compute& compute, int thread, const Features& x, const Fe
   auto* products = reinterpret_cast<float*>(scratch + kernel_bytes);  // (rows, kPanel)
   for (std::int64_t first = y.begin; first < y.end; first += kPanel) {
     const std::int64_t count = std::min(kPanel, y.end - first);
-    MatmulTask task{.weight = {.format = WeightFormat::kBF16,
-                               .rows = y.rows.cols(),
-                               .cols = tokens,
-                               .data = y.rows.feature(0)}};
+    MatmulTask task{};
+    task.weight.format = dense_format(DType::kBF16);
+    task.weight.rows = y.rows.cols();
+    task.weight.cols = tokens;
+    task.weight.parts[kCodesPart] = y.rows.feature(0);
     task.x = x.rows.feature(x.begin);
     task.x_stride = tokens;
     task.tokens = rows;
@@ -49,7 +52,7 @@ void add_products_here(Compute& compute, int thread, const Features& x, const Fe
     task.out = products - first;
     task.out_stride = kPanel;
     task.scratch = scratch;
-    compute.kernels().matmul_bf16[static_cast<int>(WeightFormat::kBF16)](task);
+    compute.kernels().matmul_bf16[static_cast<int>(task.weight.format)](task);
     for (std::int64_t r = 0; r < rows; ++r) {
       float* to = sum + r * stride + first - y.begin;
       for (std::int64_t c = 0; c < count; ++c) to[c] += products[r * kPanel + c];

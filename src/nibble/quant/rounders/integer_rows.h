@@ -5,20 +5,22 @@
 #include <vector>
 
 #include "nibble/quant/nearest.h"
-#include "nibble/weights/packed_group.h"
+#include "nibble/weights/weight_codec.h"
 
 namespace nibble {
 
-/// w'[r][c] = (q[r][c] - zero) * scale, with a scale and a zero point for each group of a row.
+/// w'[r][c] = (q[r][c] - zero) * scale, with a scale and a zero point for each group of a row, or
+/// for all of it where the format has no groups.
 struct IntegerRows {
   /// `count` rows of a matrix of this layout (its own rows are not looked at); all zeros.
-  IntegerRows(const PackedGroup& layout, std::int64_t count)
-      : bits(layout.bits),
-        group_size(layout.group_size),
+  IntegerRows(const WeightLayout& layout, std::int64_t count)
+      : bits(codec_of(layout.format).bits),
+        has_groups(layout.group_size > 0),
+        group_size(has_groups ? layout.group_size : layout.cols),
         rows(count),
         cols(layout.cols),
         q(static_cast<std::size_t>(count * layout.cols)),
-        scales(static_cast<std::size_t>(count * layout.groups())),
+        scales(static_cast<std::size_t>(count * (layout.cols / group_size))),
         zeros(scales.size()) {}
 
   std::int64_t groups() const { return cols / group_size; }
@@ -36,11 +38,12 @@ struct IntegerRows {
   }
 
   int bits;
-  int group_size;
+  bool has_groups;
+  std::int64_t group_size;  // columns that share a scale
   std::int64_t rows;
   std::int64_t cols;
   std::vector<std::uint8_t> q;      // (rows, cols)
-  std::vector<float> scales;        // (rows, groups), bfloat16 numbers
+  std::vector<float> scales;        // (rows, groups), bfloat16 numbers where there are groups
   std::vector<std::uint8_t> zeros;  // (rows, groups)
 };
 

@@ -1,4 +1,4 @@
-// The per-group rounder (quant/per_group.h) on rows.
+// The rounders per group (quant/per_group.h) and per channel (quant/per_channel.h) on rows.
 #pragma once
 
 #include <span>
@@ -7,7 +7,7 @@
 
 namespace nibble {
 
-/// Rounds all groups of `rows` by round_group(). weights: (rows, cols).
+/// Rounds all groups of `rows` by round_group(), whole rows by round_row(). weights: (rows, cols).
 void round_per_group(std::span<const float> weights, IntegerRows& rows);
 
 }  // namespace nibble

@@ -24,11 +24,11 @@ struct Sums {
 struct Group {
   const float* weights;
   const float* importance;
-  int size;
+  std::int64_t size;
 
   float error(const IntegerGrid& grid) const {
     Sums sums;
-    for (int i = 0; i < size; i += kLanes) {
+    for (std::int64_t i = 0; i < size; i += kLanes) {
       for (int k = 0; k < kLanes; ++k) {
         const float w = weights[i + k];
         const float off = grid.value(grid.nearest(w)) - w;
@@ -42,7 +42,7 @@ struct Group {
   IntegerGrid fitted(const IntegerGrid& grid) const {
     Sums product;
     Sums square;
-    for (int i = 0; i < size; i += kLanes) {
+    for (std::int64_t i = 0; i < size; i += kLanes) {
       for (int k = 0; k < kLanes; ++k) {
         const float w = weights[i + k];
         const float c = grid.nearest(w) - grid.zero;
@@ -90,7 +90,7 @@ void search_ranges(std::span<const float> weights, std::span<const float> import
       rows.set_scale(r, g, grid.scale);
       rows.set_zero(r, g, static_cast<std::uint8_t>(grid.zero));
       std::uint8_t* q = rows.q_row(r) + first;
-      for (int i = 0; i < rows.group_size; ++i)
+      for (std::int64_t i = 0; i < rows.group_size; ++i)
         q[i] = static_cast<std::uint8_t>(grid.nearest(from[i]));
     }
   }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "nibble/weights/weight_parts.h"
+
 namespace nibble {
 namespace {
 
@@ -27,7 +29,7 @@ RoundingError error_of(std::span<const float> weights, const IntegerRows& rows) 
         above |= w >= 0;
         below |= w <= 0;
       }
-      if (!above || !below) ++error.clipped_groups;
+      if (rows.has_groups && (!above || !below)) ++error.clipped_groups;
     }
   }
   return error;
@@ -36,46 +38,44 @@ RoundingError error_of(std::span<const float> weights, const IntegerRows& rows) 
 /// Packs 16 rows of `rows` from `first` on as block `block` of the matrix.
 void pack_block(const IntegerRows& rows, std::int64_t first, std::int64_t block,
                 PackedMatrix& out) {
-  const PackedGroup& layout = out.layout;
+  const WeightCodec& codec = codec_of(out.layout.format);
   const std::int64_t count = std::min(kRowBlock, rows.rows - first);
-  const std::int64_t groups = layout.groups();
-  std::vector<std::uint8_t> q(static_cast<std::size_t>(kRowBlock * layout.cols));
-  std::vector<std::uint8_t> zeros(static_cast<std::size_t>(groups * kRowBlock));
-  std::copy_n(rows.q_row(first), count * layout.cols, q.data());
-  BFloat16* scales = out.scales.data() + block * groups * kRowBlock;
+  IntegerBlock integers(rows.cols, rows.groups());
+  std::copy_n(rows.q_row(first), count * rows.cols, integers.q.data());
   for (std::int64_t r = 0; r < count; ++r) {
-    for (std::int64_t g = 0; g < groups; ++g) {
+    for (std::int64_t g = 0; g < rows.groups(); ++g) {
       const IntegerGrid grid = rows.grid(first + r, g);
-      scales[g * kRowBlock + r] = to_bfloat16(grid.scale);
-      zeros[static_cast<std::size_t>(g * kRowBlock + r)] = static_cast<std::uint8_t>(grid.zero);
+      const auto at = static_cast<std::size_t>(g * kRowBlock + r);
+      integers.scales[at] = grid.scale;
+      integers.zeros[at] = static_cast<std::uint8_t>(grid.zero);
     }
   }
-  const auto code_bytes = static_cast<std::size_t>(layout.block_code_bytes());
-  const auto zero_bytes = static_cast<std::size_t>(layout.block_zero_bytes());
-  const auto at = static_cast<std::size_t>(block);
-  pack_codes(layout, q, std::span(out.codes).subspan(at * code_bytes, code_bytes));
-  pack_zeros(layout, zeros, std::span(out.zeros).subspan(at * zero_bytes, zero_bytes));
+  BlockSpans spans;
+  const PartLayouts parts = codec.parts(out.layout);
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const auto size = static_cast<std::size_t>(parts[i].block_bytes());
+    spans[i] = std::span(out.parts[i]).subspan(static_cast<std::size_t>(block) * size, size);
+  }
+  codec.pack(out.layout, integers, spans);
 }
 
 }  // namespace
 
 WeightView PackedMatrix::view() const {
-  return {.format = layout.bits == 4 ? WeightFormat::kW4 : WeightFormat::kW3,
-          .rows = layout.rows,
-          .cols = layout.cols,
-          .data = codes.data(),
-          .group_size = layout.group_size,
-          .scales = scales.data(),
-          .zeros = zeros.data()};
+  std::array<const std::byte*, kWeightParts> data = {};
+  for (std::size_t i = 0; i < kWeightParts; ++i) {
+    if (!parts[i].empty()) data[i] = parts[i].data();
+  }
+  return with_parts_at(layout, data);
 }
 
-PackedMatrix round_matrix(Compute& compute, const RowRounder& rounder, const PackedGroup& layout,
+PackedMatrix round_matrix(Compute& compute, const RowRounder& rounder, const WeightLayout& layout,
                           RowReader read) {
-  PackedMatrix out{
-      .layout = layout,
-      .codes = std::vector<std::uint8_t>(static_cast<std::size_t>(layout.code_bytes())),
-      .scales = std::vector<BFloat16>(static_cast<std::size_t>(layout.scale_bytes() / 2)),
-      .zeros = std::vector<std::uint8_t>(static_cast<std::size_t>(layout.zero_bytes()))};
+  PackedMatrix out{.layout = layout, .parts = {}};
+  const PartLayouts parts = codec_of(layout.format).parts(layout);
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    out.parts[i].resize(static_cast<std::size_t>(block_count(layout) * parts[i].block_bytes()));
+  }
   const std::int64_t pieces = (layout.rows + kRowsAtATime - 1) / kRowsAtATime;
   std::vector<RoundingError> errors(static_cast<std::size_t>(pieces));
   compute.pool().parallel_for(pieces, [&](std::int64_t piece, int thread) {
@@ -88,6 +88,8 @@ PackedMatrix round_matrix(Compute& compute, const RowRounder& rounder, const Pac
     if (!error.finite) return;
     IntegerRows rows(layout, count);
     rounder.round(compute, thread, weights, rows);
+    error.finite = all_finite(rows.scales);  // not where a range is beyond float32
+    if (!error.finite) return;
     for (std::int64_t r = 0; r < count; r += kRowBlock) {
       pack_block(rows, r, (first + r) / kRowBlock, out);
     }

@@ -1,15 +1,16 @@
 // A whole matrix through a rounder, over all threads, into the packed format that kernels read.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
 
-#include "nibble/core/bfloat16.h"
 #include "nibble/core/function_ref.h"
 #include "nibble/quant/per_group.h"
 #include "nibble/quant/rounders/rounder.h"
-#include "nibble/weights/packed_group.h"
+#include "nibble/weights/weight_codec.h"
 
 namespace nibble {
 
@@ -17,11 +18,9 @@ namespace nibble {
 inline constexpr std::int64_t kRowsAtATime = 48;
 
 struct PackedMatrix {
-  PackedGroup layout;
-  std::vector<std::uint8_t> codes;
-  std::vector<BFloat16> scales;
-  std::vector<std::uint8_t> zeros;
-  RoundingError error;  // against the weights given
+  WeightLayout layout;
+  std::array<std::vector<std::byte>, kWeightParts> parts;  // in the order of WeightView::parts
+  RoundingError error;                                     // against the weights given
 
   WeightView view() const;
 };
@@ -31,7 +30,7 @@ using RowReader = FunctionRef<void(std::int64_t first, std::int64_t count, std::
 
 /// The result does not depend on the threads. Weights that are not finite are left unrounded and
 /// reported by error.finite.
-PackedMatrix round_matrix(Compute& compute, const RowRounder& rounder, const PackedGroup& layout,
+PackedMatrix round_matrix(Compute& compute, const RowRounder& rounder, const WeightLayout& layout,
                           RowReader read);
 
 }  // namespace nibble

@@ -47,7 +47,8 @@ class Rounder {
                                               InputStatistics statistics) const = 0;
 };
 
-/// Spec section 3 (quant/per_group.h): scale and zero point from the least and the largest weight.
+/// Scale and zero point from the least and the largest weight of a group (quant/per_group.h), or
+/// the scale from the largest of a row (quant/per_channel.h).
 std::unique_ptr<Rounder> make_per_group_rounder();
 
 /// GPTQ as published, with static groups and columns by descending diagonal of the Hessian: scale

@@ -106,6 +106,11 @@ Value strftime_now(Machine&, Arguments& arguments) {
   return Value::text(replace_invalid_utf8({buffer.data(), size}));
 }
 
+/// Jinja's makes a page's worth of Latin.
+Value lipsum(Machine&, Arguments&) {
+  raise("NotImplementedError", "lipsum() is not supported: its text is random");
+}
+
 }  // namespace
 
 void add_globals(Dict& globals) {
@@ -118,6 +123,7 @@ void add_globals(Dict& globals) {
   add("joiner", make_joiner);
   add("raise_exception", raise_exception);
   add("strftime_now", strftime_now);
+  add("lipsum", lipsum);
   globals.set("dict", Value::object(std::make_shared<DictType>()));
 }
 

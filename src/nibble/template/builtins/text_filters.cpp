@@ -196,6 +196,51 @@ Value format(Machine&, Arguments& arguments) {
   return modulo(format.is_text() ? format : Value::text(to_text(format)), values);
 }
 
+/// `text` as part of a URL: bytes but letters, digits, "_.-~" and those of `safe` as %XX.
+std::string quote_url(std::string_view text, std::string_view safe) {
+  constexpr std::string_view kAlways = "_.-~";
+  std::string out;
+  for (const char c : text) {
+    const bool is_word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    const bool is_safe = is_word || kAlways.find(c) != std::string_view::npos ||
+                         safe.find(c) != std::string_view::npos;
+    out += is_safe ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
+  }
+  check_size(1, out.size());
+  return out;
+}
+
+/// Of a name or value of a query: a blank is "+".
+std::string quote_query(const Value& value) {
+  std::string quoted = quote_url(to_text(value), " ");
+  std::replace(quoted.begin(), quoted.end(), ' ', '+');
+  return quoted;
+}
+
+Value urlencode(Machine&, Arguments& arguments) {
+  const Value value = bind("do_urlencode", arguments, {{"value"}})[0];
+  if (value.is_text() || !is_iterable(value)) return Value::text(quote_url(to_text(value), "/"));
+  std::string out;
+  const auto add = [&](const Value& name, const Value& of) {
+    out += fmt::format("{}{}={}", out.empty() ? "" : "&", quote_query(name), quote_query(of));
+    check_size(1, out.size());
+  };
+  if (value.is_dict()) {
+    for (const auto& [name, of] : value.as_dict().entries()) add(name, of);
+    return Value::text(std::move(out));
+  }
+  for (const Value& pair : iterate(value)) {
+    if (!is_iterable(pair)) type_error("cannot unpack non-iterable {} object", type_name(pair));
+    const std::vector<Value> both = iterate(pair);
+    if (both.size() > 2) value_error("too many values to unpack (expected 2)");
+    if (both.size() < 2) {
+      value_error("not enough values to unpack (expected 2, got {})", both.size());
+    }
+    add(both[0], both[1]);
+  }
+  return Value::text(std::move(out));
+}
+
 Value join(Machine& machine, Arguments& arguments) {
   const auto values =
       bind("do_join", arguments, {{"value"}, {"d", Value::text("")}, {"attribute", kNone}});
@@ -232,6 +277,7 @@ const FilterTable& text_filters() {
                                   {"truncate", truncate},
                                   {"wordcount", wordcount},
                                   {"format", format},
+                                  {"urlencode", urlencode},
                                   {"join", join}};
   return kTable;
 }

@@ -383,8 +383,18 @@ bool is_letter_or_digit(char32_t c) {
 
 }  // namespace
 
+namespace {
+
+Value encode(Machine&, const Value&, Arguments&) {
+  raise("NotImplementedError",
+        "str.encode() is not supported: the values of templates have no bytes");
+}
+
+}  // namespace
+
 const MethodTable& text_methods() {
   static const MethodTable kTable{
+      {"encode", encode},
       {"strip", strip<Side::kBoth>},
       {"lstrip", strip<Side::kLeft>},
       {"rstrip", strip<Side::kRight>},

@@ -246,7 +246,11 @@ std::unique_ptr<Parts> build_bpe(Json description, const BpeTables& tables,
   }
   build_model(*parts, model, reads_bytes);
   std::vector<AddedToken> added = tables.added;
-  declare_tokens(added, *parts->vocab, config, origin);
+  TokenizerConfig declared = config;
+  if (tables.numbered_by_order) {
+    number_added(added, declared, *parts->vocab, tables.vocab.size(), origin);
+  }
+  declare_tokens(added, *parts->vocab, declared, origin);
   parts->added = AddedTokens(std::move(added), parts->normalizer.get(), origin);
   const Json& processor = part_of(description, "post_processor");
   if (!processor.is_null()) apply_post_processor(*parts, processor);

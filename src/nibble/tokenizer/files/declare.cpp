@@ -1,8 +1,10 @@
 // What the files beside the vocabulary declare, joined to it.
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "nibble/core/log.h"
 #include "nibble/core/refuse.h"
 #include "nibble/tokenizer/files/loaders.h"
 
@@ -43,7 +45,56 @@ std::vector<std::string> special_names(const TokenizerConfig& config) {
   return names;
 }
 
+/// The ids of added tokens in the order in which they are met.
+class Numbering {
+ public:
+  Numbering(const StringTable& vocab, std::size_t vocab_tokens)
+      : vocab_(vocab), next_(static_cast<std::int32_t>(vocab_tokens)) {}
+
+  /// Sets the token's id. False where there is a token of this text already.
+  bool number(AddedToken& token) {
+    const std::int32_t said = token.id;
+    const std::int32_t in_vocab = vocab_.find(token.content);
+    const auto [place, is_new] = ids_.emplace(token.content, 0);
+    if (is_new) place->second = in_vocab >= 0 ? in_vocab : next_++;
+    token.id = place->second;
+    if (said != token.id && others_++ == 0) {
+      first_ = fmt::format("'{}' has id {}, not {}", printable(token.content), token.id, said);
+    }
+    return is_new;
+  }
+
+  void remark(const std::string& origin) const {
+    if (others_ == 0) return;
+    warn("{}: added tokens are numbered in their order, as the tokenizers library does: {}{}",
+         origin, first_, others_ == 1 ? "" : fmt::format(", and {} more", others_ - 1));
+  }
+
+ private:
+  const StringTable& vocab_;
+  std::int32_t next_;
+  std::map<std::string, std::int32_t> ids_;
+  int others_ = 0;
+  std::string first_;
+};
+
 }  // namespace
+
+void number_added(std::vector<AddedToken>& tokens, TokenizerConfig& config,
+                  const StringTable& vocab, std::size_t vocab_tokens, const std::string& origin) {
+  Numbering numbering(vocab, vocab_tokens);
+  std::vector<AddedToken> kept;
+  for (AddedToken& token : tokens) {
+    if (!token.content.empty() && numbering.number(token)) kept.push_back(std::move(token));
+  }
+  tokens = std::move(kept);
+  std::sort(config.added.begin(), config.added.end(),
+            [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
+  for (AddedToken& token : config.added) {
+    if (!token.content.empty()) numbering.number(token);
+  }
+  numbering.remark(origin);
+}
 
 void declare_tokens(std::vector<AddedToken>& tokens, const StringTable& vocab,
                     const TokenizerConfig& config, const std::string& origin) {

@@ -5,6 +5,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "nibble/core/log.h"
 #include "nibble/core/refuse.h"
 #include "nibble/core/utf8.h"
 #include "nibble/tokenizer/files/loaders.h"
@@ -64,6 +65,13 @@ const std::map<std::string, Pre, std::less<>>& pre_kinds() {
 }
 
 const Pre& find_pre(const GgufVocab& vocab) {
+  if (vocab.pre.empty()) {
+    warn(
+        "{}: no \"tokenizer.ggml.pre\" says how text is cut into words: llama.cpp's default is "
+        "taken, "
+        "and ids may not be those that the model was trained with",
+        vocab.origin);
+  }
   const std::string name = vocab.pre.empty() ? "default" : vocab.pre;
   const auto found = pre_kinds().find(name);
   if (found != pre_kinds().end()) return found->second;

@@ -22,16 +22,15 @@ std::unique_ptr<Parts> load_model_file(const std::filesystem::path& file,
 }  // namespace
 
 std::unique_ptr<Parts> load_folder(const std::filesystem::path& folder) {
-  using std::filesystem::exists;
-  if (!exists(folder)) refuse("{}: no such folder", folder.string());
+  if (!file_exists(folder)) refuse("{}: no such folder", folder.string());
   const TokenizerConfig config = read_tokenizer_config(folder);
-  if (exists(folder / "tokenizer.json")) {
+  if (file_exists(folder / "tokenizer.json")) {
     return load_tokenizer_json(folder / "tokenizer.json", config);
   }
-  if (exists(folder / "tokenizer.model")) {
+  if (file_exists(folder / "tokenizer.model")) {
     return load_model_file(folder / "tokenizer.model", config);
   }
-  if (exists(folder / "vocab.json") && exists(folder / "merges.txt")) {
+  if (file_exists(folder / "vocab.json") && file_exists(folder / "merges.txt")) {
     return load_vocab_and_merges(folder, config);
   }
   refuse("{}: no tokenizer: expected tokenizer.json, tokenizer.model, or vocab.json and merges.txt",

@@ -45,8 +45,9 @@ std::vector<std::pair<std::string, std::int64_t>> read_ranks(std::string_view te
   std::vector<std::pair<std::string, std::int64_t>> ranks;
   for (std::size_t line = 1; !text.empty(); ++line) {
     const std::size_t end = std::min(text.find('\n'), text.size());
-    const std::string_view entry = text.substr(0, end);
+    std::string_view entry = text.substr(0, end);
     text.remove_prefix(std::min(end + 1, text.size()));
+    if (entry.ends_with('\r')) entry.remove_suffix(1);
     if (entry.empty()) continue;
     const std::size_t blank = std::min(entry.find(' '), entry.size());
     std::int64_t rank = -1;

@@ -40,6 +40,7 @@ struct BpeTables {
   std::vector<std::pair<std::string, std::int64_t>> vocab;  // token, id
   std::vector<std::pair<std::string, std::string>> merges;  // by rank
   std::vector<AddedToken> added;
+  bool numbered_by_order = false;  // added tokens have the ids of number_added(), not their own
 };
 
 /// Builds a tokenizer from tokenizer.json's objects ("normalizer", "pre_tokenizer", "model" less
@@ -68,6 +69,13 @@ nlohmann::json make_template(const std::optional<std::pair<std::string, std::int
 nlohmann::json byte_level_split(const std::vector<std::string>& patterns);
 /// That of GPT-2.
 nlohmann::json gpt2_pre_tokenizer(bool add_prefix_space);
+
+/// Gives the added tokens of a tokenizer.json, and behind them those that only `config` has, the
+/// ids that the `tokenizers` library gives them, whatever the files say: the vocabulary's where the
+/// text is in it, else the next ones behind the vocabulary. Remarks on those that the files call
+/// otherwise.
+void number_added(std::vector<AddedToken>& tokens, TokenizerConfig& config,
+                  const StringTable& vocab, std::size_t vocab_tokens, const std::string& origin);
 
 /// Joins what `config` declares to `tokens`: added tokens that are missing there, and tokens named
 /// as special ones.

@@ -119,7 +119,7 @@ AddedToken parse_added_token(const Json& json, const std::string& origin) {
 TokenizerConfig read_tokenizer_config(const std::filesystem::path& folder) {
   TokenizerConfig config;
   const auto with = [&](const char* name, auto read) {
-    if (std::filesystem::exists(folder / name)) read(folder / name);
+    if (file_exists(folder / name)) read(folder / name);
   };
   with("tokenizer_config.json", [&](const auto& file) { read_main(file, config); });
   with("special_tokens_map.json", [&](const auto& file) {

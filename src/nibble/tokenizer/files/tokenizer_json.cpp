@@ -144,8 +144,8 @@ void take_added_tokens(Json& tree, BpeTables& tables, const std::string& origin)
   if (!found->is_array()) refuse("{}: added_tokens: expected an array", origin);
   for (const Json& json : *found) {
     AddedToken token = parse_added_token(json, origin);
-    token.id =
-        static_cast<std::int32_t>(JsonObject(json, origin).get_int("id", 0, kMaxTokenId - 1));
+    token.id = static_cast<std::int32_t>(std::clamp<std::int64_t>(
+        JsonObject(json, origin).find_int("id").value_or(-1), -1, INT32_MAX));
     tables.added.push_back(std::move(token));
   }
   tree.erase(found);
@@ -159,6 +159,7 @@ std::unique_ptr<Parts> load_tokenizer_json(const std::filesystem::path& file,
   const MappedFile mapped(file);
   const auto* text = reinterpret_cast<const char*>(mapped.bytes().data());
   BpeTables tables;
+  tables.numbered_by_order = true;
   Json tree;
   Events events(tables, tree, origin);
   Json::sax_parse(text, text + mapped.size(), &events);
