@@ -44,7 +44,8 @@ TEST_P(BlockByBlock, GivesTheDecodersHiddenStates) {
   const ModelSpec& spec = checkpoint.spec();
   const std::vector<std::int32_t> ids = test::reference_ids(kTokens, spec.vocab);
   for (const DType dtype : {DType::kBF16, DType::kF32}) {
-    Compute compute(select_kernels(), 2);
+    ThreadPool pool(2);
+    Compute compute(select_kernels(), pool);
     Decoder decoder(checkpoint, compute, dtype);
     KvCache cache({spec.n_layers, spec.n_kv_heads, spec.head_dim, kTokens}, KvType::kBF16);
     std::vector<float> expected(static_cast<std::size_t>(kTokens * spec.hidden));

@@ -60,7 +60,8 @@ class Observer : public ::testing::TestWithParam<ActivationType> {
   }
 
   std::mt19937 random_{3};
-  Compute compute_{select_kernels(), 2, GetParam()};
+  ThreadPool pool_{2};
+  Compute compute_{select_kernels(), pool_, GetParam()};
   std::vector<float> weight_ = random_rows(kCols, random_);
   std::vector<float> bias_ = random_rows(kCols, random_);
   RowNorm norm_{NormKind::kLayer, {weight_.data(), bias_.data(), 1e-5F}};
