@@ -85,8 +85,9 @@ long allocations_of(Model& model, const SamplerOptions& options, int steps) {
   model.compute().pool().for_each_thread(
       [&](int thread) { model.compute().thread_scratch(thread, kScratch); });
   long before = 0;
-  const int warm_up = 4 + static_cast<int>(model.spec().n_layers);  // the weights settle in it too
-  for (int i = -warm_up; i < steps; ++i) {
+  model.move_weights();
+  constexpr int kWarmUp = 4;
+  for (int i = -kWarmUp; i < steps; ++i) {
     if (i == 0) before = allocations;
     model.forward_last({&context.back(), 1}, cache, logits.data());
     context.push_back(sampler.sample(logits, context));

@@ -11,6 +11,7 @@
 #include <string>
 #include <utility>
 
+#include "nibble/core/buffer.h"
 #include "nibble/core/error.h"
 
 namespace nibble {
@@ -49,6 +50,8 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
     fail("{}: cannot be mapped: {}", path.string(), std::strerror(errno));
   }
   data_ = static_cast<const std::byte*>(mapped);
+  // What is not in the page cache yet comes in as huge pages, where the file system can.
+  if (size_ >= kHugePageBytes) ::madvise(mapped, size_, MADV_HUGEPAGE);
 }
 
 MappedFile::~MappedFile() {

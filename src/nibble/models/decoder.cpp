@@ -1,7 +1,6 @@
 #include "nibble/models/decoder.h"
 
-#include <initializer_list>
-
+#include "nibble/core/stopwatch.h"
 #include "nibble/models/rope_frequencies.h"
 #include "nibble/ops/profiler.h"
 #include "nibble/weights/packed_group.h"
@@ -9,7 +8,10 @@
 namespace nibble {
 
 Decoder::Decoder(const Checkpoint& checkpoint, Compute& compute, DType dtype)
-    : spec_(checkpoint.spec()), loader_(checkpoint, compute, dtype), embedding_(loader_) {
+    : spec_(checkpoint.spec()),
+      loader_(checkpoint, compute, dtype),
+      mover_(compute, checkpoint.tensors()),
+      embedding_(loader_) {
   for (std::int64_t layer = 0; layer < spec_.n_layers; ++layer) {
     blocks_.push_back(load_block(loader_, layer));
   }
@@ -17,30 +19,28 @@ Decoder::Decoder(const Checkpoint& checkpoint, Compute& compute, DType dtype)
   if (spec_.project_out) project_out_ = loader_.linear(*spec_.project_out);
   head_ = loader_.linear(spec_.head);
   if (spec_.rope) rope_ = Rope(rope_frequencies(*spec_.rope, spec_.head_dim));
-  while (compute.pool().nodes() > 1 && !is_settled()) place_next();
+  plan_moves();
+  if (compute.pool().nodes() > 1) mover_.move_all();
 }
 
-void Decoder::place_next() {
-  const auto place = [this](std::initializer_list<Linear*> together) {
-    loader_.place({together.begin(), together.size()});
-  };
-  if (placed_ < blocks_.size()) {
-    DecoderBlock& block = blocks_[placed_];
-    place({&block.attention.q, &block.attention.k, &block.attention.v});
-    place({&block.attention.o});
-    if (block.mlp.gate) place({&*block.mlp.gate});
-    place({&block.mlp.up});
-    place({&block.mlp.down});
-  } else {
-    place({&head_});
+/// In the order in which a pass reads them.
+void Decoder::plan_moves() {
+  for (DecoderBlock& block : blocks_) {
+    mover_.add({&block.attention.q, &block.attention.k, &block.attention.v});
+    mover_.add({&block.attention.o});
+    if (block.mlp.gate) mover_.add({&*block.mlp.gate});
+    mover_.add({&block.mlp.up});
+    mover_.add({&block.mlp.down});
   }
-  ++placed_;
+  if (project_out_) mover_.add({&*project_out_});
+  mover_.add({&head_});
 }
 
 void Decoder::forward(Compute& compute, std::span<const std::int32_t> tokens, KvCache& cache,
                       float* hidden) {
   const auto count = static_cast<std::int64_t>(tokens.size());
-  if (count == 1 && !is_settled()) place_next();
+  mover_.move();
+  const Stopwatch stopwatch;
   {
     const ProfileScope scope(compute, "embedding");
     embedding_.run(compute, tokens, cache.length(), hidden);
@@ -55,6 +55,7 @@ void Decoder::forward(Compute& compute, std::span<const std::int32_t> tokens, Kv
   if (profiler != nullptr) profiler->set_layer(-1);
   if (final_norm_) final_norm_->apply(compute, hidden, count, hidden);
   cache.advance(count);
+  mover_.allow(stopwatch.seconds());
 }
 
 void Decoder::logits(Compute& compute, const float* hidden, std::int64_t rows, float* out) {

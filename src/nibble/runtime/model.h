@@ -45,6 +45,9 @@ class Model {
   /// Logits of `rows` hidden states, (rows, vocab).
   void logits(const float* hidden, std::int64_t rows, float* out);
 
+  /// As Decoder::move_weights(): for who will run it for long, or measures.
+  void move_weights() { decoder_.move_weights(); }
+
  private:
   void check(std::span<const std::int32_t> tokens, const KvCache& cache) const;
 
