@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "kernels/test_matrix.h"
+#include "nibble/core/interrupt.h"
 #include "nibble/kernels/select.h"
 #include "nibble/ops/matmul.h"
 #include "nibble/weights/weight_parts.h"
