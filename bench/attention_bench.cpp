@@ -34,11 +34,28 @@ void run_attention(benchmark::State& state) {
     std::fill_n(sum.data(), sum.size(), 0.0F);
     std::fill_n(acc.data(), acc.size(), 0.0F);
     for (std::int64_t begin = 0; begin < positions; begin += kAttentionMaxPositions) {
-      kernels.attention_bf16({q.data(), heads * head_dim, tokens, heads, head_dim,
-                              keys.data() + begin * head_dim, values.data() + begin * head_dim,
-                              nullptr, nullptr, std::min(kAttentionMaxPositions, positions - begin),
-                              positions - begin, 0.125F, max.data(), sum.data(), acc.data(),
-                              scratch.data()});
+      const std::int64_t next = std::min(begin + kAttentionMaxPositions, positions);
+      AttentionTask task{q.data(),
+                         heads * head_dim,
+                         tokens,
+                         heads,
+                         head_dim,
+                         keys.data() + begin * head_dim,
+                         values.data() + begin * head_dim,
+                         nullptr,
+                         nullptr,
+                         next - begin,
+                         positions - begin,
+                         0.125F,
+                         max.data(),
+                         sum.data(),
+                         acc.data(),
+                         scratch.data()};
+      if (next < positions) {
+        task.next_keys = keys.data() + next * head_dim;
+        task.next_values = values.data() + next * head_dim;
+      }
+      kernels.attention_bf16(task);
     }
     benchmark::ClobberMemory();
   }

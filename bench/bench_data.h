@@ -7,9 +7,10 @@
 #include <memory>
 #include <new>
 #include <random>
+#include <vector>
 
-#include "nibble/weights/int8_per_channel.h"
-#include "nibble/weights/packed_group.h"
+#include "nibble/weights/dense.h"
+#include "nibble/weights/weight_codec.h"
 
 namespace nibble::bench {
 
@@ -40,71 +41,45 @@ inline void fill_random(void* data, std::size_t bytes) {
   for (std::size_t i = 0; i < bytes / 8; ++i) words[i] = random();
 }
 
-/// A matrix of random codes, or of small random numbers.
+/// A matrix of random weights.
 class Matrix {
  public:
   Matrix(WeightFormat format, std::int64_t rows, std::int64_t cols, int group_size)
-      : data_(0), scales_(0), zeros_(0), row_scales_(0) {
-    view_ = {format, rows, cols, nullptr, group_size, nullptr, nullptr};
-    if (group_size > 0) {
-      make_packed();
-    } else if (format == WeightFormat::kW8) {
-      make_int8();
-    } else {
-      make_dense();
-    }
-    view_.data = data_.data();
-  }
-
-  const WeightView& view() const { return view_; }
-  /// Of the integers, scales and zero points.
-  std::size_t bytes() const {
-    return data_.bytes() + scales_.bytes() + zeros_.bytes() + row_scales_.bytes();
-  }
-
- private:
-  void make_packed() {
-    const PackedGroup layout = packed_group_of(view_);
-    data_ = Array<std::byte>(static_cast<std::size_t>(layout.code_bytes()));
-    scales_ = Array<BFloat16>(static_cast<std::size_t>(layout.scale_bytes() / 2));
-    zeros_ = Array<std::uint8_t>(static_cast<std::size_t>(layout.zero_bytes()));
-    fill_random(data_.data(), data_.bytes());
-    fill_random(zeros_.data(), zeros_.bytes());
-    for (std::size_t i = 0; i < scales_.size(); ++i) scales_.data()[i] = to_bfloat16(0.01F);
-    view_.scales = scales_.data();
-    view_.zeros = zeros_.data();
-  }
-
-  void make_int8() {
-    const Int8PerChannel layout = int8_per_channel_of(view_);
-    data_ = Array<std::byte>(static_cast<std::size_t>(layout.code_bytes()));
-    row_scales_ = Array<float>(static_cast<std::size_t>(layout.scale_bytes() / 4));
-    fill_random(data_.data(), data_.bytes());
-    for (std::size_t i = 0; i < row_scales_.size(); ++i) row_scales_.data()[i] = 0.01F;
-    view_.row_scales = row_scales_.data();
-  }
-
-  void make_dense() {
-    const auto count = static_cast<std::size_t>(view_.rows * view_.cols);
-    const std::size_t width = view_.format == WeightFormat::kF32 ? 4 : 2;
-    data_ = Array<std::byte>(count * width);
-    for (std::size_t i = 0; i < count; ++i) {
-      const float value = static_cast<float>(i % 255) / 256.0F;
-      if (view_.format == WeightFormat::kF32) {
-        reinterpret_cast<float*>(data_.data())[i] = value;
-      } else if (view_.format == WeightFormat::kF16) {
-        reinterpret_cast<Float16*>(data_.data())[i] = to_float16(value);
-      } else {
-        reinterpret_cast<BFloat16*>(data_.data())[i] = to_bfloat16(value);
+      : view_{{format, rows, cols, group_size}, {}} {
+    const WeightCodec& codec = codec_of(format);
+    for (const PartLayout& part : codec.parts(view_)) {
+      const auto block_bytes = static_cast<std::size_t>(part.block_bytes());
+      const auto blocks = static_cast<std::size_t>(block_count(view_));
+      Array<std::byte>& memory = parts_.emplace_back(blocks * block_bytes);
+      view_.parts[parts_.size() - 1] = memory.data();
+      if (codec.fill_random == nullptr) {
+        fill_dense(format, memory);
+        continue;
+      }
+      for (std::size_t block = 0; block < blocks; ++block) {
+        RandomBits random(1, parts_.size(), block);
+        codec.fill_random(view_, {parts_.size() - 1, kRowBlock, 0.02F}, random,
+                          {memory.data() + block * block_bytes, block_bytes});
       }
     }
   }
 
+  const WeightView& view() const { return view_; }
+  /// Of all parts.
+  std::size_t bytes() const { return static_cast<std::size_t>(weight_bytes(view_)); }
+
+ private:
+  static void fill_dense(WeightFormat format, Array<std::byte>& memory) {
+    const DType dtype = codec_of(format).parts({format, 1, 1})[0].dtype;
+    const auto width = static_cast<std::size_t>(dtype_layout(dtype).bytes);
+    for (std::size_t i = 0; i < memory.size() / width; ++i) {
+      const float value = static_cast<float>(i % 255) / 256.0F;
+      store_as_dtype(dtype, {&value, 1}, memory.data() + i * width);
+    }
+  }
+
   WeightView view_;
-  Array<std::byte> data_;
-  Array<BFloat16> scales_;
-  Array<std::uint8_t> zeros_;
-  Array<float> row_scales_;
+  std::vector<Array<std::byte>> parts_;
 };
 
 }  // namespace nibble::bench

@@ -23,7 +23,7 @@ struct Shape {
   std::int64_t cols;
 
   std::string name() const {
-    std::string text = std::string("matmul/") + weight_format_name(format);
+    std::string text = std::string("matmul/") + codec_of(format).name;
     if (group_size > 0) text += "_g" + std::to_string(group_size);
     constexpr const char* kNames[] = {"/x_f32", "/x_bf16", "/x_int8"};
     text += kNames[static_cast<int>(activations)];

@@ -6,6 +6,8 @@ add_library(nibble_options INTERFACE)
 target_compile_options(nibble_options INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Werror
   -Wno-missing-field-initializers -Wno-maybe-uninitialized -Wno-uninitialized -Wno-restrict)
+# The compiler cleans up its own memory from 512 MB on only: a tenth of the time.
+target_compile_options(nibble_options INTERFACE --param=ggc-min-heapsize=524288)
 if(NIBBLE_SANITIZE)
   target_compile_options(nibble_options INTERFACE
     -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)

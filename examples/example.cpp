@@ -10,11 +10,12 @@ int main(int argc, char** argv) try {
   nibble::Model model(nibble::locate_model(argv[1]), threads);
   const nibble::Tokenizer tokenizer = model.checkpoint().load_tokenizer();
   nibble::KvCache cache = model.make_cache();
-  std::vector<std::int32_t> context;
+  nibble::Sequence sequence(tokenizer, model.spec(), tokenizer.encode(argv[2]), cache.capacity(),
+                            {});
   const auto print = [](std::string_view text) {
     std::fwrite(text.data(), 1, text.size(), stdout);
   };
-  nibble::generate(model, tokenizer, cache, context, tokenizer.encode(argv[2]), {}, print);
+  nibble::generate(model, cache, sequence, print);
 } catch (const std::exception& error) {
   std::fprintf(stderr, "%s\n", error.what());
   return 1;

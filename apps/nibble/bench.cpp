@@ -10,6 +10,8 @@
 #include "nibble/core/log.h"
 #include "nibble/core/process.h"
 #include "nibble/core/progress.h"
+#include "nibble/models/token_cost.h"
+#include "table.h"
 
 namespace nibble::cli {
 namespace {
@@ -32,35 +34,52 @@ struct BenchFlags {
   SpeedOptions options;
 };
 
-void print_row(const std::string& test, const Spread& speed, double limit, double percent) {
-  fmt::print("{:<10} {:>10.2f} {:>10.2f} {:>10.2f} {:>10.2f} {:>9.1f} %\n", test, speed.min,
-             speed.median, speed.max, limit, percent);
+Table make_table() {
+  return Table({{"test", "test", TableColumn::Align::kLeft, 10},
+                {.title = "tok/s min", .key = "min_tokens_per_second", .min_width = 10},
+                {.title = "median", .key = "median_tokens_per_second", .min_width = 10},
+                {.title = "max", .key = "max_tokens_per_second", .min_width = 10},
+                {.title = "limit", .key = "limit_tokens_per_second", .min_width = 10},
+                {.title = "% of limit", .key = "percent_of_limit", .min_width = 11}});
 }
 
-void print_prefill(const PrefillSpeed& speed) {
+void add_row(Table& table, const std::string& test, const Spread& speed, double limit,
+             double percent) {
+  table.add_row({test,
+                 {speed.min, 2},
+                 {speed.median, 2},
+                 {speed.max, 2},
+                 {limit, 2},
+                 {percent, fmt::format("{:.1f} %", percent)}});
+}
+
+void add_prefill(Table& table, const PrefillSpeed& speed) {
   const Spread spread = spread_of(speed.tokens_per_second);
-  print_row(fmt::format("pp{}", speed.tokens), spread, speed.limit(),
-            100 * spread.median / speed.limit());
-  fmt::print("           limit: {:.3f} TOPS of {}\n", speed.peak / 1e12, speed.instruction);
+  add_row(table, fmt::format("pp{}", speed.tokens), spread, speed.limit(),
+          100 * spread.median / speed.limit());
+  table.add_remark(
+      fmt::format("           limit: {:.3f} TOPS of {}", speed.peak / 1e12, speed.instruction));
 }
 
-void print_decode(const Json& result, int kept_wanted) {
+void add_decode(Table& table, const Json& result, int kept_wanted) {
   const auto kept = result["kept"].get<int>();
   if (kept == 0) {
-    fmt::print("{:<10} no run could be kept\n", result["test"].get<std::string>());
+    table.add_remark(fmt::format("{:<10} no run could be kept", result["test"].get<std::string>()));
   } else {
     const Json& speed = result["tokens_per_second"];
-    print_row(result["test"], {speed["min"], speed["median"], speed["max"]}, result["limit"],
-              result["percent_of_limit"]);
+    add_row(table, result["test"], {speed["min"], speed["median"], speed["max"]}, result["limit"],
+            result["percent_of_limit"]);
   }
   for (const Json& mode : result["modes"]) {
-    fmt::print("           at {:.1f} GB/s: {:.2f} tok/s, {:.1f} % of limit ({} of {} runs)\n",
-               mode["read_gbps"].get<double>(), mode["tokens_per_second"].get<double>(),
-               mode["percent_of_limit"].get<double>(), mode["n"].get<int>(), kept);
+    table.add_remark(
+        fmt::format("           at {:.1f} GB/s: {:.2f} tok/s, {:.1f} % of limit ({} of {} runs)",
+                    mode["read_gbps"].get<double>(), mode["tokens_per_second"].get<double>(),
+                    mode["percent_of_limit"].get<double>(), mode["n"].get<int>(), kept));
   }
   if (const auto dropped = result["dropped"].get<int>(); dropped > 0) {
-    fmt::print("           {} runs dropped: the bandwidth changed by more than 10 % during them\n",
-               dropped);
+    table.add_remark(fmt::format(
+        "           {} runs dropped: the bandwidth changed by more than 10 % during them",
+        dropped));
   }
   if (kept < kept_wanted) {
     warn("the memory bandwidth of this machine is too unsteady: kept {} of {} runs wanted", kept,
@@ -78,8 +97,7 @@ void bench(const BenchFlags& flags, const CommonFlags& common) {
   const double load_ms = milliseconds_since_process_start();
   const SpeedReport report = measure_speed(model, compute, options);
 
-  const double bytes = model.decoder().bytes_per_token();
-  const double bits = 8 * bytes / model.decoder().weights_per_token();
+  const TokenCost token = token_cost(model.checkpoint(), compute.dtype);
   const char* kernels = model.compute().kernels().name;
   const int threads = model.compute().pool().size();
   if (common.json) {
@@ -89,50 +107,50 @@ void bench(const BenchFlags& flags, const CommonFlags& common) {
     print_json({{"model", flags.model},
                 {"kernels", kernels},
                 {"threads", threads},
-                {"activations", flags.compute.activations},
-                {"bits_per_weight", bits},
-                {"bytes_per_token", std::llround(bytes)},
+                {"activations", activation_type_name(model.activations())},
+                {"bits_per_weight", token.bits_per_weight()},
+                {"bytes_per_token", std::llround(token.bytes)},
                 {"results", std::move(results)},
                 {"load_ms", load_ms},
                 {"peak_rss_bytes", report.peak_rss_bytes}});
     return;
   }
   fmt::print("{}: {:.3f} bits a weight, {} read a token; {} activations, {} kernels, {} {}\n",
-             flags.model, bits, human_bytes(bytes), flags.compute.activations, kernels, threads,
+             flags.model, token.bits_per_weight(), human_bytes(token.bytes),
+             activation_type_name(model.activations()), kernels, threads,
              threads == 1 ? "thread" : "threads");
   fmt::print("loaded in {:.0f} ms; peak memory {}\n\n", load_ms,
              human_bytes(static_cast<double>(report.peak_rss_bytes)));
-  fmt::print("{:<10} {:>10} {:>10} {:>10} {:>10} {:>11}\n", "test", "tok/s min", "median", "max",
-             "limit", "% of limit");
-  for (const PrefillSpeed& speed : report.prefill) print_prefill(speed);
+  Table table = make_table();
+  for (const PrefillSpeed& speed : report.prefill) add_prefill(table, speed);
   for (const DecodeSpeed& speed : report.decode) {
-    print_decode(decode_json(speed), options.repetitions);
+    add_decode(table, decode_json(speed), options.repetitions);
   }
+  fmt::print("{}", table.text());
 }
 
 }  // namespace
 
-void add_bench(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* command = app.add_subcommand("bench", "Measure the speed of prefill and decode");
+void add_bench(CommandLine& line, CommonFlags& common) {
+  const Command command = line.add_command("bench", "Measure the speed of prefill and decode");
   auto flags = std::make_shared<BenchFlags>();
   SpeedOptions& options = flags->options;
-  add_model_argument(*command, flags->model);
+  add_model_argument(command, flags->model);
   constexpr std::int64_t kMaxTokens = std::int64_t{1} << 30;
-  command->add_option("-p,--prompt", options.prompt, "Tokens of the prompt (0: leave prefill out)")
-      ->check(in_range(0, kMaxTokens))
-      ->capture_default_str();
-  command->add_option("-n,--generate", options.generate, "New tokens (0: leave decode out)")
-      ->check(in_range(0, kMaxTokens))
-      ->capture_default_str();
-  command->add_option("-r,--repetitions", options.repetitions, "Runs of each test")
-      ->check(in_range(1, 10000))
-      ->capture_default_str();
-  add_compute_flags(*command, flags->compute);
-  add_common_flags(*command, common);
-  set_example(*command, "nibble bench Llama-3.2-1B-w4 -p 512 -n 128 -r 5",
-              fmt::format(kNotes, kDecodeStart));
-  command->final_callback(
-      [flags, &common, &action] { action = [flags, &common] { bench(*flags, common); }; });
+  command.add("-p,--prompt", options.prompt, "Tokens of the prompt (0: leave prefill out)")
+      .in_range(0, kMaxTokens)
+      .show_default();
+  command.add("-n,--generate", options.generate, "New tokens (0: leave decode out)")
+      .in_range(0, kMaxTokens)
+      .show_default();
+  command.add("-r,--repetitions", options.repetitions, "Runs of each test")
+      .in_range(1, 10000)
+      .show_default();
+  add_compute_flags(command, flags->compute);
+  add_common_flags(command, common);
+  command.set_example("nibble bench Llama-3.2-1B-w4 -p 512 -n 128 -r 5",
+                      fmt::format(kNotes, kDecodeStart));
+  command.set_action([flags, &common] { bench(*flags, common); });
 }
 
 }  // namespace nibble::cli

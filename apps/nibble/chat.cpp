@@ -294,30 +294,30 @@ void chat(const ChatFlags& flags, const CommonFlags& common) {
 
 }  // namespace
 
-void add_chat(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* command = app.add_subcommand("chat", "Talk with a model");
+void add_chat(CommandLine& line, CommonFlags& common) {
+  const Command command = line.add_command("chat", "Talk with a model");
   auto flags = std::make_shared<ChatFlags>();
-  add_model_argument(*command, flags->model);
-  command->add_option("--system", flags->options.system, "What the model is told to be");
+  add_model_argument(command, flags->model);
+  command.add("--system", flags->options.system, "What the model is told to be");
   flags->options.generate.max_tokens = -1;
   command
-      ->add_option("-n,--max-tokens", flags->options.generate.max_tokens,
-                   "Tokens of an answer at the most (-1: no limit)")
-      ->check(in_range(-1, std::int64_t{1} << 30))
-      ->capture_default_str();
+      .add("-n,--max-tokens", flags->options.generate.max_tokens,
+           "Tokens of an answer at the most (-1: no limit)")
+      .in_range(-1, std::int64_t{1} << 30)
+      .show_default();
   command
-      ->add_option("--temperature", flags->temperature,
-                   "0: always the most likely token (default: the model's generation_config.json; "
-                   "without one 0)")
-      ->check(CLI::Range(0.0, 100.0).description(""));
-  add_compute_flags(*command, flags->compute);
-  add_common_flags(*command, common);
-  set_example(*command, "nibble chat SmolLM2-135M-Instruct --system \"You answer in one word.\"",
-              "The model's chat template writes the prompt, its generation_config.json says\n"
-              "how to draw tokens. The KV cache stays between turns. Messages may come from a\n"
-              "pipe, one a line. --json prints the conversation when it is over.");
-  command->final_callback(
-      [flags, &common, &action] { action = [flags, &common] { chat(*flags, common); }; });
+      .add("--temperature", flags->temperature,
+           "0: always the most likely token (default: the model's generation_config.json; "
+           "without one 0)")
+      .in_interval(0.0, 100.0);
+  add_compute_flags(command, flags->compute);
+  add_common_flags(command, common);
+  command.set_example(
+      "nibble chat SmolLM2-135M-Instruct --system \"You answer in one word.\"",
+      "The model's chat template writes the prompt, its generation_config.json says\n"
+      "how to draw tokens. The KV cache stays between turns. Messages may come from a\n"
+      "pipe, one a line. --json prints the conversation when it is over.");
+  command.set_action([flags, &common] { chat(*flags, common); });
 }
 
 }  // namespace nibble::cli

@@ -50,7 +50,8 @@ DType parse_dtype(const std::string& name) {
   return name == "f32" ? DType::kF32 : name == "f16" ? DType::kF16 : DType::kBF16;
 }
 
-ActivationType ComputeFlags::activation_type() const {
+std::optional<ActivationType> ComputeFlags::activation_type() const {
+  if (activations.empty()) return std::nullopt;
   return activations == "f32"    ? ActivationType::kF32
          : activations == "int8" ? ActivationType::kInt8
                                  : ActivationType::kBF16;
@@ -64,84 +65,55 @@ ComputeOptions ComputeFlags::options() const {
   return {.dtype = parse_dtype(dtype), .activations = activation_type(), .kv = kv_type()};
 }
 
-CLI::Validator in_range(std::int64_t lo, std::int64_t hi) {
-  return CLI::Range(lo, hi).description("");
-}
-
-std::string HelpFormatter::make_option_desc(const CLI::Option* option) const {
-  constexpr std::size_t kLine = 80;
-  const std::size_t width = kLine - column_width_;
-  const std::string text = option->get_description();
-  std::string out;
-  std::size_t begin = 0;
-  while (text.size() - begin > width) {
-    const std::size_t blank = text.rfind(' ', begin + width);
-    if (blank == std::string::npos || blank <= begin) break;  // one long word
-    out += text.substr(begin, blank - begin) + "\n";
-    begin = blank + 1;
-  }
-  return out + text.substr(begin);
-}
-
-void add_common_flags(CLI::App& command, CommonFlags& flags) {
-  command.add_flag("--json", flags.json, "Print one JSON document and nothing else");
+void add_common_flags(const Command& command, CommonFlags& flags) {
+  command.add_switch("--json", flags.json, "Print one JSON document and nothing else");
   command
-      .add_option("--threads", flags.threads,
-                  "Threads to compute with (default: the physical cores this process may use)")
-      ->check(in_range(1, 1024));
-  command.add_option("--seed", flags.seed, "Seed of everything random")
-      ->check(check_seed)
-      ->capture_default_str();
-  command.add_flag("-q,--quiet", flags.quiet, "No remarks and no progress on standard error");
-  command.add_flag("-v,--verbose", flags.verbose, "More remarks on standard error");
+      .add("--threads", flags.threads,
+           "Threads to compute with (default: the physical cores this process may use)")
+      .in_range(1, 1024);
+  command.add("--seed", flags.seed, "Seed of everything random").check(check_seed).show_default();
+  command.add_switch("-q,--quiet", flags.quiet, "No remarks and no progress on standard error");
+  command.add_switch("-v,--verbose", flags.verbose, "More remarks on standard error");
 }
 
-void add_dtype_flag(CLI::App& command, std::string& dtype, const std::string& description) {
-  command.add_option("--dtype", dtype, description)
-      ->check(CLI::IsMember({"bf16", "f16", "f32"}))
-      ->capture_default_str();
+void add_dtype_flag(const Command& command, std::string& dtype, const std::string& description) {
+  command.add("--dtype", dtype, description).one_of({"bf16", "f16", "f32"}).show_default();
 }
 
-void add_compute_flags(CLI::App& command, ComputeFlags& flags) {
+void add_compute_flags(const Command& command, ComputeFlags& flags) {
   add_dtype_flag(command, flags.dtype);
   command
-      .add_option("--activations", flags.activations,
-                  "What inputs of linear layers are rounded to (int8: a scale for each token and "
-                  "weight group; weights that are not integers, and the head, take bf16 then)")
-      ->check(CLI::IsMember({"bf16", "f32", "int8"}))
-      ->capture_default_str();
+      .add("--activations", flags.activations,
+           "What inputs of linear layers are rounded to (int8: a scale for each token and "
+           "weight group; weights that are not integers, and the head, take bf16 then; "
+           "default: what the model's config.json says of a layer, else bf16)")
+      .one_of({"bf16", "f32", "int8"});
   command
-      .add_option("--kv", flags.kv,
-                  "What the KV cache holds (int8: a scale for each position and head)")
-      ->check(CLI::IsMember({"bf16", "f32", "int8"}))
-      ->capture_default_str();
+      .add("--kv", flags.kv, "What the KV cache holds (int8: a scale for each position and head)")
+      .one_of({"bf16", "f32", "int8"})
+      .show_default();
   command
-      .add_option("-c,--context", flags.context,
-                  "Positions the KV cache has room for (default: the model's context)")
-      ->check(in_range(1, std::int64_t{1} << 30));
+      .add("-c,--context", flags.context,
+           "Positions the KV cache has room for (default: the model's context)")
+      .in_range(1, std::int64_t{1} << 30);
 }
 
-void add_model_argument(CLI::App& command, std::string& model) {
+void add_model_argument(const Command& command, std::string& model) {
   command
-      .add_option("MODEL", model,
-                  "A model folder, a .gguf file, or a name under $NIBBLE_MODELS or in the "
-                  "Hugging Face cache")
-      ->required();
+      .add("MODEL", model,
+           "A model folder, a .gguf file, or a name under $NIBBLE_MODELS or in the "
+           "Hugging Face cache")
+      .required();
 }
 
-void set_example(CLI::App& command, const std::string& example, const std::string& notes) {
-  command.footer((notes.empty() ? "" : notes + "\n\n") + "Example:\n  " + example);
-}
-
-void add_text_argument(CLI::App& command, TextFlags& flags, const std::string& name,
+void add_text_argument(const Command& command, TextFlags& flags, const std::string& name,
                        const std::string& description) {
-  CLI::Option* text =
-      command.add_option(name, flags.text, description + " (- reads standard input)");
-  CLI::Option* file = command.add_option("-f,--file", flags.file, "Read it from a file (or -)");
-  file->excludes(text);
-  command.parse_complete_callback([&flags, text, file, name] {
-    flags.given = text->count() > 0;
-    if (!flags.given && file->count() == 0) throw CLI::RequiredError(name + " or --file");
+  const Flag text = command.add(name, flags.text, description + " (- reads standard input)");
+  const Flag file = command.add("-f,--file", flags.file, "Read it from a file (or -)");
+  file.excludes(text);
+  command.check([&flags, text, file, name] {
+    flags.given = text.given();
+    if (!flags.given && !file.given()) throw UsageError(name + " or --file is required");
   });
 }
 
@@ -160,7 +132,7 @@ std::vector<std::int64_t> parse_integers(const std::string& option, const std::s
     std::int64_t number = 0;
     const auto [stop, error] = std::from_chars(item.data(), item.data() + item.size(), number);
     if (error != std::errc() || stop != item.data() + item.size() || number < lo || number > hi) {
-      throw CLI::ValidationError(
+      throw UsageError(
           fmt::format("{}: expected integers of {} to {} with commas between them, found \"{}\"",
                       option, lo, hi, item));
     }

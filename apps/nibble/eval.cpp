@@ -12,6 +12,8 @@
 #include "nibble/core/progress.h"
 #include "nibble/eval/perplexity.h"
 #include "nibble/eval/text.h"
+#include "nibble/models/token_cost.h"
+#include "table.h"
 
 namespace nibble::cli {
 namespace {
@@ -36,6 +38,7 @@ struct Column {
   std::string name;
   double bytes = 0;  // its linear layers, as read for a token
   double bits_per_weight = 0;
+  std::string activations;
   std::size_t tokens = 0;
   std::vector<PerplexityResult> results;
 };
@@ -112,7 +115,7 @@ Setup make_setup(const EvalFlags& flags, const CommonFlags& common, ThreadPool& 
       .show_running = !common.json && flags.models.size() == 1 && flags.seqlens.size() <= 1};
   if (!flags.reference.empty()) {
     ComputeOptions options = setup.compute;
-    options.activations = without_int8(options.activations);
+    if (options.activations) options.activations = without_int8(*options.activations);
     setup.reference = std::make_unique<Model>(locate_model(flags.reference), pool, options);
   }
   return setup;
@@ -123,8 +126,10 @@ Column measure(const Setup& setup, const std::string& name) {
   const Tokenizer tokenizer = model.checkpoint().load_tokenizer();
   const std::vector<std::int32_t> tokens = tokenizer.encode(setup.text);
   Column column{.name = name, .tokens = tokens.size()};
-  column.bytes = model.decoder().bytes_per_token();
-  column.bits_per_weight = 8 * column.bytes / model.decoder().weights_per_token();
+  column.activations = activation_type_name(model.activations());
+  const TokenCost token = token_cost(model.checkpoint(), setup.compute.dtype);
+  column.bytes = token.bytes;
+  column.bits_per_weight = token.bits_per_weight();
   for (const std::int64_t seqlen : setup.lengths) {
     const PerplexityOptions options{
         .seqlen = seqlen, .max_segments = setup.max_segments, .reference = setup.reference.get()};
@@ -164,7 +169,7 @@ Json report_json(const EvalFlags& flags, const std::string& text,
                  const std::vector<Column>& columns) {
   Json json = {{"protocol", flags.protocol},
                {"text_sha256", sha256_hex(text)},
-               {"activations", flags.compute.activations}};
+               {"activations", columns[0].activations}};
   const bool with_reference = !flags.reference.empty();
   if (columns.size() == 1) {
     json["tokens"] = columns[0].tokens;
@@ -175,6 +180,7 @@ Json report_json(const EvalFlags& flags, const std::string& text,
     json["models"].push_back({{"model", column.name},
                               {"tokens", column.tokens},
                               {"bits_per_weight", column.bits_per_weight},
+                              {"activations", column.activations},
                               {"results", results_json(column, with_reference)}});
   }
   return json;
@@ -192,44 +198,50 @@ std::vector<std::string> column_names(const std::vector<Column>& columns) {
 }
 
 /// A table with a row for each length and a column for each model.
-class Table {
+class Comparison {
  public:
-  explicit Table(const std::vector<Column>& columns)
-      : columns_(columns), names_(column_names(columns)) {
-    for (const std::string& name : names_) {
-      widths_.push_back(std::max<std::size_t>(12, name.size()));
-    }
-  }
+  explicit Comparison(const std::vector<Column>& columns)
+      : columns_(columns), table_(table_columns(columns), 2) {}
 
-  void print(const std::string& activations, bool with_reference) const {
-    row("", [&](std::size_t i) { return names_[i]; });
+  Table make(bool with_reference) {
     for (std::size_t r = 0; r < columns_[0].results.size(); ++r) {
-      const auto result = [&](std::size_t i) { return columns_[i].results[r]; };
-      const std::string label = fmt::format("perplexity, {} tokens", result(0).seqlen);
-      row(label, [&](std::size_t i) { return fmt::format("{:.4f}", result(i).perplexity()); });
+      const auto result = [&](const Column& column) { return column.results[r]; };
+      add_row(fmt::format("perplexity, {} tokens", result(columns_[0]).seqlen),
+              [&](const Column& column) { return TableCell(result(column).perplexity(), 4); });
       if (!with_reference) continue;
-      row("  KL divergence (nats)",
-          [&](std::size_t i) { return fmt::format("{:.6f}", result(i).kl_divergence); });
-      row("  top-1 agreement (%)",
-          [&](std::size_t i) { return fmt::format("{:.2f}", 100 * result(i).top1_agreement); });
+      add_row("  KL divergence (nats)",
+              [&](const Column& column) { return TableCell(result(column).kl_divergence, 6); });
+      add_row("  top-1 agreement (%)", [&](const Column& column) {
+        return TableCell(100 * result(column).top1_agreement, 2);
+      });
     }
-    row("activations", [&](std::size_t) { return activations; });
-    row("weights read a token", [&](std::size_t i) { return human_bytes(columns_[i].bytes); });
-    row("bits a weight",
-        [&](std::size_t i) { return fmt::format("{:.3f}", columns_[i].bits_per_weight); });
+    add_row("activations", [](const Column& column) { return TableCell(column.activations); });
+    add_row("weights read a token", [](const Column& column) {
+      return TableCell(column.bytes, human_bytes(column.bytes));
+    });
+    add_row("bits a weight",
+            [](const Column& column) { return TableCell(column.bits_per_weight, 3); });
+    return std::move(table_);
   }
 
  private:
+  static std::vector<TableColumn> table_columns(const std::vector<Column>& columns) {
+    std::vector<TableColumn> out = {{"", "measure", TableColumn::Align::kLeft, 24}};
+    for (const std::string& name : column_names(columns)) {
+      out.push_back({.title = name, .key = name, .min_width = 12});
+    }
+    return out;
+  }
+
   template <typename Cell>
-  void row(const std::string& label, Cell cell) const {
-    fmt::print("{:<24}", label);
-    for (std::size_t i = 0; i < columns_.size(); ++i) fmt::print("  {:>{}}", cell(i), widths_[i]);
-    fmt::print("\n");
+  void add_row(const std::string& label, Cell cell) {
+    std::vector<TableCell> cells = {label};
+    for (const Column& column : columns_) cells.push_back(cell(column));
+    table_.add_row(std::move(cells));
   }
 
   const std::vector<Column>& columns_;
-  std::vector<std::string> names_;
-  std::vector<std::size_t> widths_;
+  Table table_;
 };
 
 void eval(const EvalFlags& flags, const CommonFlags& common) {
@@ -240,55 +252,51 @@ void eval(const EvalFlags& flags, const CommonFlags& common) {
   if (common.json) {
     print_json(report_json(flags, setup.text, columns));
   } else {
-    Table(columns).print(flags.compute.activations, setup.reference != nullptr);
+    fmt::print("{}", Comparison(columns).make(setup.reference != nullptr).text());
   }
 }
 
 }  // namespace
 
-void add_eval(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* command =
-      app.add_subcommand("eval", "Measure quality: perplexity, distance from a reference");
+void add_eval(CommandLine& line, CommonFlags& common) {
+  const Command command =
+      line.add_command("eval", "Measure quality: perplexity, distance from a reference");
   auto flags = std::make_shared<EvalFlags>();
-  command->add_option("MODEL", flags->models, "Models, one column of the table each")->required();
-  command->add_option("--task", flags->task, "What to measure")
-      ->check(CLI::IsMember({"perplexity"}))
-      ->capture_default_str();
+  command.add("MODEL", flags->models, "Models, one column of the table each").required();
+  command.add("--task", flags->task, "What to measure").one_of({"perplexity"}).show_default();
   command
-      ->add_option("--protocol", flags->protocol,
-                   "segments: rows joined by a newline; paper: by two, as GPTQ's and AWQ's tables")
-      ->check(CLI::IsMember({"segments", "paper"}))
-      ->capture_default_str();
-  command->add_option(
-      "--text", flags->text,
-      "The text (default: wiki.test.raw under $NIBBLE_DATA; - reads standard input)");
-  command->add_flag("--rows", flags->rows,
-                    "Join the text's lines as WikiText's rows (always done for wiki.test.raw)");
-  const CLI::Validator lengths = in_range(2, std::int64_t{1} << 30);
-  CLI::Option* seqlen =
+      .add("--protocol", flags->protocol,
+           "segments: rows joined by a newline; paper: by two, as GPTQ's and AWQ's tables")
+      .one_of({"segments", "paper"})
+      .show_default();
+  command.add("--text", flags->text,
+              "The text (default: wiki.test.raw under $NIBBLE_DATA; - reads standard input)");
+  command.add_switch("--rows", flags->rows,
+                     "Join the text's lines as WikiText's rows (always done for wiki.test.raw)");
+  constexpr std::int64_t kMaxLength = std::int64_t{1} << 30;
+  const Flag seqlen =
       command
-          ->add_option("--seqlen", flags->seqlen,
-                       "Tokens of a segment (default: 2048, or the models' shortest context)")
-          ->check(lengths);
+          .add("--seqlen", flags->seqlen,
+               "Tokens of a segment (default: 2048, or the models' shortest context)")
+          .in_range(2, kMaxLength);
   command
-      ->add_option_function<std::string>(
+      .add_parsed(
           "--seqlens",
           [flags](const std::string& text) {
-            flags->seqlens = parse_integers("--seqlens", text, 2, std::int64_t{1} << 30);
+            flags->seqlens = parse_integers("--seqlens", text, 2, kMaxLength);
           },
           "Several lengths, with commas: a row each")
-      ->excludes(seqlen);
-  command->add_option("--n-segments", flags->n_segments, "Segments to measure (default: all)")
-      ->check(in_range(1, std::int64_t{1} << 40));
-  command->add_option("--reference", flags->reference,
-                      "A model to compare with: adds KL divergence and top-1 agreement; its "
-                      "activations are bf16 where those of the others are int8");
-  add_compute_flags(*command, flags->compute);
-  add_common_flags(*command, common);
-  set_example(*command,
-              "nibble eval Llama-3.2-1B Llama-3.2-1B-w4 --task perplexity --seqlens 512,2048");
-  command->final_callback(
-      [flags, &common, &action] { action = [flags, &common] { eval(*flags, common); }; });
+      .excludes(seqlen);
+  command.add("--n-segments", flags->n_segments, "Segments to measure (default: all)")
+      .in_range(1, std::int64_t{1} << 40);
+  command.add("--reference", flags->reference,
+              "A model to compare with: adds KL divergence and top-1 agreement; its "
+              "activations are bf16 where those of the others are int8");
+  add_compute_flags(command, flags->compute);
+  add_common_flags(command, common);
+  command.set_example(
+      "nibble eval Llama-3.2-1B Llama-3.2-1B-w4 --task perplexity --seqlens 512,2048");
+  command.set_action([flags, &common] { eval(*flags, common); });
 }
 
 }  // namespace nibble::cli

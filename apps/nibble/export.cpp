@@ -43,10 +43,10 @@ const std::map<std::string, DType>& types() {
 void check_type(const ExportFlags& flags) {
   if (flags.type.empty() || flags.to == "gguf") return;
   if (flags.to == "awq") {
-    throw CLI::ValidationError("--type: does not go with --to awq, whose layers have 4 bits");
+    throw UsageError("--type: does not go with --to awq, whose layers have 4 bits");
   }
   if (flags.type != "bf16" && flags.type != "f16") {
-    throw CLI::ValidationError("--type: --to hf takes bf16 or f16, found " + flags.type);
+    throw UsageError("--type: --to hf takes bf16 or f16, found " + flags.type);
   }
 }
 
@@ -106,25 +106,21 @@ void run(const ExportFlags& flags, const CommonFlags& common) {
 
 }  // namespace
 
-void add_export(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* command = app.add_subcommand("export", "Write a model for use in other engines");
+void add_export(CommandLine& line, CommonFlags& common) {
+  const Command command = line.add_command("export", "Write a model for use in other engines");
   auto flags = std::make_shared<ExportFlags>();
-  add_model_argument(*command, flags->model);
-  command->add_option("--to", flags->to, "The form to write")
-      ->required()
-      ->check(CLI::IsMember({"gguf", "hf", "awq"}));
+  add_model_argument(command, flags->model);
+  command.add("--to", flags->to, "The form to write").required().one_of({"gguf", "hf", "awq"});
   command
-      ->add_option("--type", flags->type,
-                   "What weights become (hf: bf16, the default, or f16; gguf: see below)")
-      ->check(CLI::IsMember({"bf16", "f16", "Q8_0", "Q4_0", "Q4_1", "Q4_K"}));
-  command->add_option("-o,--output", flags->output, "The folder or, of gguf, the file to write")
-      ->required();
-  command->add_flag("--force", flags->force, "Replace the output if it exists");
-  command->parse_complete_callback([flags] { check_type(*flags); });
-  add_common_flags(*command, common);
-  set_example(*command, "nibble export Llama-3.2-1B-w4 --to gguf -o Llama-3.2-1B-w4.gguf", kNotes);
-  command->final_callback(
-      [flags, &common, &action] { action = [flags, &common] { run(*flags, common); }; });
+      .add("--type", flags->type,
+           "What weights become (hf: bf16, the default, or f16; gguf: see below)")
+      .one_of({"bf16", "f16", "Q8_0", "Q4_0", "Q4_1", "Q4_K"});
+  command.add("-o,--output", flags->output, "The folder or, of gguf, the file to write").required();
+  command.add_switch("--force", flags->force, "Replace the output if it exists");
+  command.check([flags] { check_type(*flags); });
+  add_common_flags(command, common);
+  command.set_example("nibble export Llama-3.2-1B-w4 --to gguf -o Llama-3.2-1B-w4.gguf", kNotes);
+  command.set_action([flags, &common] { run(*flags, common); });
 }
 
 }  // namespace nibble::cli

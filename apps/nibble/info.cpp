@@ -149,15 +149,14 @@ void info(const InfoFlags& flags, const CommonFlags& common) {
 
 }  // namespace
 
-void add_info(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* command = app.add_subcommand("info", "Show this machine and the kernels it gets");
+void add_info(CommandLine& line, CommonFlags& common) {
+  const Command command = line.add_command("info", "Show this machine and the kernels it gets");
   auto flags = std::make_shared<InfoFlags>();
-  command->add_flag("--measure", flags->measure,
-                    "Measure the read bandwidth and the arithmetic peaks too");
-  add_common_flags(*command, common);
-  set_example(*command, "nibble info --measure", kNotes);
-  command->final_callback(
-      [flags, &common, &action] { action = [flags, &common] { info(*flags, common); }; });
+  command.add_switch("--measure", flags->measure,
+                     "Measure the read bandwidth and the arithmetic peaks too");
+  add_common_flags(command, common);
+  command.set_example("nibble info --measure", kNotes);
+  command.set_action([flags, &common] { info(*flags, common); });
 }
 
 }  // namespace nibble::cli

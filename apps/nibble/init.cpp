@@ -5,10 +5,10 @@
 #include <nlohmann/json.hpp>
 
 #include "command.h"
-#include "nibble/bench/inspection.h"
 #include "nibble/core/log.h"
 #include "nibble/core/progress.h"
 #include "nibble/core/stopwatch.h"
+#include "nibble/models/inspection.h"
 #include "nibble/quant/random_model.h"
 
 namespace nibble::cli {
@@ -19,8 +19,8 @@ constexpr const char kNotes[] =
     "weights with a standard deviation of 0.02 packed at once, norms of 1, biases of\n"
     "0. Files of a tokenizer beside the config are copied. Where the group size does\n"
     "not divide a layer, the largest of 128, 64, 32 that does is taken for it. w8a16\n"
-    "and w8a8 are the same weights, with one scale for each output channel:\n"
-    "--activations int8 makes the difference when the model runs.";
+    "and w8a8 are the same weights, with one scale for each output channel; w8a8 says\n"
+    "in config.json that inputs of layers are int8, but for the head's.";
 
 struct InitFlags {
   std::string config;
@@ -41,6 +41,7 @@ void init(const InitFlags& flags, const CommonFlags& common) {
   const Stopwatch stopwatch;
   RandomModelOptions options = flags.options;
   options.bits = bits_of(flags.precision);
+  if (flags.precision == "w8a8") options.activations = ActivationType::kInt8;
   options.quantize_head = flags.head == "quantized";
   options.seed = common.seed;
   ThreadPool pool(common.threads);
@@ -66,30 +67,27 @@ void init(const InitFlags& flags, const CommonFlags& common) {
 
 }  // namespace
 
-void add_init(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* command = app.add_subcommand("init", "Write a model with random weights");
+void add_init(CommandLine& line, CommonFlags& common) {
+  const Command command = line.add_command("init", "Write a model with random weights");
   auto flags = std::make_shared<InitFlags>();
   command
-      ->add_option(
-          "CONFIG_DIR", flags->config,
-          "A folder with a config.json, that file, or a model's name as other commands take it")
-      ->required();
-  command->add_option("-o,--output", flags->output, "The folder to write")->required();
-  command->add_option("--precision", flags->precision, "Of the linear layers")
-      ->check(CLI::IsMember({"bf16", "w4abf16", "w3abf16", "w8a16", "w8a8"}))
-      ->capture_default_str();
-  command
-      ->add_option("--group-size", flags->options.group_size, "Input channels that share a scale")
-      ->check(CLI::IsMember({32, 64, 128}))
-      ->capture_default_str();
-  command->add_option("--head", flags->head, "Pack lm_head like the other layers, or keep it bf16")
-      ->check(CLI::IsMember({"bf16", "quantized"}))
-      ->capture_default_str();
-  command->add_flag("--force", flags->force, "Replace the output folder if it exists");
-  add_common_flags(*command, common);
-  set_example(*command, "nibble init Llama-3.2-1B -o random-1B-w4 --precision w4abf16", kNotes);
-  command->final_callback(
-      [flags, &common, &action] { action = [flags, &common] { init(*flags, common); }; });
+      .add("CONFIG_DIR", flags->config,
+           "A folder with a config.json, that file, or a model's name as other commands take it")
+      .required();
+  command.add("-o,--output", flags->output, "The folder to write").required();
+  command.add("--precision", flags->precision, "Of the linear layers")
+      .one_of({"bf16", "w4abf16", "w3abf16", "w8a16", "w8a8"})
+      .show_default();
+  command.add("--group-size", flags->options.group_size, "Input channels that share a scale")
+      .one_of({32, 64, 128})
+      .show_default();
+  command.add("--head", flags->head, "Pack lm_head like the other layers, or keep it bf16")
+      .one_of({"bf16", "quantized"})
+      .show_default();
+  command.add_switch("--force", flags->force, "Replace the output folder if it exists");
+  add_common_flags(command, common);
+  command.set_example("nibble init Llama-3.2-1B -o random-1B-w4 --precision w4abf16", kNotes);
+  command.set_action([flags, &common] { init(*flags, common); });
 }
 
 }  // namespace nibble::cli

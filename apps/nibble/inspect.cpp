@@ -1,14 +1,14 @@
 // nibble inspect: what a model consists of, and what running it costs.
 #include <fmt/core.h>
 
-#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "command.h"
-#include "nibble/bench/inspection.h"
 #include "nibble/core/progress.h"
+#include "nibble/models/inspection.h"
+#include "table.h"
 
 namespace nibble::cli {
 namespace {
@@ -30,13 +30,10 @@ double file_bits_per_parameter(const Inspection& inspection) {
 
 Json tensors_json(const Inspection& inspection) {
   Json tensors = Json::array();
-  for (const TensorInfo& tensor : inspection.tensors) {
-    Json entry = {{"name", tensor.name},
-                  {"shape", tensor.shape},
-                  {"format", tensor.format},
-                  {"bits_per_weight", tensor.bits_per_weight()},
-                  {"parameters", tensor.parameters()},
-                  {"bytes", tensor.bytes}};
+  for (const StoredParameter& tensor : inspection.tensors) {
+    Json entry = {{"name", tensor.name},          {"shape", tensor.shape},
+                  {"format", tensor.format},      {"bits_per_weight", tensor.bits_per_weight()},
+                  {"parameters", tensor.count()}, {"bytes", tensor.bytes}};
     if (tensor.group_size > 0) entry["group_size"] = tensor.group_size;
     tensors.push_back(std::move(entry));
   }
@@ -71,22 +68,27 @@ std::string dimensions(const std::vector<std::int64_t>& shape) {
   return text;
 }
 
-void print_tensors(const std::vector<TensorGroup>& groups) {
-  std::size_t width = 7;
-  for (const TensorGroup& group : groups) width = std::max(width, group.name.size());
-  fmt::print("{:<{}} {:>6} {:>16} {:>9} {:>14} {:>11} {:>11}\n", "tensors", width, "", "shape",
-             "format", "parameters", "size", "bits/weight");
+Table tensor_table(const std::vector<TensorGroup>& groups) {
+  Table table({{"tensors", "name", TableColumn::Align::kLeft, 7},
+               {.title = "", .key = "count", .min_width = 6},
+               {.title = "shape", .key = "shape", .min_width = 16},
+               {.title = "format", .key = "format", .min_width = 9},
+               {.title = "parameters", .key = "parameters", .min_width = 14},
+               {.title = "size", .key = "bytes", .min_width = 11},
+               {.title = "bits/weight", .key = "bits_per_weight", .min_width = 11}});
   for (const TensorGroup& group : groups) {
-    const TensorInfo& tensor = group.first;
-    const std::string format = tensor.group_size > 0
-                                   ? fmt::format("{} g{}", tensor.format, tensor.group_size)
-                                   : tensor.format;
-    const std::string times = group.count > 1 ? fmt::format("{} x", group.count) : std::string();
-    fmt::print("{:<{}} {:>6} {:>16} {:>9} {:>14} {:>11} {:>11.3f}\n", group.name, width, times,
-               dimensions(tensor.shape), format, group.count * tensor.parameters(),
-               human_bytes(static_cast<double>(group.count * tensor.bytes)),
-               tensor.bits_per_weight());
+    const StoredParameter& tensor = group.first;
+    const std::int64_t bytes = group.count * tensor.bytes;
+    table.add_row({group.name,
+                   {group.count, group.count > 1 ? fmt::format("{} x", group.count) : ""},
+                   dimensions(tensor.shape),
+                   tensor.group_size > 0 ? fmt::format("{} g{}", tensor.format, tensor.group_size)
+                                         : tensor.format,
+                   group.count * tensor.count(),
+                   {bytes, human_bytes(static_cast<double>(bytes))},
+                   {tensor.bits_per_weight(), 3}});
   }
+  return table;
 }
 
 void print_totals(const InspectFlags& flags, const Inspection& inspection) {
@@ -116,23 +118,21 @@ void inspect_model(const InspectFlags& flags, const CommonFlags& common) {
     return;
   }
   fmt::print("{}\n\n", module_tree(checkpoint));
-  print_tensors(group_tensors(inspection.tensors));
-  fmt::print("\n");
+  fmt::print("{}\n", tensor_table(group_tensors(inspection.tensors)).text());
   print_totals(flags, inspection);
 }
 
 }  // namespace
 
-void add_inspect(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* command = app.add_subcommand("inspect", "Show a model's modules, sizes and costs");
+void add_inspect(CommandLine& line, CommonFlags& common) {
+  const Command command = line.add_command("inspect", "Show a model's modules, sizes and costs");
   auto flags = std::make_shared<InspectFlags>();
-  add_model_argument(*command, flags->model);
-  add_dtype_flag(*command, flags->dtype,
+  add_model_argument(command, flags->model);
+  add_dtype_flag(command, flags->dtype,
                  "What weights that are not quantized are computed in, for what a token reads");
-  add_common_flags(*command, common);
-  set_example(*command, "nibble inspect Llama-3.2-1B-w4", kNotes);
-  command->final_callback(
-      [flags, &common, &action] { action = [flags, &common] { inspect_model(*flags, common); }; });
+  add_common_flags(command, common);
+  command.set_example("nibble inspect Llama-3.2-1B-w4", kNotes);
+  command.set_action([flags, &common] { inspect_model(*flags, common); });
 }
 
 }  // namespace nibble::cli

@@ -48,39 +48,37 @@ void logits(const LogitsFlags& flags, const CommonFlags& common) {
   if (common.json) {
     print_json({{"output", flags.output},
                 {"shape", {count, vocab}},
-                {"activations", flags.compute.activations}});
+                {"activations", activation_type_name(model.activations())}});
   } else {
     fmt::print("{}: {} x {} float32; {} activations\n", flags.output, count, vocab,
-               flags.compute.activations);
+               activation_type_name(model.activations()));
   }
 }
 
 }  // namespace
 
-void add_logits(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* command = app.add_subcommand("logits", "Write the logits of every position as .npy");
+void add_logits(CommandLine& line, CommonFlags& common) {
+  const Command command = line.add_command("logits", "Write the logits of every position as .npy");
   auto flags = std::make_shared<LogitsFlags>();
-  add_model_argument(*command, flags->model);
-  CLI::Option* tokens = command->add_option_function<std::string>(
+  add_model_argument(command, flags->model);
+  const Flag tokens = command.add_parsed(
       "--tokens",
       [flags](const std::string& text) {
         const std::vector<std::int64_t> ids = parse_integers("--tokens", text, 0, INT32_MAX);
         flags->tokens.assign(ids.begin(), ids.end());
       },
       "Token ids, with commas; no BOS is added");
-  CLI::Option* prompt = command->add_option("--prompt", flags->prompt, "A text, encoded as by run");
-  prompt->excludes(tokens);
-  command
-      ->add_option("-o,--output", flags->output, "The file to write, float32 (tokens, vocabulary)")
-      ->required();
-  command->parse_complete_callback([tokens, prompt] {
-    if (tokens->count() + prompt->count() == 0) throw CLI::RequiredError("--tokens or --prompt");
+  const Flag prompt = command.add("--prompt", flags->prompt, "A text, encoded as by run");
+  prompt.excludes(tokens);
+  command.add("-o,--output", flags->output, "The file to write, float32 (tokens, vocabulary)")
+      .required();
+  command.check([tokens, prompt] {
+    if (!tokens.given() && !prompt.given()) throw UsageError("--tokens or --prompt is required");
   });
-  add_compute_flags(*command, flags->compute);
-  add_common_flags(*command, common);
-  set_example(*command, "nibble logits Llama-3.2-1B --prompt \"Hello\" -o logits.npy");
-  command->final_callback(
-      [flags, &common, &action] { action = [flags, &common] { logits(*flags, common); }; });
+  add_compute_flags(command, flags->compute);
+  add_common_flags(command, common);
+  command.set_example("nibble logits Llama-3.2-1B --prompt \"Hello\" -o logits.npy");
+  command.set_action([flags, &common] { logits(*flags, common); });
 }
 
 }  // namespace nibble::cli

@@ -4,8 +4,8 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <functional>
 #include <iostream>
-#include <memory>
 #include <new>
 #include <system_error>
 
@@ -53,14 +53,7 @@ int finish_output() {
   return written ? 0 : report("standard output: cannot be written");
 }
 
-/// Wrong usage, in one line.
-std::string usage_message(const CLI::App* app, const CLI::Error& error) {
-  std::string command = "nibble";
-  for (const CLI::App* chosen : app->get_subcommands()) command += " " + chosen->get_name();
-  return fmt::format("nibble: {} ({} --help says more)\n", one_line(error.what()), command);
-}
-
-int run(const cli::Action& action) {
+int run(const std::function<void()>& action) {
   try {
     action();
     return finish_output();
@@ -79,30 +72,25 @@ int run(const cli::Action& action) {
 
 int main(int argc, char** argv) {
   install_signal_handlers();
-  CLI::App app("Quantizes a language model to 3 or 4 bits, says what that cost, and runs it.",
-               "nibble");
-  app.set_version_flag("--version", "nibble " NIBBLE_VERSION);
-  app.require_subcommand(0, 1);  // none is refused below: CLI11 would not name an unknown one
-  app.failure_message(usage_message);
-  app.footer("nibble COMMAND --help says more, with an example.");
-  app.formatter(std::make_shared<cli::HelpFormatter>());  // of the sub-commands too
+  cli::CommandLine line(
+      "Quantizes a language model to 3 or 4 bits, says what that cost, and runs it.",
+      "nibble " NIBBLE_VERSION);
   cli::CommonFlags common;
-  cli::Action action;
   for (const auto add :
        {cli::add_run, cli::add_chat, cli::add_quantize, cli::add_eval, cli::add_logits,
         cli::add_tokenize, cli::add_detokenize, cli::add_template, cli::add_inspect, cli::add_init,
-        cli::add_info, cli::add_bench, cli::add_profile, cli::add_export}) {
-    add(app, common, action);
+        cli::add_info, cli::add_bench, cli::add_profile, cli::add_report, cli::add_export}) {
+    add(line, common);
   }
   try {
-    app.parse(argc, argv);
-    if (!action) throw CLI::RequiredError("A command");
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? finish_output() : kWrongUsage;
+    if (!line.parse(argc, argv)) return finish_output();
+  } catch (const cli::UsageError& error) {
+    fmt::print(stderr, "nibble: {}\n", error.what());
+    return kWrongUsage;
   }
   set_log_level(common.quiet     ? LogLevel::kQuiet
                 : common.verbose ? LogLevel::kVerbose
                                  : LogLevel::kNormal);
   set_progress_enabled(!common.quiet);
-  return run(action);
+  return run(line.action());
 }

@@ -89,8 +89,8 @@ Json plan_json(const QuantizePlan& plan) {
     Json entry = {{"name", layer.linear.name + ".weight"},
                   {"shape", {layer.linear.out, layer.linear.in}}};
     if (layer.packed) {
-      entry["bits"] = packed_bits(layer.layout);
-      entry["group_size"] = packed_group_size(layer.layout);
+      entry["bits"] = codec_of(layer.layout.format).bits;
+      entry["group_size"] = layer.layout.group_size;
     }
     layers.push_back(std::move(entry));
   }
@@ -104,7 +104,7 @@ void print_plan(const QuantizePlan& plan) {
     fmt::print(
         "{:<{}}  {:>7} x {:<7}  {}\n", layer.linear.name, width, layer.linear.out, layer.linear.in,
         layer.packed
-            ? fmt::format("w{} g{}", packed_bits(layer.layout), packed_group_size(layer.layout))
+            ? fmt::format("{} g{}", codec_of(layer.layout.format).name, layer.layout.group_size)
             : std::string("kept"));
   }
 }
@@ -133,43 +133,36 @@ void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
 
 }  // namespace
 
-void add_quantize(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* command = app.add_subcommand("quantize", "Write a quantized checkpoint");
+void add_quantize(CommandLine& line, CommonFlags& common) {
+  const Command command = line.add_command("quantize", "Write a quantized checkpoint");
   auto flags = std::make_shared<QuantizeFlags>();
-  add_model_argument(*command, flags->model);
-  CLI::Option* output = command->add_option("-o,--output", flags->output, "The folder to write");
-  command->add_option("--algorithm", flags->algorithm, "How to quantize")
-      ->check(CLI::IsMember({"pergrp"}))
-      ->capture_default_str();
-  command->add_option("--w-bit", flags->options.bits, "Bits a weight")
-      ->check(CLI::IsMember({3, 4}))
-      ->capture_default_str();
+  add_model_argument(command, flags->model);
+  const Flag output = command.add("-o,--output", flags->output, "The folder to write");
+  command.add("--algorithm", flags->algorithm, "How to quantize").one_of({"pergrp"}).show_default();
+  command.add("--w-bit", flags->options.bits, "Bits a weight").one_of({3, 4}).show_default();
   command
-      ->add_option(
-          "--group-size", flags->options.group_size,
-          "Input channels that share a scale; where it does not divide a layer, the largest "
-          "of 128, 64, 32 that does")
-      ->check(CLI::IsMember({32, 64, 128}))
-      ->capture_default_str();
-  command->add_option("--head", flags->head, "Quantize lm_head too, or keep it")
-      ->check(CLI::IsMember({"bf16", "quantized"}))
-      ->capture_default_str();
+      .add("--group-size", flags->options.group_size,
+           "Input channels that share a scale; where it does not divide a layer, the largest "
+           "of 128, 64, 32 that does")
+      .one_of({32, 64, 128})
+      .show_default();
+  command.add("--head", flags->head, "Quantize lm_head too, or keep it")
+      .one_of({"bf16", "quantized"})
+      .show_default();
   command
-      ->add_option("--exclude", flags->options.exclude,
-                   "Keep layers of this name (* stands for anything; may be given several times)")
-      ->allow_extra_args(false);
-  add_dtype_flag(*command, flags->dtype);
-  command->add_flag("--force", flags->force, "Replace the output folder if it exists");
-  CLI::Option* dry_run = command->add_flag("--dry-run", flags->dry_run,
-                                           "Show what would be done to each layer, and stop");
-  command->parse_complete_callback([output, dry_run] {
-    if (output->count() == 0 && dry_run->count() == 0) throw CLI::RequiredError("--output");
+      .add("--exclude", flags->options.exclude,
+           "Keep layers of this name (* stands for anything; may be given several times)")
+      .one_value_each_time();
+  add_dtype_flag(command, flags->dtype);
+  command.add_switch("--force", flags->force, "Replace the output folder if it exists");
+  const Flag dry_run = command.add_switch("--dry-run", flags->dry_run,
+                                          "Show what would be done to each layer, and stop");
+  command.check([output, dry_run] {
+    if (!output.given() && !dry_run.given()) throw UsageError("--output is required");
   });
-  add_common_flags(*command, common);
-  set_example(*command,
-              "nibble quantize Llama-3.2-1B -o Llama-3.2-1B-w4 --w-bit 4 --group-size 128");
-  command->final_callback(
-      [flags, &common, &action] { action = [flags, &common] { quantize(*flags, common); }; });
+  add_common_flags(command, common);
+  command.set_example("nibble quantize Llama-3.2-1B -o Llama-3.2-1B-w4 --w-bit 4 --group-size 128");
+  command.set_action([flags, &common] { quantize(*flags, common); });
 }
 
 }  // namespace nibble::cli

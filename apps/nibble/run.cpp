@@ -28,7 +28,7 @@ std::vector<std::int32_t> encode_prompt(const Model& model, const Tokenizer& tok
   return ids;
 }
 
-void report(const RunFlags& flags, const Generation& result, std::size_t prompt_tokens,
+void report(const Model& model, const Generation& result, std::size_t prompt_tokens,
             std::int64_t capacity) {
   if (result.reason == StopReason::kContext) {
     warn("stopped: the context of {} tokens is full (-c/--context)", capacity);
@@ -39,7 +39,7 @@ void report(const RunFlags& flags, const Generation& result, std::size_t prompt_
                           prompt_tokens, result.prefill_ms, result.ids.size(),
                           ms > 0 ? fmt::format(", {:.2f} ms each ({:.1f} a second)", ms, 1000 / ms)
                                  : std::string(),
-                          flags.compute.activations));
+                          activation_type_name(model.activations())));
 }
 
 void run(const RunFlags& flags, const CommonFlags& common) {
@@ -47,59 +47,59 @@ void run(const RunFlags& flags, const CommonFlags& common) {
   ThreadPool pool(common.threads);
   Model model(locate_model(flags.model), pool, flags.compute.options());
   const Tokenizer tokenizer = model.checkpoint().load_tokenizer();
-  const std::vector<std::int32_t> prompt = encode_prompt(model, tokenizer, text);
+  std::vector<std::int32_t> prompt = encode_prompt(model, tokenizer, text);
+  const std::size_t prompt_tokens = prompt.size();
   KvCache cache = model.make_cache(flags.compute.context);
   GenerateOptions options = flags.generate;
   if (options.max_tokens < 0) options.max_tokens = std::numeric_limits<std::int64_t>::max();
   options.sampler.seed = common.seed;
 
-  std::vector<std::int32_t> context;
-  const Generation result =
-      generate(model, tokenizer, cache, context, prompt, options, [&](std::string_view piece) {
-        if (!common.json) print_text(piece);
-      });
+  Sequence sequence(tokenizer, model.spec(), std::move(prompt), cache.capacity(), options);
+  const Generation result = generate(model, cache, sequence, [&](std::string_view piece) {
+    if (!common.json) print_text(piece);
+  });
   if (!common.json) {
     print_text("\n");
-    report(flags, result, prompt.size(), cache.capacity());
+    report(model, result, prompt_tokens, cache.capacity());
     return;
   }
-  print_json({{"prompt_tokens", prompt.size()},
+  print_json({{"prompt_tokens", prompt_tokens},
               {"generated_tokens", result.ids.size()},
               {"ids", result.ids},
               {"text", result.text},
               {"stop_reason", stop_reason_name(result.reason)},
-              {"activations", flags.compute.activations},
+              {"activations", activation_type_name(model.activations())},
               {"prefill_ms", result.prefill_ms},
               {"ms_per_token", result.ms_per_token()}});
 }
 
-void add_sampling_flags(CLI::App& command, GenerateOptions& options) {
+void add_sampling_flags(const Command& command, GenerateOptions& options) {
   SamplerOptions& sampler = options.sampler;
   command
-      .add_option("-n,--max-tokens", options.max_tokens,
-                  "New tokens at the most (-1: until the context is full)")
-      ->check(in_range(-1, std::int64_t{1} << 30))
-      ->capture_default_str();
-  command.add_option("--temperature", sampler.temperature, "0: always the most likely token")
-      ->capture_default_str();
-  command.add_option("--top-k", sampler.top_k, "Draw from the k most likely tokens (0: all)")
-      ->capture_default_str();
+      .add("-n,--max-tokens", options.max_tokens,
+           "New tokens at the most (-1: until the context is full)")
+      .in_range(-1, std::int64_t{1} << 30)
+      .show_default();
+  command.add("--temperature", sampler.temperature, "0: always the most likely token")
+      .show_default();
+  command.add("--top-k", sampler.top_k, "Draw from the k most likely tokens (0: all)")
+      .show_default();
   command
-      .add_option("--top-p", sampler.top_p,
-                  "Draw from the fewest tokens that have this probability together (1: all)")
-      ->capture_default_str();
+      .add("--top-p", sampler.top_p,
+           "Draw from the fewest tokens that have this probability together (1: all)")
+      .show_default();
   command
-      .add_option("--min-p", sampler.min_p,
-                  "Draw from tokens at least this share as likely as the first (0: all)")
-      ->capture_default_str();
+      .add("--min-p", sampler.min_p,
+           "Draw from tokens at least this share as likely as the first (0: all)")
+      .show_default();
   command
-      .add_option("--repeat-penalty", sampler.repeat_penalty,
-                  "Divides the logits of tokens in the context (1: off)")
-      ->capture_default_str();
+      .add("--repeat-penalty", sampler.repeat_penalty,
+           "Divides the logits of tokens in the context (1: off)")
+      .show_default();
   // One text for each --stop: a vector option would swallow the arguments that follow it.
-  command.add_option("--stop", options.stop, "End before this text (may be given several times)")
-      ->allow_extra_args(false);
-  command.add_flag("--ignore-eos", options.ignore_eos, "Go on past end-of-sequence tokens");
+  command.add("--stop", options.stop, "End before this text (may be given several times)")
+      .one_value_each_time();
+  command.add_switch("--ignore-eos", options.ignore_eos, "Go on past end-of-sequence tokens");
 }
 
 /// Values that no sampler takes are wrong usage.
@@ -107,26 +107,24 @@ void check_sampling(const SamplerOptions& options) {
   try {
     const Sampler checked(options);
   } catch (const Error& error) {
-    throw CLI::ValidationError(std::string("--") + error.what());
+    throw UsageError(std::string("--") + error.what());
   }
 }
 
 }  // namespace
 
-void add_run(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* command = app.add_subcommand("run", "Complete a prompt");
+void add_run(CommandLine& line, CommonFlags& common) {
+  const Command command = line.add_command("run", "Complete a prompt");
   auto flags = std::make_shared<RunFlags>();
-  add_model_argument(*command, flags->model);
-  add_text_argument(*command, flags->prompt, "PROMPT",
+  add_model_argument(command, flags->model);
+  add_text_argument(command, flags->prompt, "PROMPT",
                     "The text to complete, special tokens in it parsed; no template is applied");
-  add_sampling_flags(*command, flags->generate);
-  add_compute_flags(*command, flags->compute);
-  add_common_flags(*command, common);
-  set_example(*command, "nibble run SmolLM2-135M \"Once upon a time\" -n 100 --temperature 0.8");
-  command->final_callback([flags, &common, &action] {
-    check_sampling(flags->generate.sampler);
-    action = [=, &common] { run(*flags, common); };
-  });
+  add_sampling_flags(command, flags->generate);
+  add_compute_flags(command, flags->compute);
+  add_common_flags(command, common);
+  command.set_example("nibble run SmolLM2-135M \"Once upon a time\" -n 100 --temperature 0.8");
+  command.check([flags] { check_sampling(flags->generate.sampler); });
+  command.set_action([flags, &common] { run(*flags, common); });
 }
 
 }  // namespace nibble::cli

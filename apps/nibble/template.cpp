@@ -63,28 +63,29 @@ void render(const TemplateFlags& flags, const CommonFlags& common) {
 
 }  // namespace
 
-void add_template(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* command = app.add_subcommand("template", "Write a conversation as the model's prompt");
+void add_template(CommandLine& line, CommonFlags& common) {
+  const Command command =
+      line.add_command("template", "Write a conversation as the model's prompt");
   auto flags = std::make_shared<TemplateFlags>();
-  CLI::Option* model = command->add_option(
+  const Flag model = command.add(
       "MODEL", flags->model,
       "A model folder, a .gguf file, or a name under $NIBBLE_MODELS or in the Hugging Face cache");
-  CLI::Option* file =
-      command->add_option("--template", flags->file, "A Jinja file, in place of MODEL's template");
-  model->excludes(file);
+  const Flag file =
+      command.add("--template", flags->file, "A Jinja file, in place of MODEL's template");
+  model.excludes(file);
   command
-      ->add_option("--messages", flags->messages,
-                   "A JSON file (- reads standard input): a list of messages, or an object with "
-                   "\"messages\", and if need be \"tools\", \"add_generation_prompt\" (false if "
-                   "left out), special tokens and other variables")
-      ->required();
-  add_common_flags(*command, common);
-  set_example(*command, "nibble template Llama-3.2-1B-Instruct --messages conversation.json",
-              "The prompt is printed as it is, with no newline behind it.");
-  command->final_callback([flags, model, file, &common, &action] {
-    if (model->count() + file->count() == 0) throw CLI::RequiredError("MODEL or --template");
-    action = [flags, &common] { render(*flags, common); };
+      .add("--messages", flags->messages,
+           "A JSON file (- reads standard input): a list of messages, or an object with "
+           "\"messages\", and if need be \"tools\", \"add_generation_prompt\" (false if "
+           "left out), special tokens and other variables")
+      .required();
+  add_common_flags(command, common);
+  command.set_example("nibble template Llama-3.2-1B-Instruct --messages conversation.json",
+                      "The prompt is printed as it is, with no newline behind it.");
+  command.check([model, file] {
+    if (!model.given() && !file.given()) throw UsageError("MODEL or --template is required");
   });
+  command.set_action([flags, &common] { render(*flags, common); });
 }
 
 }  // namespace nibble::cli

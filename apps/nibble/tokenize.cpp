@@ -55,26 +55,25 @@ void detokenize(const DetokenizeFlags& flags, const CommonFlags& common) {
 
 }  // namespace
 
-void add_tokenize(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* command = app.add_subcommand("tokenize", "Turn text into token ids");
+void add_tokenize(CommandLine& line, CommonFlags& common) {
+  const Command command = line.add_command("tokenize", "Turn text into token ids");
   auto flags = std::make_shared<TokenizeFlags>();
-  add_model_argument(*command, flags->model);
-  add_text_argument(*command, flags->text, "TEXT", "The text");
-  command->add_flag("--no-special", flags->no_special, "Add no BOS or EOS: the text itself only");
-  command->add_flag("--no-parse-special", flags->no_parse_special,
-                    "Read special tokens in the text as plain text");
-  add_common_flags(*command, common);
-  set_example(*command, "nibble tokenize Llama-3.2-1B \"Hello world\"");
-  command->final_callback(
-      [flags, &common, &action] { action = [flags, &common] { tokenize(*flags, common); }; });
+  add_model_argument(command, flags->model);
+  add_text_argument(command, flags->text, "TEXT", "The text");
+  command.add_switch("--no-special", flags->no_special, "Add no BOS or EOS: the text itself only");
+  command.add_switch("--no-parse-special", flags->no_parse_special,
+                     "Read special tokens in the text as plain text");
+  add_common_flags(command, common);
+  command.set_example("nibble tokenize Llama-3.2-1B \"Hello world\"");
+  command.set_action([flags, &common] { tokenize(*flags, common); });
 }
 
-void add_detokenize(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* command = app.add_subcommand("detokenize", "Turn token ids into text");
+void add_detokenize(CommandLine& line, CommonFlags& common) {
+  const Command command = line.add_command("detokenize", "Turn token ids into text");
   auto flags = std::make_shared<DetokenizeFlags>();
-  add_model_argument(*command, flags->model);
+  add_model_argument(command, flags->model);
   command
-      ->add_option_function<std::vector<std::string>>(
+      .add_parsed_list(
           "ID",
           [flags](const std::vector<std::string>& texts) {
             for (const std::string& text : texts) {
@@ -83,11 +82,10 @@ void add_detokenize(CLI::App& app, CommonFlags& common, Action& action) {
             }
           },
           "Token ids, with blanks or commas between them")
-      ->required();
-  add_common_flags(*command, common);
-  set_example(*command, "nibble detokenize Llama-3.2-1B 9906 1917");
-  command->final_callback(
-      [flags, &common, &action] { action = [flags, &common] { detokenize(*flags, common); }; });
+      .required();
+  add_common_flags(command, common);
+  command.set_example("nibble detokenize Llama-3.2-1B 9906 1917");
+  command.set_action([flags, &common] { detokenize(*flags, common); });
 }
 
 }  // namespace nibble::cli

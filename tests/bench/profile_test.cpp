@@ -9,6 +9,7 @@
 #include "bench/tiny_model.h"
 #include "core/error_matchers.h"
 #include "nibble/bench/speed.h"
+#include "nibble/models/token_cost.h"
 
 namespace nibble {
 namespace {
@@ -144,7 +145,7 @@ TEST(Profile, CountsWhatTheModelReadsAndComputes) {
   ASSERT_EQ(report.decode.passes.size(), 5u);
   const auto decode = operator_totals(report.decode);
   EXPECT_THAT(sum(decode, &OperatorTotal::bytes),
-              DoubleNear(model.decoder().bytes_per_token(), 1e-6));
+              DoubleNear(token_cost(model.checkpoint(), DType::kBF16).bytes, 1e-6));
   const auto attention = std::find_if(decode.begin(), decode.end(), [](const OperatorTotal& total) {
     return total.name == "attention";
   });

@@ -7,6 +7,7 @@
 #include "bench/keep_affinity.h"
 #include "bench/tiny_model.h"
 #include "core/error_matchers.h"
+#include "nibble/models/token_cost.h"
 
 namespace nibble {
 namespace {
@@ -113,7 +114,7 @@ TEST(MeasureSpeed, RunsBothTests) {
   EXPECT_GT(report.prefill[0].limit(), 0);
   ASSERT_EQ(report.decode.size(), 1u);
   const DecodeSpeed& decode = report.decode[0];
-  EXPECT_EQ(decode.bytes_per_token, model.decoder().bytes_per_token());
+  EXPECT_EQ(decode.bytes_per_token, token_cost(model.checkpoint(), DType::kBF16).bytes);
   EXPECT_LE(decode.runs.kept.size(), 2u);
   EXPECT_TRUE(decode.runs.kept.size() == 2 || decode.runs.dropped + decode.runs.kept.size() == 10);
   for (const BracketedRun& run : decode.runs.kept) EXPECT_GT(run.speed, 0);

@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "core/temporary_folder.h"
+#include "paths.h"
 
 namespace nibble::testing {
 namespace fs = std::filesystem;
@@ -42,10 +43,11 @@ void redirect(const fs::path& path, int flags, int to) {
     const rlimit limit{run.memory, run.memory};
     ::setrlimit(RLIMIT_AS, &limit);
   }
-  std::vector<char*> argv = {const_cast<char*>(NIBBLE_COMMAND)};
+  const std::string program = built_command();
+  std::vector<char*> argv = {const_cast<char*>(program.c_str())};
   for (const std::string& arg : run.args) argv.push_back(const_cast<char*>(arg.c_str()));
   argv.push_back(nullptr);
-  ::execv(NIBBLE_COMMAND, argv.data());
+  ::execv(program.c_str(), argv.data());
   ::_exit(99);
 }
 
@@ -120,16 +122,16 @@ std::vector<std::string> lines(const std::string& text) {
 }
 
 fs::path copy_stories(const fs::path& to) {
-  fs::copy(fs::path(NIBBLE_DATA_DIR) / "stories260K", to, fs::copy_options::recursive);
+  fs::copy(data_file("stories260K"), to, fs::copy_options::recursive);
   return to;
 }
 
 fs::path stories_text() {
-  return fs::path(NIBBLE_DATA_DIR) / "stories.txt";
+  return data_file("stories.txt");
 }
 
 fs::path fixture(const std::string& name) {
-  return fs::path(NIBBLE_TEST_DIR) / "cli" / "fixtures" / name;
+  return test_file("cli/fixtures/" + name);
 }
 
 std::vector<std::string> listing(const fs::path& folder) {

@@ -3,6 +3,7 @@
 
 #include "cli/expect_failure.h"
 #include "core/temporary_folder.h"
+#include "paths.h"
 
 namespace nibble::testing {
 namespace {
@@ -50,12 +51,16 @@ TEST_F(Usage, WrongUsageIsOneLineThatNamesWhatIsWrong) {
   };
   const std::vector<Case> cases = {
       {{}, {"required", "nibble --help"}},
-      {{"nosuch"}, {"nosuch"}},
+      {{"nosuch"}, {"unknown command \"nosuch\"", "(nibble --help"}},
+      {{"quantise", model_}, {"unknown command \"quantise\"; did you mean quantize?"}},
+      {{"detokenise", model_, "5"}, {"did you mean detokenize?"}},
       {{"--json"}, {"--json"}},
       {{"run"}, {"MODEL", "nibble run --help"}},
       {{"run", model_}, {"PROMPT", "--file"}},
       {{"run", model_, "hi", "there"}, {"there"}},
       {{"run", model_, "hi", "--nosuch"}, {"--nosuch"}},
+      {{"run", model_, "hi", "--max-token", "5"}, {"--max-token", "did you mean --max-tokens?"}},
+      {{"run", model_, "hi", "--thread=2"}, {"--thread=2", "did you mean --threads?"}},
       {{"run", model_, "hi", "-n"}, {"--max-tokens"}},
       {{"run", model_, "hi", "-n", "-2"}, {"--max-tokens", "-2"}},
       {{"run", model_, "hi", "-n", "nan"}, {"--max-tokens", "nan"}},
@@ -244,7 +249,7 @@ TEST_F(Usage, AClosedPipeEndsItQuietly) {
     const TemporaryFolder files;  // through the shell, whose pipes are what users have
     const std::string err = (files / "err").string();
     const std::string line =
-        std::string(NIBBLE_COMMAND) + " " + args + " 2>'" + err + "' | head -c 1 >/dev/null";
+        built_command() + " " + args + " 2>'" + err + "' | head -c 1 >/dev/null";
     EXPECT_EQ(std::system(line.c_str()), 0);
     EXPECT_EQ(read_file(files / "err"), "");
   }

@@ -12,6 +12,7 @@
 #include "nibble/formats/safetensors.h"
 #include "nibble/quant/pipeline.h"
 #include "nibble/weights/dequantize.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -22,8 +23,8 @@ using ::testing::Contains;
 using ::testing::HasSubstr;
 using testing::TemporaryFolder;
 
-const fs::path kModels = NIBBLE_TEST_DIR "/models/fixtures";
-const fs::path kStories = NIBBLE_DATA_DIR "/stories260K";
+const fs::path kModels = testing::test_file("models/fixtures");
+const fs::path kStories = testing::data_file("stories260K");
 
 ExportReport to_hf(const fs::path& model, const fs::path& out, DType dtype = DType::kBF16) {
   ThreadPool pool(2);
@@ -70,7 +71,7 @@ TEST_P(RoundTrip, FolderAndGgufAndFolderAgainAreTheSameModel) {
   to_gguf(folder / "hf", folder / "second.gguf", DType::kBF16);
   // Integers of Q8_0 run as they are, and are rounded to bfloat16 on the way out.
   const Checkpoint source(model);
-  const bool integers = source.foreign_weight(source.spec().block_linears(0).front()).has_value();
+  const bool integers = source.foreign_weight(source.spec().linears().front()).has_value();
   const double limit = integers ? test::kBF16RandomLimit : 1e-6;
   const std::vector<float> expected = logits(model);
   const std::vector<float> first = logits(folder / "first.gguf");
@@ -257,14 +258,16 @@ TEST(ExportAwq, HoldsTheSameIntegersAndScales) {
   export_awq(source, compute, folder / "awq", false);
   const SafetensorsModel tensors(folder / "awq");
   const std::string name = "model.layers.0.mlp.down_proj";
-  const LinearSpec linear = source.spec().block_linears(0).back();
-  ASSERT_EQ(linear.name, name);
+  const std::vector<StoredParameter> parameters = stored_parameters(source);
+  const StoredParameter& parameter = *std::find_if(
+      parameters.begin(), parameters.end(),
+      [&](const StoredParameter& candidate) { return candidate.name == name + ".weight"; });
+  const LinearSpec linear = parameter.module.linear();
   const auto* qweight = reinterpret_cast<const std::uint32_t*>(tensors.get(name + ".qweight").data);
   const auto* qzeros = reinterpret_cast<const std::uint32_t*>(tensors.get(name + ".qzeros").data);
   const auto* scales = reinterpret_cast<const Float16*>(tensors.get(name + ".scales").data);
   EXPECT_EQ(tensors.get(name + ".qweight").shape,
             (std::vector<std::int64_t>{linear.in, linear.out / 8}));
-  const Parameter parameter{name + ".weight", {linear.out, linear.in}, linear};
   const ParameterReader reader(source, compute, parameter);
   const std::int64_t group_size = 32;  // the hidden size is 32, so that all layers have that
   reader.visit(0, linear.out, [&](std::int64_t out, const ParameterRow& row) {

@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "nibble/core/cgroup.h"
 #include "nibble/core/error.h"
 
 namespace nibble {

@@ -2,7 +2,6 @@
 
 #include <sched.h>
 
-#include <climits>
 #include <cstdlib>
 #include <string>
 #include <thread>
@@ -127,41 +126,6 @@ TEST(UsableTopology, HeedsTheAffinityMask) {
     EXPECT_EQ(usable_cores(), 1);
     EXPECT_FALSE(tie_this_thread({})) << "no hardware thread at all";
   }).join();
-}
-
-/// quota_cores() for a /proc/self/cgroup of `list` and some files below the cgroups' mount point.
-int quota_of(const std::string& list,
-             const std::vector<std::pair<std::string, std::string>>& files) {
-  TemporaryFolder folder;
-  write_file(folder / "list", list);
-  for (const auto& [name, text] : files) {
-    std::filesystem::create_directories((folder / name).parent_path());
-    write_file(folder / name, text);
-  }
-  return quota_cores(folder / "list", folder.path());
-}
-
-TEST(QuotaCores, IsTheLeastOfTheCgroupAndThoseAroundIt) {
-  const std::string list = "0::/a/b\n";
-  EXPECT_EQ(quota_of(list, {}), INT_MAX);
-  EXPECT_EQ(quota_of(list, {{"cpu.max", "max 100000\n"}}), INT_MAX);
-  EXPECT_EQ(quota_of(list, {{"a/b/cpu.max", "150000 100000\n"}}), 2) << "rounded up";
-  EXPECT_EQ(quota_of(list, {{"a/b/cpu.max", "400000 100000"}, {"a/cpu.max", "300000 100000"}}), 3);
-  EXPECT_EQ(quota_of(list, {{"cpu.max", "50000 100000\n"}}), 1)
-      << "a container sees it as the root";
-  for (const char* wrong : {"", "x", "100000", "-1 100000", "100000 0"}) {
-    EXPECT_EQ(quota_of(list, {{"cpu.max", wrong}}), INT_MAX) << wrong;
-  }
-}
-
-TEST(QuotaCores, OfTheFirstVersionOfCgroups) {
-  const std::string list = "no line\n4:memory:/m\n2:cpu,cpuacct:/a\n0::/\n";
-  EXPECT_EQ(
-      quota_of(list, {{"cpu/a/cpu.cfs_quota_us", "-1\n"}, {"cpu/a/cpu.cfs_period_us", "100000\n"}}),
-      INT_MAX);
-  EXPECT_EQ(quota_of(list, {{"cpu/a/cpu.cfs_quota_us", "200000\n"},
-                            {"cpu/a/cpu.cfs_period_us", "100000\n"}}),
-            2);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "nibble/core/mapped_file.h"
 #include "nibble/kernels/select.h"
 #include "nibble/quant/pipeline.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -20,17 +21,17 @@ using ::nibble::testing::write_file;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-const fs::path kStories = NIBBLE_DATA_DIR "/stories260K";
+const fs::path kStories = testing::data_file("stories260K");
 constexpr ComputeOptions kF32{.activations = ActivationType::kF32, .kv = KvType::kF32};
 
 const Json& expected() {
-  static const Json json = read_json_file(NIBBLE_TEST_DIR "/eval/fixtures/expected.json");
+  static const Json json = read_json_file(testing::test_file("eval/fixtures/expected.json"));
   return json;
 }
 
 const std::vector<std::int32_t>& story_tokens() {
   static const std::vector<std::int32_t> tokens = [] {
-    const std::string text = read_text_file(NIBBLE_DATA_DIR "/stories.txt");
+    const std::string text = read_text_file(testing::data_file("stories.txt"));
     return load_tokenizer(kStories).encode(text.substr(0, expected()["characters"]));
   }();
   return tokens;
@@ -160,7 +161,7 @@ TEST(Perplexity, RefusesWhatCannotBeMeasured) {
 TEST(Perplexity, RefusesAReferenceThatCannotBeCompared) {
   ThreadPool pool;
   Model model(kStories, pool);
-  Model other(NIBBLE_TEST_DIR "/models/fixtures/untied_gqa", pool);
+  Model other(testing::test_file("models/fixtures/untied_gqa"), pool);
   EXPECT_ERROR(measure(model, {.seqlen = 64, .reference = &other}),
                AllOf(HasSubstr("101"), HasSubstr("512")));
   const TemporaryFolder folder;

@@ -6,6 +6,7 @@
 #include "core/temporary_folder.h"
 #include "formats/file_bytes.h"
 #include "nibble/formats/gguf_writer.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -107,7 +108,7 @@ TEST_F(GgufSplit, PartsOfOtherModelsAreRefused) {
 TEST_F(GgufSplit, OneFileIsAModelToo) {
   write_part(folder_ / "one.gguf", {0, 1, 1, {"a"}});
   EXPECT_EQ(GgufModel(folder_ / "one.gguf").files().size(), 1u);
-  EXPECT_THAT(GgufModel(NIBBLE_TEST_DIR "/formats/fixtures/vocabulary.gguf").names(),
+  EXPECT_THAT(GgufModel(testing::test_file("formats/fixtures/vocabulary.gguf")).names(),
               ElementsAre());
 }
 

@@ -5,6 +5,7 @@
 #include "core/error_matchers.h"
 #include "core/temporary_folder.h"
 #include "formats/file_bytes.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -26,7 +27,7 @@ TEST(GgufWriter, WritesTheBytesThatTheOfficialPackageWrites) {
   GgufWriter writer(folder / "x.gguf", metadata, {});
   writer.commit();
   const std::string written = read_file(folder / "x.gguf");
-  const std::string official = read_file(NIBBLE_TEST_DIR "/formats/fixtures/vocabulary.gguf");
+  const std::string official = read_file(testing::test_file("formats/fixtures/vocabulary.gguf"));
   EXPECT_EQ(written.substr(0, official.size()), official);
   EXPECT_EQ(written.size(), (official.size() + 31) / 32 * 32);
 }

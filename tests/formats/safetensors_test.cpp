@@ -8,6 +8,7 @@
 #include "core/error_matchers.h"
 #include "core/temporary_folder.h"
 #include "formats/file_bytes.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -21,7 +22,7 @@ using testing::TemporaryFolder;
 using ::testing::UnorderedElementsAre;
 using testing::write_file;
 
-const std::filesystem::path kFixtures = NIBBLE_TEST_DIR "/formats/fixtures";
+const std::filesystem::path kFixtures = testing::test_file("formats/fixtures");
 
 template <typename T>
 std::vector<T> values(const TensorView& view) {

@@ -13,6 +13,7 @@
 #include "formats/file_bytes.h"
 #include "nibble/core/bfloat16.h"
 #include "nibble/formats/pickle.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -25,7 +26,7 @@ using testing::read_file;
 using testing::TemporaryFolder;
 using testing::write_file;
 
-const fs::path kFixtures = NIBBLE_TEST_DIR "/formats/fixtures/torch_bin";
+const fs::path kFixtures = testing::test_file("formats/fixtures/torch_bin");
 
 template <typename T, typename Widen>
 std::vector<double> widened(const TensorView& view, Widen widen) {

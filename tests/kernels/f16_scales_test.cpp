@@ -41,8 +41,8 @@ class F16Scales : public ::testing::TestWithParam<const KernelSet*> {
       task.tokens = tokens;
       task.weight = matrix.view;
       const std::vector<float> expected = product(*GetParam(), matmul, task);
-      task.weight.scales = nullptr;
-      task.weight.f16_scales = scales.data();
+      task.weight.scale_type = ScaleType::kF16;
+      task.weight.parts[kScalesPart] = scales.data();
       EXPECT_EQ(product(*GetParam(), matmul, task), expected) << tokens << " tokens";
     }
   }

@@ -58,7 +58,9 @@ struct Codes {
   GuardedBuffer<std::int32_t> sums;  // (tokens, groups)
 };
 
-Codes make_codes(const KernelSet& kernels, const WeightView& weight, const float* x) {
+/// `scale`: of all groups, or 0: each has its own.
+Codes make_codes(const KernelSet& kernels, const WeightView& weight, const float* x,
+                 float scale = 0) {
   const std::int64_t group_size = weight.group_size > 0 ? weight.group_size : weight.cols;
   const std::int64_t groups = weight.cols / group_size;
   const std::int64_t stride = (weight.cols + kCodeRun - 1) / kCodeRun * kCodeRun;
@@ -76,7 +78,8 @@ Codes make_codes(const KernelSet& kernels, const WeightView& weight, const float
                            .format = weight.format,
                            .codes = out.codes.data() + t * stride,
                            .scales = out.scales.data() + t * groups,
-                           .sums = out.sums.data() + t * groups});
+                           .sums = out.sums.data() + t * groups,
+                           .scale = scale});
   }
   return out;
 }
@@ -105,8 +108,8 @@ class Int8Test : public testing::TestWithParam<Variant> {
   }
 
   /// The definition, for rows of x that hold numbers.
-  void expect_codes(const WeightView& weight, const GuardedBuffer<float>& x) {
-    const Codes codes = make_codes(kernels(), weight, x.data());
+  void expect_codes(const WeightView& weight, const GuardedBuffer<float>& x, float given = 0) {
+    const Codes codes = make_codes(kernels(), weight, x.data(), given);
     for (std::int64_t t = 0; t < kMaxTokens; ++t) {
       for (std::int64_t g = 0; g < codes.groups; ++g) {
         const std::int64_t begin = g * codes.group_size;
@@ -115,7 +118,8 @@ class Int8Test : public testing::TestWithParam<Variant> {
         for (std::int64_t c = 0; c < codes.group_size; ++c) {
           most = std::max(most, std::fabs(values[c]));
         }
-        const float scale = most / 127.0F;
+        ASSERT_EQ(kernels().int8_scale(values, codes.group_size), most / 127.0F);
+        const float scale = given != 0 ? given : most / 127.0F;
         const auto at = static_cast<std::size_t>(t * codes.groups + g);
         ASSERT_EQ(codes.scales[at], scale);
         int sum = 0;
@@ -296,6 +300,27 @@ TEST_P(Int8Test, TinyValuesAndZeros) {
     expect_codes(matrix.view, x);
     for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 9) * 0x1p-149F;
     expect_codes(matrix.view, x);
+  }
+}
+
+TEST_P(Int8Test, AGivenScale) {
+  for (const MatrixSpec& spec :
+       {MatrixSpec{WeightFormat::kW4, 20, 384, 128}, MatrixSpec{WeightFormat::kW3, 5, 96, 32},
+        MatrixSpec{WeightFormat::kW8, 17, 287}}) {
+    SCOPED_TRACE(spec.name());
+    const TestMatrix matrix = make_matrix(spec, random_);
+    const GuardedBuffer<float> x = random_input(kMaxTokens * spec.cols);
+    const float largest = kernels().int8_scale(x.data(), kMaxTokens * spec.cols);
+    expect_codes(matrix.view, x, largest);
+    expect_codes(matrix.view, x, 3 * largest);
+    const Codes codes = make_codes(kernels(), matrix.view, x.data(), largest);
+    std::vector<float> expected;
+    for (std::int64_t t = 0; t < 9; ++t) {
+      for (std::int64_t row = 0; row < spec.rows; ++row) {
+        expected.push_back(product(matrix, codes, t, row));
+      }
+    }
+    expect_equal(run(matrix.view, codes, 9, 1000), expected, spec.rows);
   }
 }
 

@@ -11,14 +11,16 @@
 #include <sstream>
 #include <string>
 
+#include "paths.h"
+
 namespace nibble {
 namespace {
 
 // The lines that `nm` prints for the symbols which the objects of `set` define.
 std::string defined_symbols(const std::string& set) {
-  const std::filesystem::path objects = std::filesystem::path(NIBBLE_COMMAND).parent_path() /
-                                        ("src/CMakeFiles/nibble_kernels_" + set + ".dir") /
-                                        "nibble/kernels" / set;
+  const std::filesystem::path objects =
+      std::filesystem::path(testing::built_command()).parent_path() /
+      ("src/CMakeFiles/nibble_kernels_" + set + ".dir") / "nibble/kernels" / set;
   const std::string command = "nm --defined-only '" + objects.string() + "'/*.o 2>&1";
   struct Close {
     void operator()(std::FILE* pipe) const { pclose(pipe); }
@@ -34,8 +36,8 @@ std::string defined_symbols(const std::string& set) {
 
 void expect_no_weak_symbols(const std::string& set, const std::string& table) {
   const std::string symbols = defined_symbols(set);
-  ASSERT_THAT(symbols, testing::HasSubstr(table)) << "not the objects of " << set;
-  ASSERT_THAT(symbols, testing::HasSubstr("matmul_bf16_w4"));
+  ASSERT_THAT(symbols, ::testing::HasSubstr(table)) << "not the objects of " << set;
+  ASSERT_THAT(symbols, ::testing::HasSubstr("matmul_bf16_w4"));
   std::istringstream lines(symbols);
   std::string line;
   while (std::getline(lines, line)) {

@@ -9,7 +9,8 @@
 #include <vector>
 
 #include "kernels/guarded_buffer.h"
-#include "nibble/weights/packed_layout.h"
+#include "nibble/weights/int8_per_channel.h"
+#include "nibble/weights/packed_group.h"
 
 namespace nibble::test {
 
@@ -22,7 +23,7 @@ struct MatrixSpec {
   bool extreme = false;  // of the packed formats: integers and zero points at their limits
 
   std::string name() const {
-    return std::string(weight_format_name(format)) + " " + std::to_string(rows) + "x" +
+    return std::string(codec_of(format).name) + " " + std::to_string(rows) + "x" +
            std::to_string(cols) + " g" + std::to_string(group_size);
   }
 };
@@ -43,7 +44,7 @@ struct TestMatrix {
 inline TestMatrix make_dense(const MatrixSpec& spec, std::mt19937& random) {
   const auto count = static_cast<std::size_t>(spec.rows * spec.cols);
   const std::size_t bytes = spec.format == WeightFormat::kF32 ? 4 : 2;
-  TestMatrix matrix{.view = {spec.format, spec.rows, spec.cols, nullptr},
+  TestMatrix matrix{.view = {{spec.format, spec.rows, spec.cols}, {}},
                     .values = std::vector<double>(count),
                     .magnitudes = std::vector<double>(count),
                     .data = GuardedBuffer<std::uint8_t>(count * bytes),
@@ -67,7 +68,7 @@ inline TestMatrix make_dense(const MatrixSpec& spec, std::mt19937& random) {
     matrix.values[i] = value;
     matrix.magnitudes[i] = value < 0 ? -value : value;
   }
-  matrix.view.data = matrix.data.data();
+  matrix.view.parts[kCodesPart] = matrix.data.data();
   return matrix;
 }
 
@@ -75,13 +76,15 @@ inline TestMatrix make_packed(const MatrixSpec& spec, std::mt19937& random) {
   const PackedGroup layout{spec.format == WeightFormat::kW4 ? 4 : 3, spec.group_size, spec.rows,
                            spec.cols};
   const auto count = static_cast<std::size_t>(spec.rows * spec.cols);
-  TestMatrix matrix{
-      .view = {spec.format, spec.rows, spec.cols, nullptr, spec.group_size, nullptr, nullptr},
-      .values = std::vector<double>(count),
-      .magnitudes = std::vector<double>(count),
-      .data = GuardedBuffer<std::uint8_t>(static_cast<std::size_t>(layout.code_bytes())),
-      .scales = GuardedBuffer<BFloat16>(static_cast<std::size_t>(layout.scale_bytes() / 2)),
-      .zeros = GuardedBuffer<std::uint8_t>(static_cast<std::size_t>(layout.zero_bytes()))};
+  TestMatrix matrix{.view = {{spec.format, spec.rows, spec.cols, spec.group_size}, {}},
+                    .values = std::vector<double>(count),
+                    .magnitudes = std::vector<double>(count),
+                    .data = GuardedBuffer<std::uint8_t>(
+                        static_cast<std::size_t>(layout.row_blocks() * layout.block_code_bytes())),
+                    .scales = GuardedBuffer<BFloat16>(static_cast<std::size_t>(
+                        layout.row_blocks() * layout.block_scale_bytes() / 2)),
+                    .zeros = GuardedBuffer<std::uint8_t>(
+                        static_cast<std::size_t>(layout.row_blocks() * layout.block_zero_bytes()))};
   matrix.integers.resize(count);
   matrix.group_scales.resize(static_cast<std::size_t>(spec.rows * layout.groups()));
   std::uniform_int_distribution<int> code(0, (1 << layout.bits) - 1);
@@ -115,25 +118,26 @@ inline TestMatrix make_packed(const MatrixSpec& spec, std::mt19937& random) {
     pack_codes(layout, q, matrix.data.span().subspan(at * code_bytes, code_bytes));
     pack_zeros(layout, zeros, matrix.zeros.span().subspan(at * zero_bytes, zero_bytes));
   }
-  matrix.view.data = matrix.data.data();
-  matrix.view.scales = matrix.scales.data();
-  matrix.view.zeros = matrix.zeros.data();
+  matrix.view.parts[kCodesPart] = matrix.data.data();
+  matrix.view.parts[kScalesPart] = matrix.scales.data();
+  matrix.view.parts[kZerosPart] = matrix.zeros.data();
   return matrix;
 }
 
 inline TestMatrix make_int8(const MatrixSpec& spec, std::mt19937& random) {
   const Int8PerChannel layout{spec.rows, spec.cols};
   const auto count = static_cast<std::size_t>(spec.rows * spec.cols);
-  TestMatrix matrix{
-      .view = {spec.format, spec.rows, spec.cols, nullptr},
-      .values = std::vector<double>(count),
-      .magnitudes = std::vector<double>(count),
-      .data = GuardedBuffer<std::uint8_t>(static_cast<std::size_t>(layout.code_bytes())),
-      .scales = GuardedBuffer<BFloat16>(0),
-      .zeros = GuardedBuffer<std::uint8_t>(0),
-      .row_scales = GuardedBuffer<float>(static_cast<std::size_t>(layout.scale_bytes() / 4)),
-      .integers = std::vector<std::int32_t>(count),
-      .group_scales = std::vector<float>(static_cast<std::size_t>(spec.rows))};
+  TestMatrix matrix{.view = {{spec.format, spec.rows, spec.cols}, {}},
+                    .values = std::vector<double>(count),
+                    .magnitudes = std::vector<double>(count),
+                    .data = GuardedBuffer<std::uint8_t>(
+                        static_cast<std::size_t>(layout.row_blocks() * layout.block_code_bytes())),
+                    .scales = GuardedBuffer<BFloat16>(0),
+                    .zeros = GuardedBuffer<std::uint8_t>(0),
+                    .row_scales = GuardedBuffer<float>(static_cast<std::size_t>(
+                        layout.row_blocks() * layout.block_scale_bytes() / 4)),
+                    .integers = std::vector<std::int32_t>(count),
+                    .group_scales = std::vector<float>(static_cast<std::size_t>(spec.rows))};
   std::uniform_int_distribution<int> code(-127, 127);
   std::uniform_real_distribution<float> scale(0.01F, 0.1F);
   const auto block_bytes = static_cast<std::size_t>(layout.block_code_bytes());
@@ -159,8 +163,8 @@ inline TestMatrix make_int8(const MatrixSpec& spec, std::mt19937& random) {
         layout, q,
         matrix.data.span().subspan(static_cast<std::size_t>(block) * block_bytes, block_bytes));
   }
-  matrix.view.data = matrix.data.data();
-  matrix.view.row_scales = matrix.row_scales.data();
+  matrix.view.parts[kCodesPart] = matrix.data.data();
+  matrix.view.parts[kScalesPart] = matrix.row_scales.data();
   return matrix;
 }
 

@@ -1,12 +1,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstring>
-#include <numeric>
 
-#include "core/error_matchers.h"
 #include "nibble/kernels/select.h"
-#include "nibble/layers/kv_cache.h"
 #include "nibble/layers/mlp.h"
 #include "nibble/layers/norm.h"
 #include "nibble/layers/rope.h"
@@ -14,154 +10,20 @@
 namespace nibble {
 namespace {
 
-using ::testing::HasSubstr;
-
-/// Key (or value, plus 1000) of a position, head and element.
-float entry(std::int64_t position, std::int64_t head, std::int64_t d) {
-  return static_cast<float>(position * 100 + head * 10 + d);
-}
-
-class Cache : public ::testing::TestWithParam<KvType> {
- protected:
-  static constexpr std::int64_t kHeads = 3;
-  static constexpr std::int64_t kDim = 5;
-
-  static constexpr std::int64_t kCapacity = 30;
-
-  ThreadPool pool_{2};
-  Compute compute_{select_kernels(), pool_};
-  KvCache cache_{{.n_layers = 2, .n_kv_heads = kHeads, .head_dim = kDim, .capacity = kCapacity},
-                 GetParam()};
-
-  void store(std::int64_t layer, std::int64_t first, std::int64_t tokens) {
-    std::vector<float> keys;
-    for (std::int64_t t = 0; t < tokens; ++t) {
-      for (std::int64_t head = 0; head < kHeads; ++head) {
-        for (std::int64_t d = 0; d < kDim; ++d) {
-          keys.push_back(entry(first + t, head, d) + static_cast<float>(layer) * 0.5f);
-        }
-      }
-    }
-    std::vector<float> values = keys;
-    for (float& value : values) value = -value;
-    cache_.store(compute_, layer, keys.data(), values.data(), tokens);
-  }
-
-  /// What the cache should hold of `x`, an element of a row of kDim with `largest` the largest |x|.
-  static float held(float x, float largest) {
-    switch (GetParam()) {
-      case KvType::kF32:
-        return x;
-      case KvType::kBF16:
-        return round_to_bfloat16(x);
-      case KvType::kInt8:
-        return std::nearbyint(x * (1.0f / (largest / 127.0f)));
-    }
-    return NAN;
-  }
-
-  static float at(const std::byte* data, std::int64_t index) {
-    switch (GetParam()) {
-      case KvType::kF32:
-        return reinterpret_cast<const float*>(data)[index];
-      case KvType::kBF16:
-        return to_float(reinterpret_cast<const BFloat16*>(data)[index]);
-      case KvType::kInt8:
-        return reinterpret_cast<const std::int8_t*>(data)[index];
-    }
-    return NAN;
-  }
-
-  static void expect_scale(const float* scales, std::int64_t row, float largest) {
-    if (GetParam() != KvType::kInt8) {
-      EXPECT_EQ(scales, nullptr);
-    } else {
-      EXPECT_EQ(scales[row], largest / 127.0f);
-    }
-  }
-
-  void expect_held(std::int64_t layer, std::int64_t positions) const {
-    const KvLayerView view = cache_.layer(layer);
-    EXPECT_EQ(view.capacity, kCapacity);
-    EXPECT_EQ(view.type, GetParam());
-    for (std::int64_t head = 0; head < kHeads; ++head) {
-      for (std::int64_t p = 0; p < positions; ++p) {
-        const std::int64_t row = head * view.capacity + p;
-        const float shift = static_cast<float>(layer) * 0.5f;
-        const float largest = entry(p, head, kDim - 1) + shift;
-        expect_scale(view.key_scales, row, largest);
-        expect_scale(view.value_scales, row, largest);
-        for (std::int64_t d = 0; d < kDim; ++d) {
-          const float expected = held(entry(p, head, d) + shift, largest);
-          EXPECT_EQ(at(view.keys, row * kDim + d), expected) << layer << " " << head << " " << p;
-          EXPECT_EQ(at(view.values, row * kDim + d), -expected) << layer << " " << head << " " << p;
-        }
-      }
-    }
-  }
-};
-
-TEST_P(Cache, StoresAdvancesAndTruncates) {
-  EXPECT_EQ(cache_.capacity(), kCapacity);
-  EXPECT_EQ(cache_.length(), 0);
-  for (const std::int64_t layer : {0, 1}) store(layer, 0, 4);
-  cache_.advance(4);
-  EXPECT_EQ(cache_.length(), 4);
-  for (const std::int64_t layer : {0, 1}) store(layer, 4, kCapacity - 4);  // on both threads
-  cache_.advance(kCapacity - 4);
-  for (const std::int64_t layer : {0, 1}) expect_held(layer, kCapacity);
-  cache_.truncate(2);
-  EXPECT_EQ(cache_.length(), 2);
-  store(0, 2, 1);
-  cache_.advance(1);
-  expect_held(0, 3);
-  cache_.truncate(0);
-  EXPECT_EQ(cache_.length(), 0);
-}
-
-TEST_P(Cache, CountsItsBytes) {
-  const std::int64_t row_bytes = GetParam() == KvType::kF32    ? kDim * 4
-                                 : GetParam() == KvType::kBF16 ? kDim * 2
-                                                               : kDim + 4;
-  EXPECT_EQ(cache_.bytes_per_position(), 2 * 2 * kHeads * row_bytes);
-}
-
-INSTANTIATE_TEST_SUITE_P(Types, Cache,
-                         ::testing::Values(KvType::kBF16, KvType::kF32, KvType::kInt8));
-
-// A row of zeros stays one; NaN and infinities reach whoever reads the row.
-TEST(Int8Cache, RowsWithoutAScale) {
-  ThreadPool pool(1);
-  Compute compute(select_kernels(), pool);
-  KvCache cache({.n_layers = 1, .n_kv_heads = 1, .head_dim = 3, .capacity = 4}, KvType::kInt8);
-  const std::vector<float> keys = {0, -0.0f, 0, 1, NAN, 2, 1, -INFINITY, 2, 1e-44f, -3e-44f, 0};
-  cache.store(compute, 0, keys.data(), keys.data(), 4);
-  const KvLayerView view = cache.layer(0);
-  EXPECT_EQ(view.key_scales[0], 0.0f);
-  for (int d = 0; d < 3; ++d) EXPECT_EQ(view.keys[d], std::byte{0});
-  EXPECT_TRUE(std::isnan(view.key_scales[1]));
-  EXPECT_TRUE(std::isinf(view.value_scales[2]));
-  EXPECT_LT(view.value_scales[3], 1e-44f);
-}
-
-TEST(KvCacheSize, TooLongAContextIsAnError) {
-  const std::int64_t most = std::numeric_limits<std::int64_t>::max();
-  EXPECT_ERROR(
-      KvCache({.n_layers = 32, .n_kv_heads = 8, .head_dim = 128, .capacity = most}, KvType::kBF16),
-      HasSubstr("context"));
-}
-
 TEST(RopeAngles, AreThoseOfThePositions) {
   Rope rope({1.0f, 0.25f, 0.001f});
   EXPECT_EQ(rope.half(), 3);
-  for (const std::int64_t start : {0, 5, 100000}) {
-    rope.prepare(start, 4);
-    for (std::int64_t t = 0; t < 4; ++t) {
-      for (int i = 0; i < 3; ++i) {
-        const float frequency = i == 0 ? 1.0f : i == 1 ? 0.25f : 0.001f;
-        const float angle = static_cast<float>(start + t) * frequency;
-        EXPECT_NEAR(rope.cos(t)[i], std::cos(static_cast<double>(angle)), 1e-7);
-        EXPECT_NEAR(rope.sin(t)[i], std::sin(static_cast<double>(angle)), 1e-7);
+  for (int round = 0; round < 2; ++round, rope.clear()) {
+    std::int64_t row = 0;
+    for (const std::int64_t start : {0, 5, 100000}) {  // of three sequences
+      rope.append(start, 4);
+      for (std::int64_t t = 0; t < 4; ++t, ++row) {
+        for (int i = 0; i < 3; ++i) {
+          const float frequency = i == 0 ? 1.0f : i == 1 ? 0.25f : 0.001f;
+          const float angle = static_cast<float>(start + t) * frequency;
+          EXPECT_NEAR(rope.cos(row)[i], std::cos(static_cast<double>(angle)), 1e-7);
+          EXPECT_NEAR(rope.sin(row)[i], std::sin(static_cast<double>(angle)), 1e-7);
+        }
       }
     }
   }
@@ -233,8 +95,17 @@ struct DenseLayer {
 
   DenseLayer(std::int64_t out, std::int64_t in, float step, bool bias)
       : values(wave(static_cast<std::size_t>(out * in), step)) {
-    linear.weight.view = {WeightFormat::kF32, out, in, values.data()};
+    linear.weight.view = {{WeightFormat::kF32, out, in}, {values.data()}};
     if (bias) linear.bias = wave(static_cast<std::size_t>(out), 2 * step);
+  }
+
+  /// A layer of its own with the same weight, its input not rounded.
+  Linear layer() const {
+    Linear out;
+    out.weight.view = linear.weight.view;
+    out.bias = linear.bias;
+    out.activations = ActivationType::kF32;
+    return out;
   }
 
   std::vector<double> apply(const std::vector<double>& x) const {
@@ -258,16 +129,12 @@ TEST(Mlp, AddsDownOfSiluOfGateTimesUp) {
     DenseLayer down(kHidden, kInner, 0.23f, bias);
     for (const KernelSet* kernels : supported_kernels()) {
       ThreadPool pool(2);
-      Compute compute(*kernels, pool, ActivationType::kF32);
+      Compute compute(*kernels, pool);
       Buffer scratch;
       Mlp mlp;
-      mlp.gate.emplace();
-      mlp.gate->weight.view = gate.linear.weight.view;
-      mlp.gate->bias = gate.linear.bias;
-      mlp.up.weight.view = up.linear.weight.view;
-      mlp.up.bias = up.linear.bias;
-      mlp.down.weight.view = down.linear.weight.view;
-      mlp.down.bias = down.linear.bias;
+      mlp.gate = gate.layer();
+      mlp.up = up.layer();
+      mlp.down = down.layer();
       for (const std::int64_t tokens : {1, 30, 2}) {
         const std::vector<float> x = wave(static_cast<std::size_t>(tokens * kHidden), 0.9f);
         std::vector<float> out = wave(x.size(), 0.4f);
@@ -302,13 +169,12 @@ TEST(Mlp, WithoutAGateAddsDownOfTheActivationOfUp) {
   DenseLayer down(kHidden, kInner, 0.23f, true);
   for (const KernelSet* kernels : supported_kernels()) {
     ThreadPool pool(2);
-    Compute compute(*kernels, pool, ActivationType::kF32);
+    Compute compute(*kernels, pool);
     Buffer scratch;
-    Mlp mlp{.gate = std::nullopt, .up = {}, .down = {}, .activation = Activation::kRelu};
-    mlp.up.weight.view = up.linear.weight.view;
-    mlp.up.bias = up.linear.bias;
-    mlp.down.weight.view = down.linear.weight.view;
-    mlp.down.bias = down.linear.bias;
+    const Mlp mlp{.gate = std::nullopt,
+                  .up = up.layer(),
+                  .down = down.layer(),
+                  .activation = Activation::kRelu};
     for (const std::int64_t tokens : {1, 30, 2}) {
       std::vector<float> x = wave(static_cast<std::size_t>(tokens * kHidden), 0.9f);
       const std::vector<float> before = x;

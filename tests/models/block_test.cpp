@@ -1,16 +1,19 @@
 // A model run block by block, each block loaded, run and dropped by itself.
 #include "nibble/models/block.h"
 
+#include <numeric>
+
 #include "models/logits.h"
 #include "nibble/models/embedding.h"
 #include "nibble/models/rope_frequencies.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kFixtures = NIBBLE_TEST_DIR "/models/fixtures";
+const fs::path kFixtures = testing::test_file("models/fixtures");
 constexpr std::int64_t kTokens = 40;
 
 /// Final hidden states, (tokens, hidden), with never more than one block loaded.
@@ -19,20 +22,22 @@ std::vector<float> run_block_by_block(const WeightLoader& loader, Compute& compu
   const ModelSpec& spec = loader.spec();
   Rope rope;
   if (spec.rope) rope = Rope(rope_frequencies(*spec.rope, spec.head_dim));
-  rope.prepare(0, kTokens);
+  Pass pass(rope);
+  std::vector<std::int64_t> positions(kTokens);
+  std::iota(positions.begin(), positions.end(), 0);
   std::vector<float> hidden(static_cast<std::size_t>(kTokens * spec.hidden));
-  Embedding(loader).run(compute, ids, 0, hidden.data());
-  Buffer scratch;
+  Embedding(loader).run(compute, ids, positions, hidden.data());
   for (std::int64_t layer = 0; layer < spec.n_layers; ++layer) {
     const DecoderBlock block = load_block(loader, layer);
     KvCache cache({1, spec.n_kv_heads, spec.head_dim, kTokens}, KvType::kBF16);
-    block.run(compute, {.tokens = kTokens, .rope = rope, .cache = cache, .scratch = scratch}, 0,
-              hidden.data());
+    cache.require(kTokens);
+    pass.begin();
+    pass.add(cache, kTokens);
+    block.run(compute, pass, 0, hidden.data());
     for (const Linear* linear : block.linears()) loader.drop(*linear);
   }
   if (!spec.final_norm.empty()) {
-    loader.norm({spec.final_norm, spec.hidden})
-        .apply(compute, hidden.data(), kTokens, hidden.data());
+    loader.norm(spec.final_norm, spec.hidden).apply(compute, hidden.data(), kTokens, hidden.data());
   }
   return hidden;
 }

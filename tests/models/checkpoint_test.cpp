@@ -14,6 +14,7 @@
 #include "nibble/kernels/select.h"
 #include "nibble/models/decoder.h"
 #include "nibble/models/gguf_model.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -25,7 +26,7 @@ using ::nibble::testing::write_file;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-const fs::path kFixtures = NIBBLE_TEST_DIR "/models/fixtures";
+const fs::path kFixtures = testing::test_file("models/fixtures");
 
 /// A tensor of a checkpoint in the making.
 struct Entry {
@@ -71,14 +72,16 @@ class SpoiledModel : public ::testing::Test {
   std::string config_file() const { return (folder_ / "config.json").string(); }
 
   /// Says in config.json that `module` is packed so, and adds its (all-zero) tensors.
-  void pack(const std::string& module, const PackedLayout& layout) {
-    config_["quantization_config"] = make_quantization_config({{module, layout}}, "pergrp");
+  void pack(const std::string& module, const WeightLayout& layout) {
+    config_["quantization_config"] = make_quantization_config({{module, layout}}, {}, "pergrp");
     const auto add = [&](const std::string& suffix, DType dtype,
                          const std::vector<std::int64_t>& shape) {
       const auto bytes = static_cast<std::size_t>(checked_tensor_bytes(dtype, shape));
       tensors_[module + suffix] = {dtype, shape, std::string(bytes, '\0')};
     };
-    for (const PackedPart& part : packed_parts(layout)) add(part.suffix, part.dtype, part.shape);
+    for (const PartLayout& part : codec_of(layout.format).parts(layout)) {
+      add(part.suffix, part.dtype, part.tensor_shape(block_count(layout)));
+    }
     tensors_.erase(module + ".weight");
   }
 
@@ -253,6 +256,10 @@ TEST_F(SpoiledModel, QuantizationConfigs) {
         {"version", 1},
         {"modules", {{module, {{"bits", 8}, {"group_size", 32}}}}}},
        "group_size"},
+      {{{"quant_method", "nibble"},
+        {"version", 2},
+        {"modules", {{module, {{"bits", 8}, {"activations", "f32"}}}}}},
+       "\"activations\" must be \"bf16\", \"int8\" or \"int8_tensor\", found \"f32\""},
       {{{"quant_method", "nibble"}, {"version", 1}, {"modules", {{module, 4}}}},
        "model.layers.0.mlp.gate_proj"},
   };
@@ -289,7 +296,7 @@ class SpoiledPackedModel : public SpoiledModel {
     add(block + "mlp.gate_proj.weight", {64, 32});
     add(block + "mlp.up_proj.weight", {64, 32});
     add(block + "mlp.down_proj.weight", {32, 64});
-    pack("lm_head", PackedGroup{4, 32, 40, 32});  // 40 rows: three blocks of 16
+    pack("lm_head", {WeightFormat::kW4, 40, 32, 32});  // 40 rows: three blocks of 16
   }
 };
 
@@ -298,7 +305,7 @@ TEST_F(SpoiledPackedModel, LoadsUnspoiled) {
 }
 
 TEST_F(SpoiledModel, EightBits) {
-  pack("lm_head", Int8PerChannel{101, 24});  // rows and columns that fill no block
+  pack("lm_head", {WeightFormat::kW8, 101, 24});  // rows and columns that fill no block
   const auto before = tensors_;
   EXPECT_NO_THROW(load());
   for (const char* suffix : {kCodesSuffix, kScalesSuffix}) {
@@ -318,7 +325,7 @@ TEST_F(SpoiledModel, EightBits) {
 TEST_F(SpoiledPackedModel, VersionOne) {
   config_["quantization_config"]["version"] = 1;
   EXPECT_NO_THROW(load());  // 4 bits lay as they do
-  pack("lm_head", PackedGroup{3, 32, 40, 32});
+  pack("lm_head", {WeightFormat::kW3, 40, 32, 32});
   EXPECT_NO_THROW(load());
   config_["quantization_config"]["version"] = 1;
   EXPECT_ERROR(load(), AllOf(HasSubstr("config.json"), HasSubstr("lm_head"), HasSubstr("version"),

@@ -5,13 +5,14 @@
 #include "nibble/models/gguf_model.h"
 #include "nibble/models/tensor_source.h"
 #include "nibble/weights/repack.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
 
 class GgufIntegers : public ::testing::TestWithParam<const char*> {
  protected:
-  GgufFile file_{NIBBLE_TEST_DIR "/weights/fixtures/blocks.gguf"};
+  GgufFile file_{testing::test_file("weights/fixtures/blocks.gguf")};
 };
 
 // In any row order: the numbers of the blocks to the bit, as (q - zero) * scale.
@@ -36,15 +37,15 @@ TEST_P(GgufIntegers, HaveAPackedForm) {
   const auto layer = gguf_integers({"w", view});
   const auto plan = plan_repack(layer->matrix);
   ASSERT_TRUE(plan.has_value());
-  EXPECT_EQ(packed_bits(plan->layout), 4);
-  EXPECT_EQ(packed_group_size(plan->layout), 32);
+  EXPECT_EQ(plan->layout.format, WeightFormat::kW4);
+  EXPECT_EQ(plan->layout.group_size, 32);
   EXPECT_EQ(plan->halves, std::string(GetParam()) == "Q4_0" ? 1 : 2);
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, GgufIntegers, ::testing::Values("Q4_0", "Q5_0", "Q8_0"));
 
 TEST(GgufIntegersOf, OtherTypesAreNone) {
-  const GgufFile file(NIBBLE_TEST_DIR "/weights/fixtures/blocks.gguf");
+  const GgufFile file(testing::test_file("weights/fixtures/blocks.gguf"));
   for (const char* type : {"Q4_1", "Q6_K", "IQ4_NL"}) {
     EXPECT_FALSE(gguf_integers({"w", file.get("blocks." + std::string(type))}).has_value());
   }

@@ -1,6 +1,7 @@
 // The small model in data/ against an independent implementation's logits (fixtures/stories260K;
 // float32 on weights rounded to bfloat16), with every kernel set of this machine.
 #include "models/logits.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -11,8 +12,8 @@ using test::Mode;
 using test::reference_ids;
 using test::Runner;
 
-const std::string kModel = NIBBLE_DATA_DIR "/stories260K";
-const std::string kGoldens = NIBBLE_TEST_DIR "/models/fixtures/stories260K/";
+const std::string kModel = testing::data_file("stories260K");
+const std::string kGoldens = testing::test_file("models/fixtures/stories260K/");
 constexpr std::size_t kVocab = 512;
 
 class Golden : public ::testing::TestWithParam<const KernelSet*> {

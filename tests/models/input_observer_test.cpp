@@ -4,6 +4,7 @@
 #include <map>
 
 #include "models/logits.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -13,7 +14,7 @@ using test::Mode;
 using test::reference_ids;
 using test::Runner;
 
-const fs::path kFixtures = NIBBLE_TEST_DIR "/models/fixtures";
+const fs::path kFixtures = testing::test_file("models/fixtures");
 
 /// Counts the inputs of each set of layers that share one.
 class Counter : public InputObserver {

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,7 @@ namespace nibble::test {
 struct Mode {
   const KernelSet* kernels = &select_kernels();
   DType dtype = DType::kBF16;
-  ActivationType activations = ActivationType::kF32;
+  std::optional<ActivationType> activations = ActivationType::kF32;
   int threads = 2;
 };
 
@@ -31,8 +32,8 @@ class Runner {
   Runner(const std::filesystem::path& path, const Mode& mode)
       : checkpoint_(path),
         pool_(mode.threads),
-        compute_(*mode.kernels, pool_, mode.activations),
-        decoder_(checkpoint_, compute_, mode.dtype),
+        compute_(*mode.kernels, pool_),
+        decoder_(checkpoint_, compute_, mode.dtype, mode.activations),
         kv_(mode.activations == ActivationType::kF32 ? KvType::kF32 : KvType::kBF16) {}
 
   const ModelSpec& spec() const { return decoder_.spec(); }

@@ -7,6 +7,7 @@
 #include "models/logits.h"
 #include "nibble/formats/safetensors.h"
 #include "nibble/formats/safetensors_writer.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -22,7 +23,7 @@ using test::Runner;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-const fs::path kFixtures = NIBBLE_TEST_DIR "/models/fixtures/quantized";
+const fs::path kFixtures = testing::test_file("models/fixtures/quantized");
 
 class QuantizedCheckpoint : public ::testing::TestWithParam<const char*> {};
 

@@ -5,6 +5,7 @@
 #include "core/temporary_folder.h"
 #include "models/logits.h"
 #include "nibble/models/rope_frequencies.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -18,7 +19,7 @@ using test::Mode;
 using test::reference_ids;
 using test::Runner;
 
-const fs::path kFixtures = NIBBLE_TEST_DIR "/models/fixtures";
+const fs::path kFixtures = testing::test_file("models/fixtures");
 
 /// A fixture and the dtypes that it has logits for.
 struct Case {
@@ -195,7 +196,7 @@ TEST(GgufCheckpoint, LlamaVocabularyIsThatOfTheSentencePieceFile) {
   const Checkpoint checkpoint(kFixtures / "gguf_rope_freqs_llama" / "model.gguf");
   ASSERT_TRUE(checkpoint.has_tokenizer());
   const Tokenizer tokenizer = checkpoint.load_tokenizer();
-  const Tokenizer original = load_tokenizer(NIBBLE_DATA_DIR "/stories260K");
+  const Tokenizer original = load_tokenizer(testing::data_file("stories260K"));
   const std::string text = "Once upon a time, Zoë had 3 cats.\n  They slept.";
   EXPECT_EQ(tokenizer.encode(text), original.encode(text));
   EXPECT_EQ(tokenizer.decode(tokenizer.encode(text, {.add_special = false})), text);

@@ -55,7 +55,9 @@ class Mover : public ::testing::Test {
     }
     return with_parts_at(view, parts);
   }
-  bool is_moved(std::size_t i) const { return layers_[i].weight.view.data != from_[i].data; }
+  bool is_moved(std::size_t i) const {
+    return layers_[i].weight.view.parts[kCodesPart] != from_[i].parts[kCodesPart];
+  }
   std::size_t moved() const {
     std::size_t count = 0;
     for (std::size_t i = 0; i < layers_.size(); ++i) count += is_moved(i) ? 1 : 0;
@@ -93,8 +95,8 @@ TEST_F(Mover, MovesAllWhenToldTo) {
   expect_same_content();
   // Elements; codes, scales and zero points; elements.
   EXPECT_EQ(source_.dropped.size(), 5u);
-  EXPECT_EQ(source_.dropped.front(), from_[0].data);
-  EXPECT_EQ(source_.dropped.back(), from_[2].data);
+  EXPECT_EQ(source_.dropped.front(), from_[0].parts[kCodesPart]);
+  EXPECT_EQ(source_.dropped.back(), from_[2].parts[kCodesPart]);
   mover_.move_all();
   EXPECT_EQ(source_.dropped.size(), 5u) << "nothing is left";
 }
@@ -131,9 +133,9 @@ TEST_F(Mover, LeavesWhatIsInHugePages) {
   Weight& weight = layers_[0].weight;
   const auto bytes = static_cast<std::size_t>(weight_bytes(weight.view));
   weight.storage = Buffer(bytes);
-  std::memcpy(weight.storage.data(), weight.view.data, bytes);
-  weight.view.data = weight.storage.data();
-  const auto at = reinterpret_cast<std::uintptr_t>(weight.view.data);
+  std::memcpy(weight.storage.data(), weight.view.parts[kCodesPart], bytes);
+  weight.view.parts[kCodesPart] = weight.storage.data();
+  const auto at = reinterpret_cast<std::uintptr_t>(weight.view.parts[kCodesPart]);
   const std::vector<MemoryMapping> mappings = memory_mappings();
   const auto mapping = std::find_if(mappings.begin(), mappings.end(), [&](const auto& each) {
     return each.begin <= at && at < each.end;
@@ -141,7 +143,7 @@ TEST_F(Mover, LeavesWhatIsInHugePages) {
   ASSERT_NE(mapping, mappings.end());
   if (8 * mapping->huge_bytes < 7 * mapping->resident_bytes) GTEST_SKIP() << "got no huge pages";
   mover_.move_all();
-  EXPECT_EQ(weight.view.data, weight.storage.data());
+  EXPECT_EQ(weight.view.parts[kCodesPart], weight.storage.data());
   EXPECT_TRUE(is_moved(1) && is_moved(2));
   EXPECT_EQ(source_.dropped.size(), 4u);
   expect_same_content();

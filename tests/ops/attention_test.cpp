@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -29,75 +31,80 @@ struct Call {
 /// Queries, keys and values of a call. The keys and values are whole multiples of a power of two
 /// for each position and head, so that every type of cache holds them exactly.
 struct Inputs {
-  Inputs(const Call& call, KvType type) : capacity(call.start + call.tokens + 3) {
-    std::mt19937 random(3);
+  Inputs(const Call& call, KvType type, unsigned seed = 3)
+      : capacity(call.start + call.tokens),
+        pool(static_cast<std::size_t>(call.shape.n_kv_heads * kKvPagePositions *
+                                      (2 * call.shape.head_dim + 2)) *
+                 sizeof(float),
+             (capacity + kKvPagePositions - 1) / kKvPagePositions) {
+    std::mt19937 random(seed);
     std::normal_distribution<float> normal(0.0f, 1.0f);
     const AttentionShape& s = call.shape;
     q.resize(static_cast<std::size_t>(call.tokens * s.n_heads * s.head_dim));
     for (float& value : q) value = 2 * normal(random);
-    const auto size = static_cast<std::size_t>(s.n_kv_heads * capacity * s.head_dim);
-    for (std::vector<float>* part : {&keys, &values}) {
-      part->resize(size);
-      auto& store16 = part == &keys ? keys16 : values16;
-      auto& store8 = part == &keys ? keys8 : values8;
-      auto& scales = part == &keys ? key_scales : value_scales;
-      for (std::size_t i = 0; i < size; ++i) {
-        const auto row = i / static_cast<std::size_t>(s.head_dim);
-        if (row == scales.size()) scales.push_back(row % 3 == 0 ? 0x1p-5f : 0x1p-6f);
-        const float code = std::clamp(std::round(normal(random) * 40), -127.0f, 127.0f);
-        (*part)[i] = code * scales[row];
-        store16.push_back(to_bfloat16((*part)[i]));
-        store8.push_back(static_cast<std::int8_t>(code));
-      }
+    const std::int64_t rows = s.n_kv_heads * kKvPagePositions;
+    const std::int64_t part = rows * s.head_dim * static_cast<std::int64_t>(sizeof(float));
+    view = {.type = type,
+            .keys = 0,
+            .values = part,
+            .key_scales = 2 * part,
+            .value_scales = 2 * part + rows * static_cast<std::int64_t>(sizeof(float))};
+    while (pool.free_pages() > 0) {
+      pages.push_back(pool.take());
+      // What lies behind the last position must not be looked at, nor what is before all windows.
+      std::memset(pages.back().data(), 0xff, pool.page_bytes());  // NaN, as floats of any kind
     }
-    // What lies behind the last position must not be looked at, nor what is before all windows.
-    for (std::int64_t head = 0; head < s.n_kv_heads; ++head) {
-      for (std::int64_t at = 0; at < capacity; ++at) {
-        if (at >= call.first_seen(0) && at < call.start + call.tokens) continue;
-        for (std::int64_t d = 0; d < s.head_dim; ++d) {
-          const auto i = static_cast<std::size_t>((head * capacity + at) * s.head_dim + d);
-          keys[i] = values[i] = NAN;
-          keys16[i] = values16[i] = to_bfloat16(NAN);
-          key_scales[i / static_cast<std::size_t>(s.head_dim)] = NAN;
-          value_scales[i / static_cast<std::size_t>(s.head_dim)] = NAN;
-        }
-      }
-    }
-    view = {type, capacity, bytes_of(type, keys, keys16, keys8),
-            bytes_of(type, values, values16, values8)};
-    if (type == KvType::kInt8) {
-      view.key_scales = key_scales.data();
-      view.value_scales = value_scales.data();
-    }
+    fill(call, keys, view.keys, view.key_scales, random);
+    fill(call, values, view.values, view.value_scales, random);
   }
   Inputs(const Inputs&) = delete;
   Inputs& operator=(const Inputs&) = delete;
 
+  KvSequence sequence(const Call& call) const { return {pages, call.start, call.tokens}; }
+
   std::int64_t capacity;
   std::vector<float> q;
-  std::vector<float> keys;
+  std::vector<float> keys;  // (n_kv_heads, capacity, head_dim)
   std::vector<float> values;
-  std::vector<BFloat16> keys16;
-  std::vector<BFloat16> values16;
-  std::vector<std::int8_t> keys8;
-  std::vector<std::int8_t> values8;
-  std::vector<float> key_scales;
-  std::vector<float> value_scales;
+  PagePool pool;
+  std::vector<Page> pages;
   KvLayerView view{};
 
  private:
-  static const std::byte* bytes_of(KvType type, const std::vector<float>& f32,
-                                   const std::vector<BFloat16>& bf16,
-                                   const std::vector<std::int8_t>& int8) {
-    switch (type) {
-      case KvType::kF32:
-        return reinterpret_cast<const std::byte*>(f32.data());
-      case KvType::kBF16:
-        return reinterpret_cast<const std::byte*>(bf16.data());
-      case KvType::kInt8:
-        return reinterpret_cast<const std::byte*>(int8.data());
+  void fill(const Call& call, std::vector<float>& plain, std::int64_t offset,
+            std::int64_t scale_offset, std::mt19937& random) {
+    std::normal_distribution<float> normal(0.0f, 40.0f);
+    const std::int64_t dim = call.shape.head_dim;
+    for (std::int64_t head = 0; head < call.shape.n_kv_heads; ++head) {
+      for (std::int64_t at = 0; at < capacity; ++at) {
+        std::byte* page = pages[static_cast<std::size_t>(at / kKvPagePositions)].data();
+        const std::int64_t row = head * kKvPagePositions + at % kKvPagePositions;
+        const bool is_seen = at >= call.first_seen(0);
+        const float scale = !is_seen ? NAN : row % 3 == 0 ? 0x1p-5f : 0x1p-6f;
+        if (view.type == KvType::kInt8) {
+          reinterpret_cast<float*>(page + scale_offset)[row] = scale;
+        }
+        for (std::int64_t d = 0; d < dim; ++d) {
+          const float code = std::clamp(std::round(normal(random)), -127.0f, 127.0f);
+          plain.push_back(code * scale);
+          put(page + offset, row * dim + d, code, scale);
+        }
+      }
     }
-    return nullptr;
+  }
+
+  void put(std::byte* part, std::int64_t at, float code, float scale) const {
+    switch (view.type) {
+      case KvType::kF32:
+        reinterpret_cast<float*>(part)[at] = code * scale;
+        break;
+      case KvType::kBF16:
+        reinterpret_cast<BFloat16*>(part)[at] = to_bfloat16(code * scale);
+        break;
+      case KvType::kInt8:
+        reinterpret_cast<std::int8_t*>(part)[at] = static_cast<std::int8_t>(code);
+        break;
+    }
   }
 };
 
@@ -106,7 +113,10 @@ std::vector<float> attend(const KernelSet& kernels, int threads, const Call& cal
   ThreadPool pool(threads);
   Compute compute(kernels, pool);
   std::vector<float> out(inputs.q.size(), -99.0f);
-  attention(compute, call.shape, inputs.view, inputs.q.data(), call.start, call.tokens, out.data());
+  const KvSequence sequence = inputs.sequence(call);
+  KvLayerView view = inputs.view;
+  view.sequences = {&sequence, 1};
+  attention(compute, call.shape, view, inputs.q.data(), out.data());
   return out;
 }
 
@@ -269,12 +279,45 @@ TEST_P(Attention, DecodingIsPrefilling) {
     ThreadPool pool(2);
     Compute compute(*kernels, pool);
     std::vector<float> alone(64);
-    attention(compute, all.shape, inputs.view, inputs.q.data() + token * 64, 250 + token, 1,
-              alone.data());
+    const KvSequence sequence{inputs.pages, 250 + token, 1};
+    KvLayerView view = inputs.view;
+    view.sequences = {&sequence, 1};
+    attention(compute, all.shape, view, inputs.q.data() + token * 64, alone.data());
     const Reference expected = reference(all, inputs, token, 0, rounds());
     for (std::size_t d = 0; d < 16; ++d) {
       EXPECT_NEAR(alone[d], together[static_cast<std::size_t>(token) * 64 + d],
                   2 * expected.tolerance[d]);
+    }
+  }
+}
+
+// Sequences of all kinds in one call, none of which changes what another gets.
+TEST_P(Attention, SequencesGetWhatTheyGetAlone) {
+  const auto& [kernels, type] = GetParam();
+  for (const AttentionShape& shape : {AttentionShape{4, 2, 16}, AttentionShape{6, 2, 8, 300}}) {
+    const std::vector<Call> calls = {{shape, 0, 1},   {shape, 600, 1}, {shape, 3, 0},
+                                     {shape, 0, 300}, {shape, 255, 2}, {shape, 700, 40},
+                                     {shape, 513, 8}, {shape, 256, 1}};
+    std::vector<std::unique_ptr<Inputs>> inputs;
+    std::vector<KvSequence> sequences;
+    std::vector<float> queries;
+    std::vector<float> expected;
+    for (const Call& call : calls) {
+      inputs.push_back(
+          std::make_unique<Inputs>(call, type, static_cast<unsigned>(sequences.size())));
+      sequences.push_back(inputs.back()->sequence(call));
+      queries.insert(queries.end(), inputs.back()->q.begin(), inputs.back()->q.end());
+      const std::vector<float> alone = attend(*kernels, 2, call, *inputs.back());
+      expected.insert(expected.end(), alone.begin(), alone.end());
+    }
+    KvLayerView view = inputs.front()->view;
+    view.sequences = sequences;
+    for (const int threads : {1, 2, 3}) {
+      ThreadPool pool(threads);
+      Compute compute(*kernels, pool);
+      std::vector<float> out(queries.size(), -99.0f);
+      attention(compute, shape, view, queries.data(), out.data());
+      EXPECT_EQ(out, expected) << threads << " threads";
     }
   }
 }
@@ -291,10 +334,14 @@ TEST_P(Attention, LargeScores) {
 }
 
 TEST_P(Attention, NoTokensAreNothing) {
+  const auto& [kernels, type] = GetParam();
   ThreadPool pool(1);
-  Compute compute(*std::get<0>(GetParam()), pool);
-  const Inputs inputs({{1, 1, 4}, 3, 1}, std::get<1>(GetParam()));
-  attention(compute, {1, 1, 4}, inputs.view, nullptr, 4, 0, nullptr);
+  Compute compute(*kernels, pool);
+  KvLayerView view = Inputs({{1, 1, 4}, 3, 1}, type).view;
+  attention(compute, {1, 1, 4}, view, nullptr, nullptr);
+  const KvSequence nothing{{}, 4, 0};
+  view.sequences = {&nothing, 1};
+  attention(compute, {1, 1, 4}, view, nullptr, nullptr);
 }
 
 std::string name_of(KvType type) {

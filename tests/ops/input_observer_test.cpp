@@ -61,7 +61,7 @@ class Observer : public ::testing::TestWithParam<ActivationType> {
 
   std::mt19937 random_{3};
   ThreadPool pool_{2};
-  Compute compute_{select_kernels(), pool_, GetParam()};
+  Compute compute_{select_kernels(), pool_};
   std::vector<float> weight_ = random_rows(kCols, random_);
   std::vector<float> bias_ = random_rows(kCols, random_);
   RowNorm norm_{NormKind::kLayer, {weight_.data(), bias_.data(), 1e-5F}};
@@ -76,8 +76,11 @@ TEST_P(Observer, SeesASharedInputOnceBehindItsNorm) {
       const auto run = [&] {
         std::vector<float> out(static_cast<std::size_t>(tokens * 47), 1.0F);
         const MatmulCall calls[] = {
-            {.weight = &q.view, .out = out.data(), .adds = true},
-            {.weight = &k.view, .out = out.data() + tokens * 40, .bias = bias_.data()}};
+            {.weight = &q.view, .out = out.data(), .adds = true, .activations = GetParam()},
+            {.weight = &k.view,
+             .out = out.data() + tokens * 40,
+             .bias = bias_.data(),
+             .activations = GetParam()}};
         matmul(compute_, {x.data(), tokens, with_norm ? &norm_ : nullptr}, calls);
         return out;
       };
@@ -104,8 +107,11 @@ TEST_P(Observer, SeesTheInputOfGatedLayersOnce) {
   const auto run = [&] {
     std::vector<float> out(9 * 40);
     gated_matmul(compute_, {x.data(), 9, &norm_},
-                 {.weight = &gate.view, .out = nullptr, .activation = Activation::kSilu},
-                 {.weight = &up.view, .out = nullptr}, out.data());
+                 {.weight = &gate.view,
+                  .out = nullptr,
+                  .activation = Activation::kSilu,
+                  .activations = GetParam()},
+                 {.weight = &up.view, .out = nullptr, .activations = GetParam()}, out.data());
     return out;
   };
   const std::vector<float> unseen = run();
@@ -143,7 +149,8 @@ TEST_P(Observer, SeesFeaturesInTheModelsOrder) {
       };
       const auto product = [&](const TestMatrix& weights, const InputOrder* order) {
         std::vector<float> out(static_cast<std::size_t>(tokens * 20));
-        const MatmulCall call{.weight = &weights.view, .out = out.data()};
+        const MatmulCall call{
+            .weight = &weights.view, .out = out.data(), .activations = GetParam()};
         matmul(compute_, {in_order(order).data(), tokens}, {&call, 1});
         return out;
       };
@@ -153,9 +160,14 @@ TEST_P(Observer, SeesFeaturesInTheModelsOrder) {
       Recorder recorder;
       compute_.set_input_observer(&recorder);
       std::vector<float> outs[2] = {std::vector<float>(a.size()), std::vector<float>(b.size())};
-      MatmulCall calls[] = {
-          {.weight = &first.view, .out = outs[0].data(), .order = orders.first},
-          {.weight = &second.view, .out = outs[1].data(), .order = orders.second}};
+      MatmulCall calls[] = {{.weight = &first.view,
+                             .out = outs[0].data(),
+                             .order = orders.first,
+                             .activations = GetParam()},
+                            {.weight = &second.view,
+                             .out = outs[1].data(),
+                             .order = orders.second,
+                             .activations = GetParam()}};
       matmul(compute_, {x.data(), tokens}, calls);
       EXPECT_EQ(outs[0], a);
       EXPECT_EQ(outs[1], b);

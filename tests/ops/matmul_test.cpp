@@ -39,24 +39,27 @@ std::vector<std::vector<float>> multiply(const Arrangement& arrangement,
                                          const std::vector<TestMatrix>& matrices,
                                          const std::vector<float>& x, std::int64_t tokens) {
   ThreadPool pool(arrangement.threads);
-  Compute compute(*arrangement.kernels, pool, arrangement.activations);
+  Compute compute(*arrangement.kernels, pool);
   std::vector<std::vector<float>> outs;
   for (const TestMatrix& matrix : matrices) {
     outs.emplace_back(static_cast<std::size_t>(tokens * matrix.view.rows), -99.0f);
   }
   std::vector<MatmulCall> calls;
   for (std::size_t i = 0; i < matrices.size(); ++i) {
-    calls.push_back({&matrices[i].view, outs[i].data()});
+    calls.push_back({.weight = &matrices[i].view,
+                     .out = outs[i].data(),
+                     .activations = arrangement.activations});
   }
   matmul(compute, {x.data(), tokens}, calls);
   return outs;
 }
 
-/// What goes into the product for one row of x, (cols): rounded as the definition of the
-/// activations says. int8: per group (a row of w8 is one) to multiples of max(max|x|, 1e-5) / 127;
-/// bfloat16 for weights that are not integers.
-std::vector<double> rounded_input(const float* x, const WeightView& weight,
-                                  ActivationType activations) {
+/// What goes into the product for row t of x, (tokens, cols): rounded as the definition of the
+/// activations says. int8: per group (a row of w8 is one) or all of x to multiples of max(max|x|,
+/// 1e-5) / 127; bfloat16 for weights that are not integers.
+std::vector<double> rounded_input(const std::vector<float>& all, std::int64_t t,
+                                  const WeightView& weight, ActivationType activations) {
+  const float* x = all.data() + t * weight.cols;
   std::vector<double> out(x, x + weight.cols);
   const bool dense = weight.group_size == 0 && weight.format != WeightFormat::kW8;
   if (activations == ActivationType::kF32) return out;
@@ -67,6 +70,9 @@ std::vector<double> rounded_input(const float* x, const WeightView& weight,
   const std::int64_t group_size = weight.group_size > 0 ? weight.group_size : weight.cols;
   for (std::int64_t begin = 0; begin < weight.cols; begin += group_size) {
     float most = 1e-5F;
+    if (activations == ActivationType::kInt8Tensor) {
+      for (const float value : all) most = std::max(most, std::fabs(value));
+    }
     for (std::int64_t c = begin; c < begin + group_size; ++c)
       most = std::max(most, std::fabs(x[c]));
     const float scale = most / 127.0F;
@@ -84,7 +90,7 @@ std::vector<double> rounded_input(const float* x, const WeightView& weight,
 double tolerance(const WeightView& weight, ActivationType activations) {
   const bool packed = weight.group_size > 0;
   const bool is_w8 = weight.format == WeightFormat::kW8;
-  if (activations == ActivationType::kInt8 && (packed || is_w8)) {
+  if (is_int8(activations) && (packed || is_w8)) {
     const std::int64_t groups = packed ? weight.cols / weight.group_size : 1;
     return static_cast<double>(groups + 3) * 0x1p-24;
   }
@@ -100,8 +106,7 @@ void expect_products(const Arrangement& arrangement, const std::vector<TestMatri
   for (std::size_t i = 0; i < matrices.size(); ++i) {
     const TestMatrix& matrix = matrices[i];
     for (std::int64_t t = 0; t < tokens; ++t) {
-      const std::vector<double> input =
-          rounded_input(x.data() + t * cols, matrix.view, arrangement.activations);
+      const std::vector<double> input = rounded_input(x, t, matrix.view, arrangement.activations);
       for (std::int64_t row = 0; row < matrix.view.rows; ++row) {
         double sum = 0;
         double magnitude = 0;
@@ -213,7 +218,7 @@ TEST_P(Matmul, AddsBiasesAndToWhatIsThere) {
     const auto plain = multiply(arrangement(), matrices, x, tokens);
     for (const int threads : {1, 2, 3}) {
       ThreadPool pool(threads);
-      Compute compute(*arrangement().kernels, pool, arrangement().activations);
+      Compute compute(*arrangement().kernels, pool);
       for (const bool adds : {false, true}) {
         for (const bool with_bias : {false, true}) {
           std::vector<std::vector<float>> outs;
@@ -224,8 +229,11 @@ TEST_P(Matmul, AddsBiasesAndToWhatIsThere) {
             biases.push_back(ramp(matrix.view.rows, 0.3f));
           }
           for (std::size_t i = 0; i < matrices.size(); ++i) {
-            calls.push_back(
-                {&matrices[i].view, outs[i].data(), with_bias ? biases[i].data() : nullptr, adds});
+            calls.push_back({.weight = &matrices[i].view,
+                             .out = outs[i].data(),
+                             .bias = with_bias ? biases[i].data() : nullptr,
+                             .adds = adds,
+                             .activations = arrangement().activations});
           }
           matmul(compute, {x.data(), tokens}, calls);
           for (std::size_t i = 0; i < matrices.size(); ++i) {
@@ -264,14 +272,16 @@ TEST_P(Matmul, NormalizesItsInput) {
       }
       const auto expected = multiply(arrangement(), matrices, normed, tokens);
       ThreadPool pool(2);
-      Compute compute(*arrangement().kernels, pool, arrangement().activations);
+      Compute compute(*arrangement().kernels, pool);
       std::vector<std::vector<float>> outs;
       std::vector<MatmulCall> calls;
       for (const TestMatrix& matrix : matrices) {
         outs.emplace_back(static_cast<std::size_t>(tokens * matrix.view.rows));
       }
       for (std::size_t i = 0; i < matrices.size(); ++i) {
-        calls.push_back({&matrices[i].view, outs[i].data()});
+        calls.push_back({.weight = &matrices[i].view,
+                         .out = outs[i].data(),
+                         .activations = arrangement().activations});
       }
       const std::vector<float> before = x;
       matmul(compute, {x.data(), tokens, &norm}, calls);
@@ -281,26 +291,56 @@ TEST_P(Matmul, NormalizesItsInput) {
   }
 }
 
-// What int8 is too coarse for is multiplied as without int8 activations.
-TEST_P(Matmul, NeverInt8) {
+// Layers that share an input need not have it rounded the same: each gets what it gets alone.
+TEST_P(Matmul, EachLayerHasItsOwnRounding) {
   std::vector<TestMatrix> matrices;
   for (const MatrixSpec& spec :
-       {MatrixSpec{WeightFormat::kW4, 90, 128, 32}, MatrixSpec{WeightFormat::kW8, 33, 128}}) {
+       {MatrixSpec{WeightFormat::kW4, 90, 128, 32}, MatrixSpec{WeightFormat::kW8, 33, 128},
+        MatrixSpec{WeightFormat::kF32, 5, 128}, MatrixSpec{WeightFormat::kW3, 50, 128, 32}}) {
     matrices.push_back(make_matrix(spec, random_));
   }
   for (const std::int64_t tokens : kTokens) {
     const std::vector<float> x = random_input(tokens * 128);
     const KernelSet& kernels = *arrangement().kernels;
-    const ActivationType without = without_int8(arrangement().activations);
-    const auto expected =
-        multiply({.kernels = &kernels, .activations = without}, matrices, x, tokens);
     ThreadPool pool(2);
-    Compute compute(kernels, pool, arrangement().activations);
-    for (std::size_t i = 0; i < matrices.size(); ++i) {
-      std::vector<float> out(static_cast<std::size_t>(tokens * matrices[i].view.rows));
-      const MatmulCall call{&matrices[i].view, out.data()};
-      matmul(compute, {.x = x.data(), .tokens = tokens, .never_int8 = true}, {&call, 1});
-      EXPECT_EQ(out, expected[i]) << tokens << " tokens";
+    Compute compute(kernels, pool);
+    std::vector<std::vector<float>> outs;
+    std::vector<std::vector<float>> expected;
+    std::vector<MatmulCall> calls;
+    for (const ActivationType activations :
+         {arrangement().activations, ActivationType::kInt8Tensor, ActivationType::kBF16}) {
+      outs.clear();
+      calls.clear();
+      expected.clear();
+      for (std::size_t i = 0; i < matrices.size(); ++i) {
+        // Two layers of one rounding, two of another.
+        const ActivationType type = i % 2 == 0 ? activations : ActivationType::kF32;
+        outs.emplace_back(static_cast<std::size_t>(tokens * matrices[i].view.rows));
+        calls.push_back(
+            {.weight = &matrices[i].view, .out = outs.back().data(), .activations = type});
+        const Arrangement alone{.kernels = &kernels, .activations = type};
+        expected.push_back(multiply(alone, matrices, x, tokens)[i]);
+      }
+      matmul(compute, {x.data(), tokens}, calls);
+      EXPECT_EQ(outs, expected) << tokens << " tokens, " << activation_type_name(activations);
+    }
+  }
+}
+
+// One scale for all rows: what is no number in one of them shows in every result.
+TEST_P(Matmul, NaNSpoilsAScaleOfAllRows) {
+  std::vector<TestMatrix> matrices;
+  matrices.push_back(make_matrix({WeightFormat::kW8, 20, 100}, random_));
+  const Arrangement tensor{.kernels = arrangement().kernels,
+                           .activations = ActivationType::kInt8Tensor};
+  for (const std::int64_t tokens : {3, 20}) {
+    for (const std::int64_t bad : {std::int64_t{0}, std::int64_t{1}, tokens - 1}) {
+      std::vector<float> x = random_input(tokens * 100);
+      x[static_cast<std::size_t>(bad * 100 + 57)] = std::nanf("");
+      const auto outs = multiply(tensor, matrices, x, tokens);
+      for (const float value : outs[0]) {
+        EXPECT_TRUE(std::isnan(value));
+      }
     }
   }
 }
@@ -322,11 +362,17 @@ TEST_P(Matmul, GatedIsSiluOfOneTimesTheOther) {
       std::vector<float> one;
       for (const int threads : {1, 2, 3}) {
         ThreadPool pool(threads);
-        Compute compute(*arrangement().kernels, pool, arrangement().activations);
+        Compute compute(*arrangement().kernels, pool);
         std::vector<float> out(plain[0].size(), -99.0f);
-        gated_matmul(compute, {x.data(), tokens},
-                     {&matrices[0].view, nullptr, bias.data(), false, Activation::kSilu},
-                     {&matrices[1].view, nullptr}, out.data());
+        gated_matmul(
+            compute, {x.data(), tokens},
+            {.weight = &matrices[0].view,
+             .out = nullptr,
+             .bias = bias.data(),
+             .activation = Activation::kSilu,
+             .activations = arrangement().activations},
+            {.weight = &matrices[1].view, .out = nullptr, .activations = arrangement().activations},
+            out.data());
         for (std::size_t at = 0; at < out.size(); ++at) {
           const double g = plain[0][at] + bias[at % bias.size()];
           const double expected = g / (1 + std::exp(-g)) * plain[1][at];
@@ -357,10 +403,12 @@ TEST_P(Matmul, CallsDoNotDisturbEachOther) {
     return out;
   }();
   ThreadPool pool(2);
-  Compute compute(*arrangement().kernels, pool, arrangement().activations);
+  Compute compute(*arrangement().kernels, pool);
   const auto run = [&](const std::vector<TestMatrix>& matrices, std::int64_t tokens) {
     std::vector<float> out(static_cast<std::size_t>(tokens * 20));
-    const MatmulCall call{&matrices.back().view, out.data()};
+    const MatmulCall call{.weight = &matrices.back().view,
+                          .out = out.data(),
+                          .activations = arrangement().activations};
     matmul(compute, {random_input(tokens * matrices[0].view.cols).data(), tokens}, {&call, 1});
     return out;
   };
@@ -373,10 +421,10 @@ TEST_P(Matmul, CallsDoNotDisturbEachOther) {
 
 TEST_P(Matmul, NoTokensOrNoWeightsAreNothing) {
   ThreadPool pool(2);
-  Compute compute(*arrangement().kernels, pool, arrangement().activations);
+  Compute compute(*arrangement().kernels, pool);
   matmul(compute, {nullptr, 5}, {});
   const TestMatrix matrix = make_matrix({WeightFormat::kBF16, 4, 8}, random_);
-  const MatmulCall call{&matrix.view, nullptr};
+  const MatmulCall call{.weight = &matrix.view, .out = nullptr};
   matmul(compute, {nullptr, 0}, {&call, 1});
 }
 
@@ -384,7 +432,7 @@ INSTANTIATE_TEST_SUITE_P(
     Kernels, Matmul,
     ::testing::Combine(::testing::ValuesIn(supported_kernels().begin(), supported_kernels().end()),
                        ::testing::Values(ActivationType::kBF16, ActivationType::kF32,
-                                         ActivationType::kInt8)),
+                                         ActivationType::kInt8, ActivationType::kInt8Tensor)),
     [](const auto& arrangement) {
       return std::string(std::get<0>(arrangement.param)->name) + "_" +
              activation_type_name(std::get<1>(arrangement.param));

@@ -15,7 +15,7 @@ namespace {
 
 /// Bytes of the matrices are not looked at, so that there are none.
 WeightView view_of(WeightFormat format, std::int64_t rows, std::int64_t cols, int group_size = 0) {
-  return {.format = format, .rows = rows, .cols = cols, .group_size = group_size};
+  return {{format, rows, cols, group_size}, {}};
 }
 
 struct Case {

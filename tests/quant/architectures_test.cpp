@@ -51,12 +51,13 @@ TEST_P(EveryArchitecture, QuantizedModelsGiveTheLogitsOfTheirDequantizedWeights)
 TEST_P(EveryArchitecture, NormsOfRandomModelsMultiplyByOne) {
   const TemporaryFolder folder;
   const Checkpoint checkpoint(make_tiny_model(folder, {.bits = 16}, GetParam()));
-  for (const ParameterSpec& parameter : checkpoint.spec().norm_parameters()) {
+  for (const Parameter& parameter : parameters_of(checkpoint.spec())) {
+    if (parameter.module.kind != ModuleKind::kNorm) continue;
     std::vector<float> values(static_cast<std::size_t>(parameter.shape[0]));
     read_vector(checkpoint.tensor(parameter.name, parameter.shape), values);
-    const bool is_bias = parameter.name.ends_with(".bias");
     for (const float value : values) {
-      EXPECT_EQ(value + (is_bias ? 1 : checkpoint.spec().norm.weight_offset), 1) << parameter.name;
+      EXPECT_EQ(value + (parameter.is_bias ? 1 : checkpoint.spec().norm.weight_offset), 1)
+          << parameter.name;
     }
   }
 }

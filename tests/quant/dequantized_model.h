@@ -14,11 +14,11 @@
 #include "nibble/kernels/select.h"
 #include "nibble/models/checkpoint.h"
 #include "nibble/models/weight_loader.h"
-#include "nibble/weights/packed_group.h"
+#include "weights/weight_values.h"
 
 namespace nibble::testing {
 
-/// A folder with the same model, dense in float32: packed layers dequantized by weight_row().
+/// A folder with the same model, dense in float32: packed layers dequantized.
 inline void write_dequantized(const std::filesystem::path& quantized,
                               const std::filesystem::path& out) {
   const Checkpoint checkpoint(quantized);
@@ -29,13 +29,8 @@ inline void write_dequantized(const std::filesystem::path& quantized,
   std::map<std::string, std::pair<std::vector<std::int64_t>, std::vector<float>>> tensors;
   for (const LinearSpec& linear : spec.linears()) {
     const Linear layer = loader.linear(linear);
-    std::vector<float> values;
-    std::vector<float> row(static_cast<std::size_t>(linear.in));
-    for (std::int64_t r = 0; r < linear.out; ++r) {
-      weight_row(layer.weight.view, r, row);
-      values.insert(values.end(), row.begin(), row.end());
-    }
-    tensors[linear.name + ".weight"] = {{linear.out, linear.in}, values};
+    tensors[linear.name + ".weight"] = {{linear.out, linear.in},
+                                        test::weight_values(layer.weight.view)};
     if (linear.bias) tensors[linear.name + ".bias"] = {{linear.out}, layer.bias};
   }
   for (const std::string& name : checkpoint.tensors().names()) {

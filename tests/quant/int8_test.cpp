@@ -1,10 +1,14 @@
 // Models with int8 activations, and with weights of 8 bits.
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+#include <optional>
+
 #include "core/temporary_folder.h"
 #include "models/logits.h"
 #include "nibble/quant/pipeline.h"
 #include "nibble/quant/random_model.h"
+#include "paths.h"
 #include "quant/dequantized_model.h"
 
 namespace nibble {
@@ -13,9 +17,9 @@ namespace {
 namespace fs = std::filesystem;
 using testing::TemporaryFolder;
 
-const fs::path kStories = NIBBLE_DATA_DIR "/stories260K";
+const fs::path kStories = testing::data_file("stories260K");
 // Hidden sizes of 24 and 40, no multiples of 16; biases.
-const fs::path kBiases = NIBBLE_TEST_DIR "/models/fixtures/biases_f16";
+const fs::path kBiases = testing::test_file("models/fixtures/biases_f16");
 
 fs::path make_w8(const fs::path& config, const TemporaryFolder& folder) {
   ThreadPool pool(2);
@@ -44,6 +48,80 @@ TEST_P(W8Model, GivesTheLogitsOfItsDequantizedWeights) {
 
 INSTANTIATE_TEST_SUITE_P(Models, W8Model, ::testing::Values(kStories, kBiases),
                          [](const auto& model) { return model.param.filename().string(); });
+
+/// What a w8a8 checkpoint says of its layers' inputs, changed by `change`.
+template <typename Change>
+void change_modules(const fs::path& model, const Change& change) {
+  Json config = read_json_file(model / "config.json");
+  change(config["quantization_config"]["modules"]);
+  testing::write_file(model / "config.json", config.dump());
+}
+
+class W8A8Model : public ::testing::Test {
+ protected:
+  W8A8Model() {
+    ThreadPool pool(2);
+    const RandomModelOptions options{.bits = 8, .activations = ActivationType::kInt8, .seed = 5};
+    write_random_model(kStories, options, pool, folder_ / "w8a8", false);
+    write_random_model(kStories, {.bits = 8, .seed = 5}, pool, folder_ / "w8a16", false);
+  }
+
+  std::vector<float> logits(const char* model, std::optional<ActivationType> asked = {},
+                            int threads = 2) const {
+    test::Runner runner(folder_ / model, {.activations = asked, .threads = threads});
+    return runner.logits(test::reference_ids(30, runner.spec().vocab));
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(W8A8Model, SaysItself) {
+  EXPECT_EQ(logits("w8a8"), logits("w8a16", ActivationType::kInt8));
+  EXPECT_EQ(logits("w8a16"), logits("w8a16", ActivationType::kBF16));
+  EXPECT_NE(logits("w8a8"), logits("w8a16"));
+}
+
+TEST_F(W8A8Model, WhatIsAskedForWins) {
+  for (const ActivationType asked :
+       {ActivationType::kBF16, ActivationType::kF32, ActivationType::kInt8}) {
+    EXPECT_EQ(logits("w8a8", asked), logits("w8a16", asked)) << activation_type_name(asked);
+  }
+}
+
+TEST_F(W8A8Model, EachLayerIsRoundedAsItSays) {
+  const Checkpoint w8a8(folder_ / "w8a8");
+  const ModelSpec& spec = w8a8.spec();
+  const auto of = [&](const Checkpoint& checkpoint, const LinearSpec& linear) {
+    return checkpoint.activations(linear, std::nullopt);
+  };
+  for (const LinearSpec& linear : spec.linears()) {
+    EXPECT_EQ(of(w8a8, linear),
+              linear.name == spec.head.name ? ActivationType::kBF16 : ActivationType::kInt8);
+  }
+  const std::vector<float> uniform = logits("w8a8");
+  change_modules(folder_ / "w8a8", [](Json& modules) {
+    modules["model.layers.0.self_attn.k_proj"].erase("activations");
+    modules["model.layers.0.self_attn.v_proj"]["activations"] = "int8_tensor";
+    modules["model.layers.1.mlp.up_proj"]["activations"] = "bf16";
+    modules["lm_head"]["activations"] = "int8";
+  });
+  const Checkpoint mixed(folder_ / "w8a8");
+  const auto named = [&](const std::string& name) {
+    for (const LinearSpec& linear : spec.linears()) {
+      if (linear.name == name) return linear;
+    }
+    return LinearSpec{};
+  };
+  EXPECT_EQ(of(mixed, named("model.layers.0.self_attn.q_proj")), ActivationType::kInt8);
+  EXPECT_EQ(of(mixed, named("model.layers.0.self_attn.k_proj")), ActivationType::kBF16);
+  EXPECT_EQ(of(mixed, named("model.layers.0.self_attn.v_proj")), ActivationType::kInt8Tensor);
+  EXPECT_EQ(of(mixed, spec.head), ActivationType::kInt8);
+  EXPECT_EQ(mixed.activations(spec.head, ActivationType::kBF16), ActivationType::kBF16);
+  const std::vector<float> found = logits("w8a8");
+  EXPECT_NE(found, uniform);
+  EXPECT_EQ(logits("w8a8", std::nullopt, 1), found);
+  test::expect_close_logits(found, logits("w8a16"), 512, 0.03, 0.1);
+}
 
 /// A model to run with int8 activations. bits 8: random weights, else those of stories260K.
 struct Int8Case {

@@ -8,11 +8,12 @@
 #include <vector>
 
 #include "nibble/formats/npy.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
 
-const std::string kFixtures = NIBBLE_TEST_DIR "/quant/fixtures/";
+const std::string kFixtures = testing::test_file("quant/fixtures/");
 constexpr std::size_t kSize = 32;
 
 class PerGroup : public ::testing::TestWithParam<int> {};

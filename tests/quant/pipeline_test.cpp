@@ -11,6 +11,7 @@
 #include "nibble/formats/safetensors.h"
 #include "nibble/formats/safetensors_writer.h"
 #include "nibble/models/weight_loader.h"
+#include "paths.h"
 #include "quant/dequantized_model.h"
 
 namespace nibble {
@@ -23,9 +24,9 @@ using ::nibble::testing::write_file;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-const fs::path kStories = NIBBLE_DATA_DIR "/stories260K";
-const fs::path kModels = NIBBLE_TEST_DIR "/models/fixtures";
-const std::string kFixtures = NIBBLE_TEST_DIR "/quant/fixtures/";
+const fs::path kStories = testing::data_file("stories260K");
+const fs::path kModels = testing::test_file("models/fixtures");
+const std::string kFixtures = testing::test_file("quant/fixtures/");
 
 QuantizeReport quantize(const fs::path& model, const fs::path& out,
                         const QuantizeOptions& options = {}, bool replace = false,
@@ -53,28 +54,18 @@ struct Unpacked {
 };
 
 Unpacked unpack(const Checkpoint& checkpoint, const std::string& name) {
-  const PackedTensors packed =
-      checkpoint.packed_weight(linear_named(checkpoint.spec(), name)).value();
-  const auto& layout = std::get<PackedGroup>(packed.layout);
+  const WeightView view =
+      checkpoint.packed_weight(linear_named(checkpoint.spec(), name)).value().view();
+  IntegerBlock integers(view.cols, group_count(view));
   Unpacked out;
-  for (std::int64_t row = 0; row < layout.rows; ++row) {
-    const std::int64_t block = row / kRowBlock;
-    const auto code_bytes = static_cast<std::size_t>(layout.block_code_bytes());
-    const auto zero_bytes = static_cast<std::size_t>(layout.block_zero_bytes());
-    std::vector<std::uint8_t> q(static_cast<std::size_t>(kRowBlock * layout.cols));
-    std::vector<std::uint8_t> zeros(static_cast<std::size_t>(kRowBlock * layout.groups()));
-    const auto* codes = reinterpret_cast<const std::uint8_t*>(packed.codes.view.data);
-    const auto* packed_zeros = reinterpret_cast<const std::uint8_t*>(packed.zeros.view.data);
-    unpack_codes(layout, {codes + static_cast<std::size_t>(block) * code_bytes, code_bytes}, q);
-    unpack_zeros(layout, {packed_zeros + static_cast<std::size_t>(block) * zero_bytes, zero_bytes},
-                 zeros);
-    const auto begin = q.begin() + row % kRowBlock * layout.cols;
-    out.q.insert(out.q.end(), begin, begin + layout.cols);
-    const auto* scales = reinterpret_cast<const BFloat16*>(packed.scales.view.data);
-    for (std::int64_t group = 0; group < layout.groups(); ++group) {
-      out.zeros.push_back(zeros[static_cast<std::size_t>(group * kRowBlock + row % kRowBlock)]);
-      out.scales.push_back(
-          to_float(scales[(block * layout.groups() + group) * kRowBlock + row % kRowBlock]));
+  for (std::int64_t row = 0; row < view.rows; ++row) {
+    codec_of(view.format).unpack(view, row / kRowBlock, integers);
+    const auto begin = integers.q.begin() + row % kRowBlock * view.cols;
+    out.q.insert(out.q.end(), begin, begin + view.cols);
+    for (std::int64_t group = 0; group < integers.groups; ++group) {
+      const auto at = static_cast<std::size_t>(group * kRowBlock + row % kRowBlock);
+      out.zeros.push_back(integers.zeros[at]);
+      out.scales.push_back(integers.scales[at]);
     }
   }
   return out;
@@ -115,6 +106,20 @@ TEST(QuantizeStories, Reports) {
   EXPECT_EQ(report.bytes_in, 2 * (linears + others + 512 * 64));  // the tied head is read again
   EXPECT_DOUBLE_EQ(report.file_bits_per_parameter,
                    8.0 * static_cast<double>(report.bytes_out) / (linears + others));
+}
+
+TEST(QuantizeStories, TakesEightBits) {
+  const TemporaryFolder folder;
+  const QuantizeReport report = quantize(kStories, folder / "out", {.bits = 8});
+  const Checkpoint checkpoint(folder / "out");
+  const WeightView view = checkpoint.packed_weight(checkpoint.spec().head).value().view();
+  EXPECT_EQ(view.format, WeightFormat::kW8);
+  EXPECT_EQ(report.tensors.back().bits, 8);
+  EXPECT_EQ(report.tensors.back().group_size, 0);
+  // Half a step of max / 127 at the most, a third of that in the mean, of normal weights whose
+  // largest is about 3 deviations.
+  EXPECT_LT(report.tensors.back().error.relative(), 3.0 / 127 / 2);
+  EXPECT_GT(report.tensors.back().error.relative(), 1e-3);
 }
 
 /// How to quantize which model.

@@ -34,23 +34,25 @@ std::vector<std::string> packed_names(const ModelSpec& spec, const QuantizeOptio
 }
 
 TEST(GroupSize, FallsBackToTheLargestThatDivides) {
-  EXPECT_EQ(usable_group_size(128, 4096), 128);
-  EXPECT_EQ(usable_group_size(128, 192), 64);
-  EXPECT_EQ(usable_group_size(128, 576), 64);
-  EXPECT_EQ(usable_group_size(128, 96), 32);
-  EXPECT_EQ(usable_group_size(64, 128), 64);
-  EXPECT_EQ(usable_group_size(32, 128), 32);
-  EXPECT_EQ(usable_group_size(128, 80), 0);
-  EXPECT_EQ(usable_group_size(32, 48), 0);
+  const WeightCodec& codec = codec_of(WeightFormat::kW4);
+  EXPECT_EQ(usable_group_size(codec, 128, 4096), 128);
+  EXPECT_EQ(usable_group_size(codec, 128, 192), 64);
+  EXPECT_EQ(usable_group_size(codec, 128, 576), 64);
+  EXPECT_EQ(usable_group_size(codec, 128, 96), 32);
+  EXPECT_EQ(usable_group_size(codec, 64, 128), 64);
+  EXPECT_EQ(usable_group_size(codec, 32, 128), 32);
+  EXPECT_EQ(usable_group_size(codec, 128, 80), 0);
+  EXPECT_EQ(usable_group_size(codec, 32, 48), 0);
+  EXPECT_EQ(usable_group_size(codec_of(WeightFormat::kW8), 128, 128), 0);
 }
 
 TEST(QuantizePlan, NotesFallbacks) {
   const QuantizePlan plan = plan_quantization(spec_of(128, 192), {.group_size = 128});
   for (const LayerPlan& layer : plan.layers) {
     EXPECT_TRUE(layer.packed);
-    const auto& layout = std::get<PackedGroup>(layer.layout);
+    const WeightLayout& layout = layer.layout;
     EXPECT_EQ(layout.group_size, layer.linear.in == 192 ? 64 : 128) << layer.linear.name;
-    EXPECT_EQ(layout.bits, 4);
+    EXPECT_EQ(layout.format, WeightFormat::kW4);
     EXPECT_EQ(layout.rows, layer.linear.out);
     EXPECT_EQ(layout.cols, layer.linear.in);
   }

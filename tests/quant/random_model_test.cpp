@@ -11,6 +11,7 @@
 #include "nibble/models/checkpoint.h"
 #include "nibble/quant/model_folder.h"
 #include "nibble/runtime/model.h"
+#include "weights/weight_values.h"
 
 namespace nibble {
 namespace {
@@ -62,16 +63,6 @@ Moments moments_of(const std::vector<float>& values) {
   return {sum / n, std::sqrt(squares / n - sum * sum / n / n)};
 }
 
-std::vector<float> all_weights(const WeightView& view) {
-  std::vector<float> values(static_cast<std::size_t>(view.rows * view.cols));
-  for (std::int64_t row = 0; row < view.rows; ++row) {
-    weight_row(view, row,
-               std::span(values).subspan(static_cast<std::size_t>(row * view.cols),
-                                         static_cast<std::size_t>(view.cols)));
-  }
-  return values;
-}
-
 // Of the head, 10 million weights: the standard errors of mean and deviation are far below the
 // bounds.
 TEST(RandomModel, WeightsHaveTheSpreadOfTrainedOnes) {
@@ -86,26 +77,10 @@ TEST(RandomModel, WeightsHaveTheSpreadOfTrainedOnes) {
     if (bits == 16) continue;
     const auto head = checkpoint.packed_weight(checkpoint.spec().head);
     ASSERT_TRUE(head);
-    WeightView view{.format = packed_format(head->layout),
-                    .rows = 20011,
-                    .cols = 512,
-                    .data = head->codes.view.data,
-                    .group_size = packed_group_size(head->layout)};
-    if (bits == 8) {
-      view.row_scales = reinterpret_cast<const float*>(head->scales.view.data);
-    } else {
-      view.scales = reinterpret_cast<const BFloat16*>(head->scales.view.data);
-      view.zeros = reinterpret_cast<const std::uint8_t*>(head->zeros.view.data);
-    }
-    const Moments moments = moments_of(all_weights(view));
+    const Moments moments = moments_of(test::weight_values(head->view()));
     EXPECT_NEAR(moments.mean, 0, 1e-3);
     EXPECT_NEAR(moments.deviation, 0.02, 1e-3);
   }
-}
-
-template <typename T>
-std::span<const T> values_of(const CheckpointTensor& tensor) {
-  return {reinterpret_cast<const T*>(tensor.view.data), tensor.view.bytes / sizeof(T)};
 }
 
 // 203 rows: the 13th block has 11 rows of the matrix.
@@ -115,33 +90,24 @@ TEST(RandomModel, CodesUseTheWholeRangeAndPaddingIsZero) {
     const Checkpoint checkpoint(make_tiny_model(folder, {.bits = bits}));
     const auto head = checkpoint.packed_weight(checkpoint.spec().head);
     ASSERT_TRUE(head);
-    const auto& layout = std::get<PackedGroup>(head->layout);
+    const WeightView view = head->view();
+    IntegerBlock integers(view.cols, group_count(view));
     std::set<int> seen;
-    for (std::int64_t block = 0; block < layout.row_blocks(); ++block) {
-      const auto at = static_cast<std::size_t>(block);
-      const auto code_bytes = static_cast<std::size_t>(layout.block_code_bytes());
-      const auto zero_bytes = static_cast<std::size_t>(layout.block_zero_bytes());
-      std::vector<std::uint8_t> q(static_cast<std::size_t>(16 * layout.cols));
-      std::vector<std::uint8_t> zeros(static_cast<std::size_t>(16 * layout.groups()));
-      unpack_codes(layout,
-                   values_of<std::uint8_t>(head->codes).subspan(at * code_bytes, code_bytes), q);
-      unpack_zeros(
-          layout, values_of<std::uint8_t>(head->zeros).subspan(at * zero_bytes, zero_bytes), zeros);
-      const auto scales =
-          values_of<BFloat16>(head->scales).subspan(at * zeros.size(), zeros.size());
+    for (std::int64_t block = 0; block < block_count(view); ++block) {
+      codec_of(view.format).unpack(view, block, integers);
       for (std::int64_t row = 0; row < 16; ++row) {
         const bool exists = block * 16 + row < 203;
-        for (std::int64_t c = 0; c < layout.cols; ++c) {
-          const int code = q[static_cast<std::size_t>(row * layout.cols + c)];
+        for (std::int64_t c = 0; c < view.cols; ++c) {
+          const int code = integers.q[static_cast<std::size_t>(row * view.cols + c)];
           if (exists) seen.insert(code);
           ASSERT_TRUE(exists || code == 0);
         }
-        for (std::int64_t group = 0; group < layout.groups(); ++group) {
+        for (std::int64_t group = 0; group < integers.groups; ++group) {
           const auto place = static_cast<std::size_t>(group * 16 + row);
           const int middle = 1 << (bits - 1);
-          ASSERT_EQ(scales[place].bits != 0, exists);
-          ASSERT_TRUE(exists ? zeros[place] == middle || zeros[place] == middle - 1
-                             : zeros[place] == 0);
+          const int zero = integers.zeros[place];
+          ASSERT_EQ(integers.scales[place] != 0, exists);
+          ASSERT_TRUE(exists ? zero == middle || zero == middle - 1 : zero == 0);
         }
       }
     }

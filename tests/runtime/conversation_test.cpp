@@ -7,6 +7,7 @@
 #include "core/temporary_folder.h"
 #include "nibble/core/interrupt.h"
 #include "nibble/formats/gguf_writer.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -21,7 +22,7 @@ constexpr const char* kTemplate =
 class Conversations : public ::testing::Test {
  protected:
   Conversations() {
-    std::filesystem::copy(NIBBLE_DATA_DIR "/stories260K", folder_.path());
+    std::filesystem::copy(testing::data_file("stories260K"), folder_.path());
     testing::write_file(folder_ / "chat_template.jinja", kTemplate);
   }
 
@@ -38,7 +39,7 @@ class Conversations : public ::testing::Test {
   testing::TemporaryFolder folder_;
   std::optional<ChatFormat> format_;
   ThreadPool pool_{2};
-  Model model_{NIBBLE_DATA_DIR "/stories260K", pool_};
+  Model model_{testing::data_file("stories260K"), pool_};
   Tokenizer tokenizer_ = model_.checkpoint().load_tokenizer();
 };
 
@@ -78,9 +79,8 @@ TEST_F(Conversations, TheCacheChangesNoAnswer) {
                                          .add_generation_prompt = true}),
                         {.add_special = false});
   KvCache cache = model_.make_cache();
-  std::vector<std::int32_t> context;
-  const Generation whole =
-      generate(model_, tokenizer_, cache, context, prompt, {.max_tokens = 20}, ignore);
+  Sequence sequence(tokenizer_, model_.spec(), prompt, cache.capacity(), {.max_tokens = 20});
+  const Generation whole = generate(model_, cache, sequence, ignore);
   EXPECT_EQ(whole.text, turn.generation.text);
 }
 

@@ -9,10 +9,14 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdlib>
+#include <memory>
 #include <new>
+#include <span>
+#include <vector>
 
 #include "nibble/runtime/model.h"
 #include "nibble/runtime/sampler.h"
+#include "paths.h"
 
 namespace {
 
@@ -73,35 +77,56 @@ namespace {
 using Case = std::tuple<ActivationType, KvType>;
 class DecodeStep : public ::testing::TestWithParam<Case> {};
 
-/// What `steps` steps of decode with this sampler allocate, after a few to warm up.
-long allocations_of(Model& model, const SamplerOptions& options, int steps) {
-  KvCache cache = model.make_cache();
-  std::vector<float> logits(static_cast<std::size_t>(model.spec().vocab));
-  std::vector<std::int32_t> context{1};
-  context.reserve(static_cast<std::size_t>(model.spec().context));
-  Sampler sampler(options);
+/// What `steps` steps of decode of `count` sequences at once with this sampler allocate, after a
+/// few to warm up.
+long allocations_of(Model& model, const SamplerOptions& options, std::size_t count, int steps) {
+  const std::shared_ptr<KvPool> pool = model.make_pool(static_cast<std::int64_t>(count) * 512);
+  std::vector<KvCache> caches;
+  const auto vocab = static_cast<std::size_t>(model.spec().vocab);
+  std::vector<float> logits(count * vocab);
+  std::vector<std::vector<std::int32_t>> contexts(count, {1});
+  std::vector<Sampler> samplers(count, Sampler(options));
+  for (std::size_t i = 0; i < count; ++i) {
+    caches.push_back(model.make_cache(pool));
+    contexts[i].reserve(static_cast<std::size_t>(model.spec().context));
+  }
   // A thread that finds nothing left to do while we warm up would get its scratch memory later.
   constexpr std::size_t kScratch = std::size_t{4} << 20;
   model.compute().pool().for_each_thread(
       [&](int thread) { model.compute().thread_scratch(thread, kScratch); });
+  std::vector<SequenceTokens> sequences(count);
+  // What grows with the context: partial results of attention over more than a page.
+  const std::vector<std::int32_t> long_context(300, 5);
+  for (const std::span<const std::int32_t> tokens :
+       {std::span(long_context), std::span(long_context).first(1)}) {
+    for (std::size_t s = 0; s < count; ++s) sequences[s] = {tokens, &caches[s]};
+    model.forward_last(sequences, logits.data());
+  }
+  for (KvCache& cache : caches) cache.truncate(0);
   long before = 0;
   model.move_weights();
   constexpr int kWarmUp = 4;
   for (int i = -kWarmUp; i < steps; ++i) {
     if (i == 0) before = allocations;
-    model.forward_last({&context.back(), 1}, cache, logits.data());
-    context.push_back(sampler.sample(logits, context));
+    for (std::size_t s = 0; s < count; ++s) sequences[s] = {{&contexts[s].back(), 1}, &caches[s]};
+    model.forward_last(sequences, logits.data());
+    for (std::size_t s = 0; s < count; ++s) {
+      contexts[s].push_back(samplers[s].sample({logits.data() + s * vocab, vocab}, contexts[s]));
+    }
   }
   return allocations - before;
 }
 
+// 300 steps take a second page of the KV cache.
 TEST_P(DecodeStep, AllocatesNothing) {
   const auto [activations, kv] = GetParam();
   ThreadPool pool(2);
-  Model model(NIBBLE_DATA_DIR "/stories260K", pool, {.activations = activations, .kv = kv});
-  EXPECT_EQ(allocations_of(model, {.temperature = 0}, 100), 0);
-  EXPECT_EQ(allocations_of(model, {.temperature = 1, .top_k = 40, .top_p = 0.9}, 100), 0);
-  EXPECT_EQ(allocations_of(model, {.temperature = 0, .repeat_penalty = 1.1}, 100), 0);
+  Model model(testing::data_file("stories260K"), pool, {.activations = activations, .kv = kv});
+  for (const std::size_t count : {1, 8}) {
+    EXPECT_EQ(allocations_of(model, {.temperature = 0}, count, 300), 0);
+    EXPECT_EQ(allocations_of(model, {.temperature = 1, .top_k = 40, .top_p = 0.9}, count, 100), 0);
+    EXPECT_EQ(allocations_of(model, {.temperature = 0, .repeat_penalty = 1.1}, count, 100), 0);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Options, DecodeStep,

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/error_matchers.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -11,13 +12,13 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-const std::string kStories = NIBBLE_DATA_DIR "/stories260K";
+const std::string kStories = testing::data_file("stories260K");
 
 /// A generation and the pieces that its text came in.
 struct Story {
   Generation generation;
   std::vector<std::string> pieces;
-  std::vector<std::int32_t> context;
+  std::vector<std::int32_t> tokens;
   std::int64_t cached;
 };
 
@@ -26,9 +27,11 @@ class Generate : public ::testing::Test {
   Story tell(const std::vector<std::int32_t>& prompt, const GenerateOptions& options,
              std::int64_t capacity = 0) {
     KvCache cache = model_.make_cache(capacity);
+    Sequence sequence(tokenizer_, model_.spec(), prompt, cache.capacity(), options);
     Story story;
-    story.generation = generate(model_, tokenizer_, cache, story.context, prompt, options,
+    story.generation = generate(model_, cache, sequence,
                                 [&](std::string_view piece) { story.pieces.emplace_back(piece); });
+    story.tokens.assign(sequence.tokens().begin(), sequence.tokens().end());
     story.cached = cache.length();
     return story;
   }
@@ -49,8 +52,8 @@ TEST_F(Generate, StopsAtTheLength) {
   const Story story = tell(prompt_, {.max_tokens = 20});
   EXPECT_EQ(story.generation.reason, StopReason::kLength);
   EXPECT_EQ(story.generation.ids.size(), 20u);
-  EXPECT_EQ(story.context.size(), prompt_.size() + 20);
-  EXPECT_TRUE(std::equal(prompt_.begin(), prompt_.end(), story.context.begin()));
+  EXPECT_EQ(story.tokens.size(), prompt_.size() + 20);
+  EXPECT_TRUE(std::equal(prompt_.begin(), prompt_.end(), story.tokens.begin()));
   EXPECT_EQ(story.cached, static_cast<std::int64_t>(prompt_.size()) + 19);
   EXPECT_GT(story.generation.prefill_ms, 0);
   EXPECT_DOUBLE_EQ(story.generation.ms_per_token(), story.generation.decode_ms / 19);
@@ -61,7 +64,7 @@ TEST_F(Generate, TextIsThatOfItsPiecesAndIds) {
   EXPECT_EQ(joined(story.pieces), story.generation.text);
   EXPECT_GT(story.pieces.size(), 20u);  // it streams
   for (const std::string& piece : story.pieces) EXPECT_FALSE(piece.empty());
-  const std::string whole = tokenizer_.decode(story.context, true);
+  const std::string whole = tokenizer_.decode(story.tokens, true);
   EXPECT_EQ("Once upon a time" + story.generation.text, whole);
 }
 
@@ -129,12 +132,12 @@ TEST_F(Generate, RefusesPromptsThatCannotBe) {
 TEST_F(Generate, GoesOnAfterWhatIsInTheCache) {
   const Story whole = tell(prompt_, {.max_tokens = 12});
   KvCache cache = model_.make_cache();
-  std::vector<std::int32_t> context;
   const auto ignore = [](std::string_view) {};
-  const Generation first =
-      generate(model_, tokenizer_, cache, context, prompt_, {.max_tokens = 5}, ignore);
-  const Generation second =
-      generate(model_, tokenizer_, cache, context, {first.ids.back()}, {.max_tokens = 7}, ignore);
+  Sequence begun(tokenizer_, model_.spec(), prompt_, cache.capacity(), {.max_tokens = 5});
+  const Generation first = generate(model_, cache, begun, ignore);
+  const std::vector<std::int32_t> tokens(begun.tokens().begin(), begun.tokens().end());
+  Sequence gone_on(tokenizer_, model_.spec(), tokens, cache.capacity(), {.max_tokens = 7});
+  const Generation second = generate(model_, cache, gone_on, ignore);
   std::vector<std::int32_t> ids = first.ids;
   ids.insert(ids.end(), second.ids.begin(), second.ids.end());
   EXPECT_EQ(ids, whole.generation.ids);
@@ -155,19 +158,9 @@ TEST_F(Generate, ThreadsDoNotChangeTheIds) {
     ThreadPool pool(threads);
     Model model(kStories, pool);
     KvCache cache = model.make_cache();
-    std::vector<std::int32_t> context;
-    EXPECT_EQ(generate(model, tokenizer_, cache, context, prompt_, {.max_tokens = 300},
-                       [](std::string_view) {})
-                  .ids,
-              expected);
+    Sequence sequence(tokenizer_, model.spec(), prompt_, cache.capacity(), {.max_tokens = 300});
+    EXPECT_EQ(generate(model, cache, sequence, [](std::string_view) {}).ids, expected);
   }
-}
-
-TEST_F(Generate, NamesItsReasons) {
-  EXPECT_STREQ(stop_reason_name(StopReason::kEos), "eos");
-  EXPECT_STREQ(stop_reason_name(StopReason::kStop), "stop");
-  EXPECT_STREQ(stop_reason_name(StopReason::kLength), "length");
-  EXPECT_STREQ(stop_reason_name(StopReason::kContext), "context");
 }
 
 // Runs longer than a batch of 512 tokens give the logits of one token at a time.

@@ -7,6 +7,7 @@
 
 #include "nibble/core/mapped_file.h"
 #include "nibble/runtime/chat_format.h"
+#include "paths.h"
 #include "template/render.h"
 
 namespace nibble {
@@ -20,7 +21,7 @@ const std::string& text_of(const Value& object, const char* key) {
 }
 
 TEST(Cases, AreRenderedAsByTransformers) {
-  const std::string file = NIBBLE_TEST_DIR "/template/fixtures/cases.json";
+  const std::string file = testing::test_file("template/fixtures/cases.json");
   const Value document = jinja::parse_json(read_text_file(file), file);
   const jinja::Dict& variables = document.as_dict().find("variables")->as_dict();
   const auto& cases = document.as_dict().find("cases")->items();

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "nibble/core/mapped_file.h"
+#include "paths.h"
 #include "template/render.h"
 
 namespace nibble {
@@ -15,7 +16,7 @@ using jinja::Value;
 
 const Value& cases() {
   static const Value document = jinja::parse_json(
-      read_text_file(NIBBLE_TEST_DIR "/template/fixtures/cases.json"), "cases.json");
+      read_text_file(testing::test_file("template/fixtures/cases.json")), "cases.json");
   return document;
 }
 
@@ -60,7 +61,7 @@ TEST(Mutations, OfTemplates) {
 }
 
 TEST(Mutations, OfJson) {
-  const std::string text = read_text_file(NIBBLE_TEST_DIR "/template/fixtures/cases.json");
+  const std::string text = read_text_file(testing::test_file("template/fixtures/cases.json"));
   const std::string part = text.substr(0, 1500);
   std::mt19937 random(8);
   for (int i = 0; i < 300; ++i) {

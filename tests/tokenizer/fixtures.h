@@ -10,11 +10,12 @@
 
 #include "nibble/core/json.h"
 #include "nibble/tokenizer/tokenizer.h"
+#include "paths.h"
 
 namespace nibble::testing {
 
 inline std::filesystem::path fixture_folder() {
-  return std::filesystem::path(NIBBLE_TEST_DIR) / "tokenizer" / "fixtures";
+  return testing::test_file("tokenizer/fixtures");
 }
 
 inline const std::vector<std::string>& fixture_names() {

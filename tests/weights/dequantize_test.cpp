@@ -10,13 +10,14 @@
 #include "nibble/core/bfloat16.h"
 #include "nibble/formats/gguf.h"
 #include "nibble/formats/npy.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
 
 using ::testing::HasSubstr;
 
-const std::string kFixtures = NIBBLE_TEST_DIR "/formats/fixtures/";
+const std::string kFixtures = testing::test_file("formats/fixtures/");
 
 std::vector<std::uint32_t> bits_of(const std::vector<float>& values) {
   std::vector<std::uint32_t> bits;

@@ -11,11 +11,12 @@
 #include "nibble/formats/gguf.h"
 #include "nibble/weights/dequantize.h"
 #include "nibble/weights/ggml_quantize.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
 
-const std::string kFixture = NIBBLE_TEST_DIR "/weights/fixtures/blocks.gguf";
+const std::string kFixture = testing::test_file("weights/fixtures/blocks.gguf");
 
 std::vector<float> all_rows(const TensorView& tensor) {
   std::vector<float> out(static_cast<std::size_t>(tensor.elements()));
@@ -110,23 +111,23 @@ TEST(QuantizeQ4K, KeepsWhatItCanSay) {
 
 TEST(EncodeIntegers, KeepsThem) {
   std::vector<std::uint8_t> q(32);
-  std::vector<std::int8_t> q8(32);
+  std::vector<std::uint8_t> q8(32);
   for (std::size_t i = 0; i < 32; ++i) {
     q[i] = static_cast<std::uint8_t>(i * 7 % 16);
-    q8[i] = static_cast<std::int8_t>(static_cast<int>(i) * 8 - 127);
+    q8[i] = static_cast<std::uint8_t>(i * 8 + 1);
   }
   const float scale = 0.01171875f;  // 3 / 256: exact in float16, 9 of them too
   std::vector<std::byte> q4_1(20);
   encode_q4_1(q, scale, 9, q4_1.data());
   std::vector<std::byte> q8_0(34);
-  encode_q8_0(q8, scale, q8_0.data());
+  encode_q8_0(q8, scale, 128, q8_0.data());
   const auto small =
       all_rows({.dtype = DType::kQ4_1, .shape = {32}, .data = q4_1.data(), .bytes = 20});
   const auto large =
       all_rows({.dtype = DType::kQ8_0, .shape = {32}, .data = q8_0.data(), .bytes = 34});
   for (std::size_t i = 0; i < 32; ++i) {
     EXPECT_EQ(small[i], static_cast<float>(q[i] - 9) * scale);
-    EXPECT_EQ(large[i], static_cast<float>(q8[i]) * scale);
+    EXPECT_EQ(large[i], static_cast<float>(q8[i] - 128) * scale);
   }
 }
 

@@ -5,7 +5,7 @@
 #include <random>
 #include <vector>
 
-#include "nibble/weights/packed_layout.h"
+#include "weights/weight_values.h"
 
 namespace nibble {
 namespace {
@@ -41,25 +41,7 @@ TEST(Int8PerChannelTest, IntegersLieWhereTheHeaderSays) {
   }
 }
 
-TEST(Int8PerChannelTest, IntegersRoundTrip) {
-  for (const std::int64_t cols : {1, 2, 3, 4, 5, 63, 64, 1001}) {
-    const Int8PerChannel layout{16, cols};
-    const std::vector<std::int8_t> q = random_integers(16 * cols);
-    std::vector<std::int8_t> back(q.size());
-    unpack_int8(layout, pack(layout, q), back);
-    EXPECT_EQ(back, q) << cols << " columns";
-  }
-}
-
-TEST(Int8PerChannelTest, SizesCountFilledUpRowsAndColumns) {
-  const Int8PerChannel layout{17, 9};
-  EXPECT_EQ(layout.code_bytes(), 2 * 3 * 64);
-  EXPECT_EQ(layout.scale_bytes(), 2 * 16 * 4);
-  EXPECT_EQ(packed_bytes(layout), 2 * 3 * 64 + 2 * 16 * 4);
-  EXPECT_DOUBLE_EQ(bits_per_weight({WeightFormat::kW8, 64, 256, nullptr}), 8 + 32.0 / 256);
-}
-
-TEST(Int8PerChannelTest, WeightRowIsTheScaledInteger) {
+TEST(Int8PerChannelTest, WeightsAreTheScaledIntegers) {
   constexpr std::int64_t kRows = 19;
   constexpr std::int64_t kCols = 6;
   const Int8PerChannel layout{kRows, kCols};
@@ -72,30 +54,14 @@ TEST(Int8PerChannelTest, WeightRowIsTheScaledInteger) {
   }
   std::vector<float> scales(32);
   for (std::size_t i = 0; i < scales.size(); ++i) scales[i] = 0.1F + 0.01F * static_cast<float>(i);
-  const WeightView view{.format = WeightFormat::kW8,
-                        .rows = kRows,
-                        .cols = kCols,
-                        .data = packed.data(),
-                        .row_scales = scales.data()};
+  const WeightView view{{WeightFormat::kW8, kRows, kCols}, {packed.data(), scales.data()}};
+  const std::vector<float> values = test::weight_values(view);
   for (std::int64_t row = 0; row < kRows; ++row) {
-    std::vector<float> values(kCols);
-    weight_row(view, row, values);
     for (std::int64_t c = 0; c < kCols; ++c) {
-      const float integer = q[static_cast<std::size_t>(row * kCols + c)];
-      EXPECT_EQ(values[static_cast<std::size_t>(c)],
-                integer * scales[static_cast<std::size_t>(row)]);
+      const auto at = static_cast<std::size_t>(row * kCols + c);
+      EXPECT_EQ(values[at], static_cast<float>(q[at]) * scales[static_cast<std::size_t>(row)]);
     }
   }
-}
-
-TEST(PackedLayoutTest, KnowsItsFormat) {
-  EXPECT_EQ(packed_format(PackedGroup{4, 64, 16, 128}), WeightFormat::kW4);
-  EXPECT_EQ(packed_format(PackedGroup{3, 64, 16, 128}), WeightFormat::kW3);
-  EXPECT_EQ(packed_format(Int8PerChannel{16, 128}), WeightFormat::kW8);
-  EXPECT_EQ(packed_bits(Int8PerChannel{16, 128}), 8);
-  EXPECT_EQ(packed_group_size(PackedGroup{3, 64, 16, 128}), 64);
-  EXPECT_EQ(packed_group_size(Int8PerChannel{16, 128}), 0);
-  EXPECT_EQ(packed_bytes(PackedGroup{4, 64, 16, 128}), 16 * 128 / 2 + 2 * (32 + 8));
 }
 
 }  // namespace

@@ -6,6 +6,8 @@
 #include <random>
 #include <vector>
 
+#include "weights/weight_values.h"
+
 namespace nibble {
 namespace {
 
@@ -99,7 +101,7 @@ TEST_P(PackedGroupTest, ZerosLieWhereTheHeaderSaysAndRoundTrip) {
   EXPECT_EQ(unpacked, zeros);
 }
 
-TEST_P(PackedGroupTest, WeightRowIsTheScaledDifference) {
+TEST_P(PackedGroupTest, WeightsAreTheScaledDifferences) {
   const PackedGroup whole = layout(37, 192, 64);
   const auto blocks = static_cast<std::size_t>(whole.row_blocks());
   Bytes codes;
@@ -119,65 +121,21 @@ TEST_P(PackedGroupTest, WeightRowIsTheScaledDifference) {
   for (std::size_t i = 0; i < scales.size(); ++i) {
     scales[i] = to_bfloat16(0.01F * static_cast<float>(i % 50 + 1));
   }
-  const WeightView view{bits() == 4 ? WeightFormat::kW4 : WeightFormat::kW3,
-                        37,
-                        192,
-                        codes.data(),
-                        64,
-                        scales.data(),
-                        zeros.data()};
+  const WeightView view{{bits() == 4 ? WeightFormat::kW4 : WeightFormat::kW3, 37, 192, 64},
+                        {codes.data(), scales.data(), zeros.data()}};
+  const std::vector<float> values = test::weight_values(view);
   for (std::size_t row = 0; row < 37; ++row) {
-    std::vector<float> values(192);
-    weight_row(view, static_cast<std::int64_t>(row), values);
     for (std::size_t c = 0; c < 192; ++c) {
       const std::size_t unit = row / 16 * 3 + c / 64;
       const int difference = q[row / 16][row % 16 * 192 + c] - z[row / 16][c / 64 * 16 + row % 16];
       const float expected =
           static_cast<float>(difference) * to_float(scales[unit * 16 + row % 16]);
-      ASSERT_EQ(values[c], expected) << "row " << row << " column " << c;
+      ASSERT_EQ(values[row * 192 + c], expected) << "row " << row << " column " << c;
     }
   }
-  EXPECT_EQ(packed_group_of(view).bits, bits());
-  EXPECT_EQ(packed_group_of(view).rows, 37);
 }
 
 INSTANTIATE_TEST_SUITE_P(Bits, PackedGroupTest, testing::Values(4, 3));
-
-TEST(WeightRowTest, WidensDenseFormats) {
-  const std::vector<float> f32 = {1.5F, -2.0F, 3.25F, 4.0F, 5.0F, -6.5F};
-  std::vector<Float16> f16;
-  std::vector<BFloat16> bf16;
-  for (const float x : f32) {
-    f16.push_back(to_float16(x));
-    bf16.push_back(to_bfloat16(x));
-  }
-  const std::vector<float> second(f32.begin() + 3, f32.end());
-  for (const WeightView& view : {WeightView{WeightFormat::kF32, 2, 3, f32.data()},
-                                 WeightView{WeightFormat::kF16, 2, 3, f16.data()},
-                                 WeightView{WeightFormat::kBF16, 2, 3, bf16.data()}}) {
-    std::vector<float> row(3);
-    weight_row(view, 1, row);
-    EXPECT_EQ(row, second) << weight_format_name(view.format);
-  }
-}
-
-TEST(BitsPerWeightTest, CountsScalesZeroPointsAndFilledUpRows) {
-  EXPECT_DOUBLE_EQ(bits_per_weight({WeightFormat::kF32, 5, 7, nullptr}), 32);
-  EXPECT_DOUBLE_EQ(bits_per_weight({WeightFormat::kBF16, 5, 7, nullptr}), 16);
-  EXPECT_DOUBLE_EQ(bits_per_weight({WeightFormat::kW4, 64, 256, nullptr, 128}), 4.15625);
-  EXPECT_DOUBLE_EQ(bits_per_weight({WeightFormat::kW4, 64, 256, nullptr, 32}), 4.625);
-  EXPECT_DOUBLE_EQ(bits_per_weight({WeightFormat::kW3, 64, 256, nullptr, 128}), 3 + 19.0 / 128);
-  EXPECT_DOUBLE_EQ(bits_per_weight({WeightFormat::kW4, 8, 256, nullptr, 128}), 2 * 4.15625);
-}
-
-TEST(WeightFormatNameTest, NamesEveryFormat) {
-  EXPECT_STREQ(weight_format_name(WeightFormat::kF32), "f32");
-  EXPECT_STREQ(weight_format_name(WeightFormat::kF16), "f16");
-  EXPECT_STREQ(weight_format_name(WeightFormat::kBF16), "bf16");
-  EXPECT_STREQ(weight_format_name(WeightFormat::kW4), "w4");
-  EXPECT_STREQ(weight_format_name(WeightFormat::kW3), "w3");
-  EXPECT_STREQ(weight_format_name(WeightFormat::kW8), "w8");
-}
 
 }  // namespace
 }  // namespace nibble

@@ -9,6 +9,7 @@
 #include <random>
 
 #include "nibble/core/bfloat16.h"
+#include "weights/weight_values.h"
 
 namespace nibble {
 namespace {
@@ -177,44 +178,23 @@ class Made {
 
 /// A repacked matrix whole.
 struct Repacked {
-  Repacked(const IntegerMatrix& matrix, const RepackPlan& plan) {
-    const std::int64_t blocks = (matrix.rows + kRowBlock - 1) / kRowBlock;
-    view.format = packed_format(plan.layout);
-    view.rows = matrix.rows;
-    if (const auto* int8 = std::get_if<Int8PerChannel>(&plan.layout)) {
-      view.cols = int8->cols;
-      codes.resize(static_cast<std::size_t>(int8->code_bytes()));
-      row_scales.resize(static_cast<std::size_t>(blocks * kRowBlock));
-    } else {
-      const auto& group = std::get<PackedGroup>(plan.layout);
-      view.cols = group.cols;
-      view.group_size = group.group_size;
-      codes.resize(static_cast<std::size_t>(group.code_bytes()));
-      scales.resize(static_cast<std::size_t>(group.scale_bytes() / 2));
-      zeros.resize(static_cast<std::size_t>(group.zero_bytes()));
+  Repacked(const IntegerMatrix& matrix, const RepackPlan& plan) : view{plan.layout, {}} {
+    const PartLayouts layouts = codec_of(view.format).parts(view);
+    for (std::size_t i = 0; i < layouts.size(); ++i) {
+      parts[i].resize(static_cast<std::size_t>(block_count(view) * layouts[i].block_bytes()));
+      view.parts[i] = parts[i].data();
     }
-    for (std::int64_t b = 0; b < blocks; ++b) {
-      const auto part = [&](auto& all) {
-        const std::size_t size = all.size() / static_cast<std::size_t>(blocks);
-        return std::span(all).subspan(static_cast<std::size_t>(b) * size, size);
-      };
-      repack_block(matrix, plan, b * kRowBlock,
-                   {part(codes), part(scales), part(zeros), part(row_scales)});
-    }
-    view.data = codes.data();
-    view.zeros = zeros.data();
-    view.row_scales = row_scales.data();
-    if (plan.f16_scales) {
-      view.f16_scales = reinterpret_cast<const Float16*>(scales.data());
-    } else {
-      view.scales = reinterpret_cast<const BFloat16*>(scales.data());
+    for (std::int64_t b = 0; b < block_count(view); ++b) {
+      BlockSpans out;
+      for (std::size_t i = 0; i < layouts.size(); ++i) {
+        const auto size = static_cast<std::size_t>(layouts[i].block_bytes());
+        out[i] = std::span(parts[i]).subspan(static_cast<std::size_t>(b) * size, size);
+      }
+      repack_block(matrix, plan, b * kRowBlock, out);
     }
   }
   WeightView view;
-  std::vector<std::uint8_t> codes;
-  std::vector<std::uint16_t> scales;
-  std::vector<std::uint8_t> zeros;
-  std::vector<float> row_scales;
+  std::vector<std::byte> parts[kWeightParts];
 };
 
 class Repack : public ::testing::TestWithParam<Case> {};
@@ -226,13 +206,14 @@ TEST_P(Repack, KeepsEveryWeight) {
   ASSERT_TRUE(plan.has_value());
   const Repacked repacked(matrix, *plan);
   std::vector<float> dense(static_cast<std::size_t>(kRowBlock * matrix.cols));
-  std::vector<float> columns(static_cast<std::size_t>(repacked.view.cols));
+  const std::vector<float> values = test::weight_values(repacked.view);
+  const auto width = static_cast<std::size_t>(repacked.view.cols);
   for (std::int64_t row = 0; row < matrix.rows; ++row) {
     const std::int64_t in_block = row % kRowBlock;
     if (in_block == 0) {
       dequantize_integers(matrix, row, std::min(kRowBlock, matrix.rows - row), dense.data());
     }
-    weight_row(repacked.view, row, columns);
+    const auto columns = std::span(values).subspan(static_cast<std::size_t>(row) * width, width);
     // What each input is multiplied with: one column, or two halves.
     std::vector<float> sums(static_cast<std::size_t>(matrix.cols), 0.0F);
     for (std::size_t c = 0; c < columns.size(); ++c) {
@@ -279,16 +260,15 @@ TEST(RepackPlan, TakesTheFewestColumnsAndTheLargestGroups) {
     const Made made({"", Codes::kRows, Zeros::kBytes, bits, 16, cols, group_size});
     return plan_repack(made.matrix()).value();
   };
-  const auto group = [](const RepackPlan& made) { return std::get<PackedGroup>(made.layout); };
-  EXPECT_EQ(group(plan(512, 256)).group_size, 128);
+  EXPECT_EQ(plan(512, 256).layout.group_size, 128);
   EXPECT_TRUE(plan(512, 256).input_order.empty());
-  EXPECT_EQ(group(plan(192, 192)).group_size, 64);
-  EXPECT_EQ(group(plan(64, 16)).group_size, 32);
-  EXPECT_EQ(group(plan(64, 16)).cols, 128);
-  EXPECT_EQ(group(plan(172, 128)).cols, 192);
-  EXPECT_EQ(group(plan(172, 128)).group_size, 64);
-  EXPECT_EQ(group(plan(64, 32, 8)).cols, 128) << "two halves";
-  EXPECT_EQ(group(plan(64, 32, 2)).bits, 3);
+  EXPECT_EQ(plan(192, 192).layout.group_size, 64);
+  EXPECT_EQ(plan(64, 16).layout.group_size, 32);
+  EXPECT_EQ(plan(64, 16).layout.cols, 128);
+  EXPECT_EQ(plan(172, 128).layout.cols, 192);
+  EXPECT_EQ(plan(172, 128).layout.group_size, 64);
+  EXPECT_EQ(plan(64, 32, 8).layout.cols, 128) << "two halves";
+  EXPECT_EQ(plan(64, 32, 2).layout.format, WeightFormat::kW3);
 }
 
 TEST(RepackPlan, ScalesThatNoFormatHolds) {
@@ -299,7 +279,7 @@ TEST(RepackPlan, ScalesThatNoFormatHolds) {
   EXPECT_FALSE(plan_repack(matrix).has_value());
   scales.assign(16, 0x1p100F);  // in bfloat16's range, not in float16's
   EXPECT_TRUE(plan_repack(matrix).has_value());
-  EXPECT_FALSE(plan_repack(matrix)->f16_scales);
+  EXPECT_EQ(plan_repack(matrix)->layout.scale_type, ScaleType::kBF16);
 }
 
 }  // namespace

@@ -91,17 +91,15 @@ double measure_peak(Compute& compute, const PeakKernel& peak) {
 
 const PeakKernel& matmul_peak(const KernelSet& kernels, ActivationType activations,
                               WeightFormat format) {
-  const auto find = [&](PeakType type) -> const PeakKernel* {
+  const auto find = [&](ProductType type) -> const PeakKernel* {
     for (int i = 0; i < kernels.peak_count; ++i) {
       if (kernels.peaks[i].type == type) return &kernels.peaks[i];
     }
     return nullptr;
   };
-  const ActivationType product = product_type(kernels, activations, format);
-  const PeakKernel* peak = product == ActivationType::kInt8   ? find(PeakType::kInt8)
-                           : product == ActivationType::kBF16 ? find(PeakType::kBF16)
-                                                              : nullptr;
-  if (peak == nullptr) peak = find(PeakType::kF32);  // the set has no such instruction: it widens
+  const PeakKernel* peak = find(product_type(kernels, activations, format));
+  if (peak == nullptr)
+    peak = find(ProductType::kF32);  // the set has no such instruction: it widens
   if (peak == nullptr) fail("the kernel set {} measures no peak of float32", kernels.name);
   return *peak;
 }

@@ -6,6 +6,7 @@
 
 #include "nibble/core/buffer.h"
 #include "nibble/kernels/kernel_set.h"
+#include "nibble/ops/activation_type.h"
 #include "nibble/ops/compute.h"
 
 namespace nibble {

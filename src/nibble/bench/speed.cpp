@@ -13,15 +13,10 @@
 #include "nibble/core/process.h"
 #include "nibble/core/progress.h"
 #include "nibble/core/stopwatch.h"
-#include "nibble/models/weight_loader.h"
+#include "nibble/models/token_cost.h"
 
 namespace nibble {
 namespace {
-
-WeightFormat format_of(const Checkpoint& checkpoint, const LinearSpec& linear, DType dtype) {
-  if (const auto layout = checkpoint.layout_of(linear)) return packed_format(*layout);
-  return dense_format(dtype);
-}
 
 /// Positions that the tests need. Throws Error if that is more than the context has.
 std::int64_t needed_positions(const SpeedOptions& options, const ModelSpec& spec) {
@@ -73,7 +68,7 @@ class SpeedTest {
 
   DecodeSpeed decode() {
     DecodeSpeed speed{.tokens = options_.generate,
-                      .bytes_per_token = model_.decoder().bytes_per_token()};
+                      .bytes_per_token = token_cost(model_.checkpoint(), compute_.dtype).bytes};
     // Brings in the weights and every embedding row that will be looked up: those lie in the file.
     run_prompt(ids(0, kDecodeStart + options_.generate));
     model_.move_weights();
@@ -194,14 +189,11 @@ std::vector<ProductWork> prefill_work(const Checkpoint& checkpoint, const Kernel
                                       const ComputeOptions& compute, std::int64_t tokens) {
   std::vector<ProductWork> all;
   const ModelSpec& spec = checkpoint.spec();
-  for (const LinearSpec& linear : spec.linears()) {
-    const WeightFormat format = format_of(checkpoint, linear, compute.dtype);
-    const bool is_head = linear.name == spec.head.name;
+  for (const LinearCost& cost : linear_costs(checkpoint, compute.dtype)) {
+    const bool is_head = cost.linear.name == spec.head.name;
     const PeakKernel* peak = &matmul_peak(
-        kernels, is_head ? without_int8(compute.activations) : compute.activations, format);
-    const double rows = is_head ? 1.0 : static_cast<double>(tokens);
-    const double operations =
-        2.0 * rows * static_cast<double>(linear.out) * static_cast<double>(linear.in);
+        kernels, checkpoint.activations(cost.linear, compute.activations), cost.format);
+    const double operations = cost.operations() * (is_head ? 1.0 : static_cast<double>(tokens));
     const auto found = std::find_if(all.begin(), all.end(),
                                     [&](const ProductWork& work) { return work.peak == peak; });
     if (found == all.end()) {

@@ -35,30 +35,27 @@ constexpr std::array<int, 8> shifts_by_output() {
 constexpr std::array<int, 8> kShifts = shifts_by_output();
 
 /// The layers that stay integers. The head, which AutoAWQ does not pack, is none of them.
-bool stays_packed(const Checkpoint& checkpoint, const Parameter& parameter) {
-  return parameter.quantized && parameter.quantized->name != checkpoint.spec().head.name;
-}
-
-std::string module_of(const Parameter& parameter) {
-  return parameter.quantized->name;
+bool stays_packed(const StoredParameter& parameter) {
+  return parameter.is_quantized && parameter.module.role != ModuleRole::kHead;
 }
 
 /// The group size of all layers: the format has one, so that the largest is taken into which
 /// all can be cut.
-int common_group_size(const Checkpoint& checkpoint, const std::vector<Parameter>& parameters) {
+int common_group_size(const Checkpoint& checkpoint,
+                      const std::vector<StoredParameter>& parameters) {
   int smallest = 0;
-  for (const Parameter& parameter : parameters) {
-    if (!stays_packed(checkpoint, parameter)) continue;
-    const IntegerFormat format = *integer_format(checkpoint, *parameter.quantized);
+  for (const StoredParameter& parameter : parameters) {
+    if (!stays_packed(parameter)) continue;
+    const IntegerFormat format = *integer_format(checkpoint, parameter.module.linear());
     const std::string where =
-        fmt::format("{}: layer \"{}\"", checkpoint.path().string(), module_of(parameter));
+        fmt::format("{}: layer \"{}\"", checkpoint.path().string(), parameter.module.name);
     if (format.bits != 4) fail("{} has {} bits, AWQ's layout expects 4", where, format.bits);
     if (format.group_size == 0 || format.group_size % 32 != 0) {
       fail("{}: AWQ's layout expects groups of 32 or more consecutive inputs", where);
     }
-    if (parameter.quantized->out % kOutputsPerWord != 0) {
-      fail("{} has {} outputs, AWQ's layout expects a multiple of {}", where,
-           parameter.quantized->out, kOutputsPerWord);
+    if (parameter.shape[0] % kOutputsPerWord != 0) {
+      fail("{} has {} outputs, AWQ's layout expects a multiple of {}", where, parameter.shape[0],
+           kOutputsPerWord);
     }
     smallest = std::gcd(smallest, format.group_size);
   }
@@ -69,13 +66,13 @@ int common_group_size(const Checkpoint& checkpoint, const std::vector<Parameter>
   return smallest;
 }
 
-Json quantization_config(const Checkpoint& checkpoint, const std::vector<Parameter>& parameters,
-                         int group_size) {
+Json quantization_config(const Checkpoint& checkpoint,
+                         const std::vector<StoredParameter>& parameters, int group_size) {
   Json dense = Json::array();
   for (const LinearSpec& linear : checkpoint.spec().linears()) {
     const bool packed =
-        std::any_of(parameters.begin(), parameters.end(), [&](const Parameter& parameter) {
-          return stays_packed(checkpoint, parameter) && parameter.quantized->name == linear.name;
+        std::any_of(parameters.begin(), parameters.end(), [&](const StoredParameter& parameter) {
+          return stays_packed(parameter) && parameter.module.name == linear.name;
         });
     if (!packed) dense.push_back(linear.name);
   }
@@ -83,17 +80,17 @@ Json quantization_config(const Checkpoint& checkpoint, const std::vector<Paramet
           {"group_size", group_size}, {"zero_point", true}, {"modules_to_not_convert", dense}};
 }
 
-std::vector<TensorDeclaration> declare(const Checkpoint& checkpoint,
-                                       const std::vector<Parameter>& parameters, int group_size) {
+std::vector<TensorDeclaration> declare(const std::vector<StoredParameter>& parameters,
+                                       int group_size) {
   std::vector<TensorDeclaration> all;
-  for (const Parameter& parameter : parameters) {
-    if (!stays_packed(checkpoint, parameter)) {
+  for (const StoredParameter& parameter : parameters) {
+    if (!stays_packed(parameter)) {
       all.push_back({parameter.name, DType::kF16, parameter.shape});
       continue;
     }
-    const std::int64_t out = parameter.quantized->out;
-    const std::int64_t in = parameter.quantized->in;
-    const std::string module = module_of(parameter);
+    const std::int64_t out = parameter.shape[0];
+    const std::int64_t in = parameter.shape[1];
+    const std::string module = parameter.module.name;
     all.push_back({module + ".qweight", DType::kI32, {in, out / kOutputsPerWord}});
     all.push_back({module + ".qzeros", DType::kI32, {in / group_size, out / kOutputsPerWord}});
     all.push_back({module + ".scales", DType::kF16, {in / group_size, out}});
@@ -136,16 +133,16 @@ struct ScaleCheck {
 class AwqExport {
  public:
   AwqExport(const Checkpoint& checkpoint, Compute& compute, const fs::path& file,
-            const std::vector<Parameter>& parameters, int group_size)
+            const std::vector<StoredParameter>& parameters, int group_size)
       : checkpoint_(checkpoint),
         compute_(compute),
         group_size_(group_size),
-        writer_(file, declare(checkpoint, parameters, group_size)),
+        writer_(file, declare(parameters, group_size)),
         progress_("exporting", static_cast<std::int64_t>(writer_.file_bytes()), "B") {}
 
-  void write(const Parameter& parameter) {
+  void write(const StoredParameter& parameter) {
     const ParameterReader reader(checkpoint_, compute_, parameter);
-    if (stays_packed(checkpoint_, parameter)) {
+    if (stays_packed(parameter)) {
       write_packed(parameter, reader);
     } else {
       write_dense(parameter, reader);
@@ -165,7 +162,7 @@ class AwqExport {
   }
 
  private:
-  void write_dense(const Parameter& parameter, const ParameterReader& reader) {
+  void write_dense(const StoredParameter& parameter, const ParameterReader& reader) {
     const auto encode = [](const ParameterRow& row, std::byte* to) {
       return encode_dense(DType::kF16, row, to);
     };
@@ -177,9 +174,9 @@ class AwqExport {
   }
 
   /// Eight rows share a word, so that a thread takes 16 at a time.
-  void write_packed(const Parameter& parameter, const ParameterReader& reader) {
-    const std::int64_t out = parameter.quantized->out;
-    const std::int64_t in = parameter.quantized->in;
+  void write_packed(const StoredParameter& parameter, const ParameterReader& reader) {
+    const std::int64_t out = parameter.shape[0];
+    const std::int64_t in = parameter.shape[1];
     AwqLayer layer;
     layer.qweight.resize(static_cast<std::size_t>(in * out / kOutputsPerWord));
     layer.qzeros.resize(static_cast<std::size_t>(in / group_size_ * out / kOutputsPerWord));
@@ -199,9 +196,9 @@ class AwqExport {
     EncodingCost total;
     for (const EncodingCost& cost : costs) total += cost;
     count_scales(parameter, checks);
-    write_tensor(module_of(parameter) + ".qweight", layer.qweight);
-    write_tensor(module_of(parameter) + ".qzeros", layer.qzeros);
-    write_tensor(module_of(parameter) + ".scales", layer.scales);
+    write_tensor(parameter.module.name + ".qweight", layer.qweight);
+    write_tensor(parameter.module.name + ".qzeros", layer.qzeros);
+    write_tensor(parameter.module.name + ".scales", layer.scales);
     report_.tensors.push_back(
         {parameter.name, fmt::format("AWQ w4 g{}", group_size_), parameter.shape, total});
   }
@@ -224,7 +221,7 @@ class AwqExport {
     return cost;
   }
 
-  void count_scales(const Parameter& parameter, const std::vector<ScaleCheck>& checks) {
+  void count_scales(const StoredParameter& parameter, const std::vector<ScaleCheck>& checks) {
     std::int64_t infinite = 0;
     for (const ScaleCheck& check : checks) {
       inexact_ += check.inexact;
@@ -233,7 +230,7 @@ class AwqExport {
     if (infinite > 0) {
       fail(
           "{}: layer \"{}\" has {} scales outside the range of float16, which AWQ's layout expects",
-          checkpoint_.path().string(), module_of(parameter), infinite);
+          checkpoint_.path().string(), parameter.module.name, infinite);
     }
   }
 
@@ -258,7 +255,7 @@ class AwqExport {
 ExportReport export_awq(const Checkpoint& checkpoint, Compute& compute, const fs::path& out,
                         bool replace) {
   const Stopwatch stopwatch;
-  std::vector<Parameter> parameters = list_parameters(checkpoint);
+  const std::vector<StoredParameter> parameters = parameters_to_export(checkpoint);
   const int group_size = common_group_size(checkpoint, parameters);
   OutputFolder folder(out, replace);
   check_not_model(checkpoint, out);
@@ -267,7 +264,7 @@ ExportReport export_awq(const Checkpoint& checkpoint, Compute& compute, const fs
   write_folder_files(checkpoint, config, folder.temporary());
   AwqExport exporter(checkpoint, compute, folder.temporary() / "model.safetensors", parameters,
                      group_size);
-  for (const Parameter& parameter : parameters) exporter.write(parameter);
+  for (const StoredParameter& parameter : parameters) exporter.write(parameter);
   ExportReport report = exporter.commit();
   folder.commit();
   if (integer_format(checkpoint, checkpoint.spec().head)) {

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "nibble/convert/parameters.h"
+#include "nibble/convert/parameter_reader.h"
 #include "nibble/core/dtype.h"
 #include "nibble/models/checkpoint.h"
 #include "nibble/ops/compute.h"

@@ -23,7 +23,7 @@ namespace {
 struct GgufTensor {
   std::string name;
   DType dtype;
-  Parameter parameter;
+  StoredParameter parameter;
   GgufModule module;
 };
 
@@ -43,7 +43,7 @@ class TypeChooser {
       : checkpoint_(checkpoint), type_(type) {}
 
   /// Of a matrix or vector. Vectors are F32, as llama.cpp expects.
-  DType choose(const Parameter& parameter) {
+  DType choose(const StoredParameter& parameter) {
     if (!parameter.is_matrix()) return DType::kF32;
     const DType wanted = wanted_type(parameter);
     const DType dtype = fitting_type(wanted, parameter.shape.back());
@@ -65,12 +65,11 @@ class TypeChooser {
   }
 
  private:
-  DType wanted_type(const Parameter& parameter) {
-    const ModelSpec& spec = checkpoint_.spec();
+  DType wanted_type(const StoredParameter& parameter) {
     if (!type_) return own_type(parameter);
-    const bool is_edge = parameter.name == spec.embedding + ".weight" ||
-                         parameter.name == spec.head.name + ".weight";
-    if (is_edge && !parameter.quantized && is_quantized(*type_) && *type_ != DType::kQ8_0) {
+    const ModuleRole role = parameter.module.role;
+    const bool is_edge = role == ModuleRole::kEmbedding || role == ModuleRole::kHead;
+    if (is_edge && !parameter.is_quantized && is_quantized(*type_) && *type_ != DType::kQ8_0) {
       ++q8_0_instead_;
       return DType::kQ8_0;
     }
@@ -78,9 +77,10 @@ class TypeChooser {
   }
 
   /// The type that holds a packed layer's integers.
-  DType own_type(const Parameter& parameter) const {
-    return parameter.quantized ? integer_format(checkpoint_, *parameter.quantized)->block_type
-                               : DType::kBF16;
+  DType own_type(const StoredParameter& parameter) const {
+    return parameter.is_quantized
+               ? integer_format(checkpoint_, parameter.module.linear())->block_type
+               : DType::kBF16;
   }
 
   const Checkpoint& checkpoint_;
@@ -91,8 +91,8 @@ class TypeChooser {
 
 std::vector<GgufTensor> plan_tensors(const Checkpoint& checkpoint, const Architecture& architecture,
                                      TypeChooser& types) {
-  std::map<std::string, Parameter> parameters;
-  for (Parameter& parameter : list_parameters(checkpoint)) {
+  std::map<std::string, StoredParameter> parameters;
+  for (StoredParameter& parameter : parameters_to_export(checkpoint)) {
     std::string name = parameter.name;
     parameters.emplace(std::move(name), std::move(parameter));
   }
@@ -140,14 +140,14 @@ ScalesOf256 scales_of(const ParameterRow& row, std::size_t first) {
 /// scales where it has some that fit.
 void encode_block(DType dtype, const ParameterRow& row, std::size_t first, std::size_t size,
                   std::byte* out) {
-  const bool grouped = row.group_size > 0;
-  if (dtype == DType::kQ4_1 && grouped) {
-    const std::size_t group = first / static_cast<std::size_t>(row.group_size);
+  const std::size_t group = row.bits > 0 ? first / static_cast<std::size_t>(row.group_size) : 0;
+  const bool in_groups = row.bits > 0 && row.bits <= 4;
+  if (dtype == DType::kQ4_1 && in_groups) {
     encode_q4_1(row.q.subspan(first, size), row.scales[group], row.zeros[group], out);
-  } else if (dtype == DType::kQ4_K && grouped) {
+  } else if (dtype == DType::kQ4_K && in_groups) {
     encode_q4_k(row.values.subspan(first, size), scales_of(row, first), out);
-  } else if (dtype == DType::kQ8_0 && !row.q8.empty()) {
-    encode_q8_0(row.q8.subspan(first, size), row.row_scale, out);
+  } else if (dtype == DType::kQ8_0 && row.bits == 8) {
+    encode_q8_0(row.q.subspan(first, size), row.scales[group], row.zeros[group], out);
   } else {
     quantize_row(dtype, row.values.subspan(first, size), out);
   }

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "nibble/convert/parameters.h"
+#include "nibble/convert/parameter_reader.h"
 #include "nibble/core/error.h"
 #include "nibble/models/rope_frequencies.h"
 #include "nibble/tokenizer/tokenizer.h"
@@ -30,7 +30,7 @@ std::uint32_t file_type(DType dtype) {
 
 DType main_type(const Checkpoint& checkpoint, std::optional<DType> type) {
   if (type) return *type;
-  const auto format = integer_format(checkpoint, checkpoint.spec().block_linears(0).front());
+  const auto format = integer_format(checkpoint, checkpoint.spec().linears().front());
   return format ? format->block_type : DType::kBF16;
 }
 

@@ -9,7 +9,7 @@
 #include "nibble/formats/safetensors_writer.h"
 #include "nibble/models/companions.h"
 #include "nibble/models/rope_frequencies.h"
-#include "nibble/models/weight_loader.h"
+#include "nibble/weights/dense.h"
 
 namespace nibble {
 namespace fs = std::filesystem;
@@ -43,9 +43,10 @@ void copy_special_ids(const Json& from, Json& to) {
   }
 }
 
-std::vector<TensorDeclaration> declare(const std::vector<Parameter>& parameters, DType dtype) {
+std::vector<TensorDeclaration> declare(const std::vector<StoredParameter>& parameters,
+                                       DType dtype) {
   std::vector<TensorDeclaration> declarations;
-  for (const Parameter& parameter : parameters) {
+  for (const StoredParameter& parameter : parameters) {
     declarations.push_back({parameter.name, dtype, parameter.shape});
   }
   return declarations;
@@ -103,14 +104,14 @@ ExportReport export_hugging_face(const Checkpoint& checkpoint, Compute& compute,
   OutputFolder folder(out, replace);
   check_not_model(checkpoint, out);
   write_folder_files(checkpoint, export_config(checkpoint, dtype), folder.temporary());
-  const std::vector<Parameter> parameters = list_parameters(checkpoint);
+  const std::vector<StoredParameter> parameters = parameters_to_export(checkpoint);
   SafetensorsWriter writer(folder.temporary() / "model.safetensors", declare(parameters, dtype));
   Progress progress("exporting", static_cast<std::int64_t>(writer.file_bytes()), "B");
   ExportReport report;
   const auto encode = [dtype](const ParameterRow& row, std::byte* to) {
     return encode_dense(dtype, row, to);
   };
-  for (const Parameter& parameter : parameters) {
+  for (const StoredParameter& parameter : parameters) {
     const ParameterReader reader(checkpoint, compute, parameter);
     writer.begin(parameter.name);
     const EncodingCost cost =

@@ -6,13 +6,13 @@
 #include <algorithm>
 #include <cctype>
 #include <fstream>
-#include <limits>
 #include <optional>
 #include <sstream>
 #include <string>
 #include <string_view>
 
 #include "nibble/core/error.h"
+#include "nibble/core/system_file.h"
 
 namespace nibble {
 namespace {
@@ -26,31 +26,20 @@ std::optional<std::int64_t> bytes_in(const std::string& line, std::string_view k
   return kilobytes * 1024;
 }
 
+/// A line "Key:   1234 kB" of a file of /proc, in bytes.
 std::int64_t read_kilobytes(const char* path, std::string_view key) {
-  std::ifstream file(path);
-  for (std::string line; std::getline(file, line);) {
-    if (const auto bytes = bytes_in(line, key)) return *bytes;
-  }
-  fail("{}: no line \"{}\"", path, key);
-}
-
-/// The memory limit of the cgroup, version 2 or 1; the largest integer without one ("max").
-std::int64_t cgroup_limit() {
-  for (const char* path :
-       {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
-    std::ifstream file(path);
-    std::int64_t bytes = 0;
-    if (file >> bytes && bytes > 0) return bytes;
-  }
-  return std::numeric_limits<std::int64_t>::max();
+  const auto kilobytes = find_number(path, key);
+  if (!kilobytes) fail("{}: no line \"{}\"", path, key);
+  return *kilobytes * 1024;
 }
 
 }  // namespace
 
-MemoryInfo memory_info() {
-  const std::int64_t limit = cgroup_limit();
-  return {.total_bytes = std::min(limit, read_kilobytes("/proc/meminfo", "MemTotal:")),
-          .available_bytes = std::min(limit, read_kilobytes("/proc/meminfo", "MemAvailable:"))};
+MemoryInfo memory_info(const CgroupFiles& cgroups) {
+  const MemoryQuota quota = memory_quota(cgroups);
+  return {
+      .total_bytes = std::min(quota.limit, read_kilobytes("/proc/meminfo", "MemTotal:")),
+      .available_bytes = std::min(quota.left, read_kilobytes("/proc/meminfo", "MemAvailable:"))};
 }
 
 std::int64_t peak_rss_bytes() {

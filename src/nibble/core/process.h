@@ -4,13 +4,15 @@
 #include <cstdint>
 #include <vector>
 
+#include "nibble/core/cgroup.h"
+
 namespace nibble {
 
 struct MemoryInfo {
-  std::int64_t total_bytes = 0;      // of the machine, or of the cgroup's limit if that is less
-  std::int64_t available_bytes = 0;  // to be had without swapping, likewise
+  std::int64_t total_bytes = 0;      // of the machine, or the cgroups' limit if that is less
+  std::int64_t available_bytes = 0;  // to be had without swapping, or what the cgroups leave
 };
-MemoryInfo memory_info();
+MemoryInfo memory_info(const CgroupFiles& cgroups = {});
 
 /// The largest resident set so far, VmHWM of /proc/self/status, mapped weights included.
 std::int64_t peak_rss_bytes();

@@ -5,6 +5,7 @@
 #include <system_error>
 #include <utility>
 
+#include "nibble/core/cgroup.h"
 #include "nibble/core/error.h"
 #include "nibble/core/interrupt.h"
 

@@ -4,16 +4,15 @@
 
 #include <algorithm>
 #include <charconv>
-#include <climits>
-#include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <set>
 #include <string>
 #include <thread>
 #include <utility>
 
+#include "nibble/core/cgroup.h"
 #include "nibble/core/error.h"
+#include "nibble/core/system_file.h"
 
 namespace nibble {
 namespace {
@@ -21,14 +20,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kMaxCpus = 1 << 16;  // more than any kernel is built for
-
-/// The first line of a small file of the kernel's, "" where there is none.
-std::string first_line(const fs::path& path) {
-  std::ifstream file(path);
-  std::string line;
-  std::getline(file, line);
-  return line;
-}
 
 std::optional<int> parse_number(std::string_view text) {
   int value = 0;
@@ -74,29 +65,6 @@ Topology by_node(std::vector<Core> cores) {
     topology.cores.push_back({core.cpu, topology.nodes - 1});
   }
   return topology;
-}
-
-/// Cores that "QUOTA PERIOD", microseconds both, allows; INT_MAX if it is no such thing.
-int cores_of_quota(const std::string& text) {
-  long long quota = 0;
-  long long period = 0;
-  if (std::sscanf(text.c_str(), "%lld %lld", &quota, &period) != 2) return INT_MAX;
-  if (quota <= 0 || period <= 0) return INT_MAX;
-  return static_cast<int>(std::min<long long>(INT_MAX, (quota - 1) / period + 1));
-}
-
-/// The least quota of a cgroup and those around it, up to `root`.
-int least_quota(const fs::path& root, const std::string& group, bool is_v1) {
-  int least = INT_MAX;
-  fs::path folder = fs::path(group).relative_path();
-  for (;;) {
-    const fs::path at = root / folder;
-    least = std::min(least, cores_of_quota(is_v1 ? first_line(at / "cpu.cfs_quota_us") + " " +
-                                                       first_line(at / "cpu.cfs_period_us")
-                                                 : first_line(at / "cpu.max")));
-    if (folder.empty()) return least;
-    folder = folder.parent_path();
-  }
 }
 
 }  // namespace
@@ -155,23 +123,6 @@ Topology usable_topology() {
     fail("NIBBLE_FAKE_NODES: expected a number of 1 and more, found '{}'", fake);
   }
   return with_fake_nodes(std::move(topology), *nodes);
-}
-
-int quota_cores(const fs::path& cgroup_list, const fs::path& root) {
-  int least = INT_MAX;
-  std::ifstream file(cgroup_list);
-  // "number:controllers:group": version 2 has no controllers, version 1 has cpu among them.
-  for (std::string line; std::getline(file, line);) {
-    const std::size_t first = line.find(':');
-    const std::size_t second = line.find(':', first + 1);
-    if (first == std::string::npos || second == std::string::npos) continue;
-    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
-    const bool is_v1 = controllers.find(",cpu,") != std::string::npos;
-    if (!is_v1 && controllers != ",,") continue;
-    least =
-        std::min(least, least_quota(is_v1 ? root / "cpu" : root, line.substr(second + 1), is_v1));
-  }
-  return least;
 }
 
 int usable_cores() {

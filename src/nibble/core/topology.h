@@ -37,11 +37,6 @@ Topology with_fake_nodes(Topology topology, int nodes);
 /// throws Error if that is not a number of 1 and more.
 Topology usable_topology();
 
-/// Cores that the CPU quotas of this process's cgroups allow, rounded up; INT_MAX without a quota.
-/// `cgroup_list` is the process's /proc/self/cgroup, `root` where cgroups are mounted.
-int quota_cores(const std::filesystem::path& cgroup_list = "/proc/self/cgroup",
-                const std::filesystem::path& root = "/sys/fs/cgroup");
-
 /// Physical cores that this process may use: its affinity mask and its cgroups' CPU quota heeded.
 int usable_cores();
 

@@ -1,5 +1,7 @@
 #include "nibble/core/utf8.h"
 
+#include <utf8proc.h>
+
 #include <cstdint>
 #include <cstring>
 
@@ -97,6 +99,15 @@ std::string replace_invalid_utf8(std::string_view bytes) {
   drain_utf8(pending, text);
   if (!pending.empty()) text += kReplacementBytes;
   return text;
+}
+
+std::size_t display_width(std::string_view text) {
+  std::size_t width = 0;
+  for (; !text.empty(); text.remove_prefix(utf8_length(text.front()))) {
+    const auto code_point = static_cast<utf8proc_int32_t>(front_code_point(text));
+    width += static_cast<std::size_t>(utf8proc_charwidth(code_point));
+  }
+  return width;
 }
 
 void drain_utf8(std::string& pending, std::string& text) {

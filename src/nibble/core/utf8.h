@@ -39,6 +39,9 @@ bool is_valid_utf8(std::string_view bytes);
 /// `bytes` with every maximal invalid part replaced by U+FFFD.
 std::string replace_invalid_utf8(std::string_view bytes);
 
+/// Columns of a terminal that valid UTF-8 takes: 2 for wide characters, 0 for combining ones.
+std::size_t display_width(std::string_view text);
+
 /// Moves what can be said for sure from `pending` to the end of `text`: whole characters, and
 /// U+FFFD for invalid parts. The start of an unfinished character stays in `pending`.
 void drain_utf8(std::string& pending, std::string& text);

@@ -32,8 +32,9 @@ struct MatmulTask {
 };
 
 /// One token's activations as int8 codes for weights of one format, a scale a group: with m the
-/// largest |x| of a group, scale = max(m, 1e-5) / 127 and code = round(x / scale), half to even,
-/// all in float32. NaN and infinities make their group's scale NaN or infinite.
+/// largest |x| of a group, scale = max(m, 1e-5) / 127 (or a given one that is no smaller) and
+/// code = round(x / scale), half to even, all in float32. NaN and infinities make their group's
+/// scale NaN or infinite.
 struct QuantizeTask {
   const float* x;  // (cols)
   std::int64_t cols;
@@ -42,6 +43,7 @@ struct QuantizeTask {
   std::int8_t* codes;       // cols rounded up to kCodeRun; those past cols become 0
   float* scales;            // (groups)
   std::int32_t* sums;       // (groups): sum of the codes
+  float scale = 0;          // of all groups; 0: each has its own
 };
 
 /// Codes lie as the bytes of four columns come out of the packed weights by shifts and masks alone
@@ -80,6 +82,9 @@ struct AttentionTask {
   /// Of those, token t does not see the first passed + t: a sliding window has left them behind.
   /// The default hides none from any tile.
   std::int64_t passed = -kAttentionMaxRows;
+  /// The keys and values that will be asked for next, to be fetched ahead, or null.
+  const void* next_keys = nullptr;
+  const void* next_values = nullptr;
 };
 
 /// What a feed-forward network does to its inner values.
@@ -91,11 +96,11 @@ enum class Activation : std::uint8_t {
 };
 
 /// What is multiplied.
-enum class PeakType : std::uint8_t { kF32, kBF16, kInt8 };
+enum class ProductType : std::uint8_t { kF32, kBF16, kInt8 };
 
 /// A loop that does nothing but one instruction, for measuring the machine's peak.
 struct PeakKernel {
-  PeakType type;
+  ProductType type;
   const char* name;  // "bf16 dot (VDPBF16PS)"
   double (*run)(
       std::int64_t iterations);  // runs and returns the operations done (2 a multiply-add)
@@ -122,6 +127,8 @@ struct KernelSet {
   // that are not integers.
   void (*matmul_int8[kWeightFormats])(const MatmulTask&);
   void (*quantize_int8)(const QuantizeTask&);
+  /// The scale of a group of n activations, as QuantizeTask says.
+  float (*int8_scale)(const float* x, std::int64_t n);
   std::size_t (*matmul_scratch_bytes)(std::int64_t cols);
   std::int64_t panel_rows;       // how many rows to give one task when there are many tokens
   std::int64_t int8_panel_rows;  // the same of matmul_int8

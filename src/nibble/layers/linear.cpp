@@ -10,7 +10,8 @@ MatmulCall call_of(const Linear& layer, float* out) {
   return {.weight = &layer.weight.view,
           .out = out,
           .bias = layer.bias.empty() ? nullptr : layer.bias.data(),
-          .order = layer.is_reordered() ? &layer.order : nullptr};
+          .order = layer.is_reordered() ? &layer.order : nullptr,
+          .activations = layer.activations};
 }
 
 }  // namespace

@@ -6,16 +6,16 @@
 #include <vector>
 
 #include "nibble/ops/compute.h"
-#include "nibble/ops/input_order.h"
 #include "nibble/ops/matmul.h"
 #include "nibble/weights/weight.h"
 
 namespace nibble {
 
 struct Linear {
-  Weight weight;            // (out, in), or (out, order.columns)
-  std::vector<float> bias;  // (out), or empty
-  InputOrder order;         // empty where column i multiplies feature i
+  Weight weight;                                       // (out, in), or (out, order.columns)
+  std::vector<float> bias;                             // (out), or empty
+  InputOrder order;                                    // empty where column i multiplies feature i
+  ActivationType activations = ActivationType::kBF16;  // what the input is rounded to
 
   bool is_reordered() const { return !order.columns.empty(); }
   std::int64_t out_features() const { return weight.view.rows; }

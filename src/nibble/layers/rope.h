@@ -1,4 +1,4 @@
-// Rotary position embedding: the angles of each position.
+// Rotary position embedding: the angles of the positions of a pass.
 #pragma once
 
 #include <cstdint>
@@ -16,10 +16,11 @@ class Rope {
 
   std::int64_t half() const { return static_cast<std::int64_t>(inverse_frequencies_.size()); }
 
-  /// Computes cosines and sines of positions start .. start + tokens - 1; valid until the next
-  /// call.
-  void prepare(std::int64_t start, std::int64_t tokens);
-  /// Of the t-th position prepared: (head_dim / 2).
+  /// Forgets the positions whose angles there are.
+  void clear();
+  /// Adds positions start .. start + tokens - 1.
+  void append(std::int64_t start, std::int64_t tokens);
+  /// Of the t-th position added since clear(): (head_dim / 2); valid until the next is.
   const float* cos(std::int64_t t) const { return cos_.data() + t * half(); }
   const float* sin(std::int64_t t) const { return sin_.data() + t * half(); }
 

@@ -5,37 +5,38 @@
 
 namespace nibble {
 
-void SelfAttention::place_and_store(Compute& compute, std::int64_t tokens, const Rope& rope,
-                                    KvCache& cache, std::int64_t layer,
-                                    const Projections& projected) const {
+void SelfAttention::rotate_and_store(Compute& compute, const Pass& pass, std::int64_t layer,
+                                     const Projections& projected) const {
   const std::int64_t q_width = q.out_features();
   const std::int64_t kv_width = k.out_features();
   const KernelSet& kernels = compute.kernels();
-  const auto place = [&](const std::optional<Norm>& norm, float* vectors, std::int64_t heads,
-                         std::int64_t t) {
+  const Rope& rope = pass.rope();
+  const auto rotate = [&](const std::optional<Norm>& norm, float* vectors, std::int64_t heads,
+                          std::int64_t row) {
     if (norm) norm->apply_here(kernels, vectors, heads, vectors);
-    if (rope.half() > 0) kernels.rope(vectors, rope.cos(t), rope.sin(t), heads, shape.head_dim);
+    if (rope.half() == 0) return;
+    kernels.rope(vectors, rope.cos(row), rope.sin(row), heads, shape.head_dim);
   };
-  if (q_norm || k_norm || rope.half() > 0) {
-    for_each_row(compute, tokens, [&](std::int64_t t) {
-      place(q_norm, projected.queries + t * q_width, shape.n_heads, t);
-      place(k_norm, projected.keys + t * kv_width, shape.n_kv_heads, t);
-    });
-  }
-  cache.store(compute, layer, projected.keys, projected.values, tokens);
+  for_each_row(compute, pass.rows(), [&](std::int64_t row) {
+    float* keys = projected.keys + row * kv_width;
+    rotate(q_norm, projected.queries + row * q_width, shape.n_heads, row);
+    rotate(k_norm, keys, shape.n_kv_heads, row);
+    pass.cache(row).store(kernels, layer, pass.positions()[static_cast<std::size_t>(row)], keys,
+                          projected.values + row * kv_width);
+  });
 }
 
-void SelfAttention::add_to(Compute& compute, const MatmulInput& input, const Rope& rope,
-                           KvCache& cache, std::int64_t layer, Buffer& scratch, float* out) const {
-  const std::int64_t tokens = input.tokens;
+void SelfAttention::add_to(Compute& compute, const MatmulInput& input, Pass& pass,
+                           std::int64_t layer, float* out) const {
+  const std::int64_t rows = pass.rows();
   const std::int64_t q_width = q.out_features();
   const std::int64_t kv_width = k.out_features();
   Projections projected{};
   projected.queries =
-      scratch.as<float>(static_cast<std::size_t>(2 * tokens * (q_width + kv_width)));
-  projected.keys = projected.queries + tokens * q_width;
-  projected.values = projected.keys + tokens * kv_width;
-  float* attended = projected.values + tokens * kv_width;  // (tokens, q_width)
+      pass.scratch().as<float>(static_cast<std::size_t>(2 * rows * (q_width + kv_width)));
+  projected.keys = projected.queries + rows * q_width;
+  projected.values = projected.keys + rows * kv_width;
+  float* attended = projected.values + rows * kv_width;  // (rows, q_width)
 
   const LinearCall calls[] = {
       {&q, projected.queries}, {&k, projected.keys}, {&v, projected.values}};
@@ -45,15 +46,14 @@ void SelfAttention::add_to(Compute& compute, const MatmulInput& input, const Rop
   }
   {
     const ProfileScope scope(compute, "rope and cache");
-    place_and_store(compute, tokens, rope, cache, layer, projected);
+    rotate_and_store(compute, pass, layer, projected);
   }
   {
     const ProfileScope scope(compute, "attention");
-    attention(compute, shape, cache.layer(layer), projected.queries, cache.length(), tokens,
-              attended);
+    attention(compute, shape, pass.layer(layer), projected.queries, attended);
   }
   const ProfileScope scope(compute, "o");
-  add_linear(compute, o, {.x = attended, .tokens = tokens}, out);
+  add_linear(compute, o, {.x = attended, .tokens = rows}, out);
 }
 
 }  // namespace nibble

@@ -5,10 +5,9 @@
 #include <cstdint>
 #include <optional>
 
-#include "nibble/layers/kv_cache.h"
 #include "nibble/layers/linear.h"
 #include "nibble/layers/norm.h"
-#include "nibble/layers/rope.h"
+#include "nibble/layers/pass.h"
 #include "nibble/ops/attention.h"
 
 namespace nibble {
@@ -22,21 +21,20 @@ struct SelfAttention {
   std::optional<Norm> k_norm;  // (head_dim), of the keys
   AttentionShape shape{};
 
-  /// Adds the attention's output for the input to `out`, both (tokens, hidden), of the positions
-  /// from cache.length() on; out may be input.x. `rope` is prepared for them, or has no angles.
-  /// Stores their keys and values as those of layer `layer`. `scratch` grows to what is needed.
-  void add_to(Compute& compute, const MatmulInput& input, const Rope& rope, KvCache& cache,
-              std::int64_t layer, Buffer& scratch, float* out) const;
+  /// Adds the attention's output for the input to `out`, both (rows of the pass, hidden); out may
+  /// be input.x. Stores keys and values as those of layer `layer`.
+  void add_to(Compute& compute, const MatmulInput& input, Pass& pass, std::int64_t layer,
+              float* out) const;
 
  private:
   struct Projections {
-    float* queries;  // (tokens, n_heads * head_dim)
-    float* keys;     // (tokens, n_kv_heads * head_dim)
-    float* values;   // (tokens, n_kv_heads * head_dim)
+    float* queries;  // (rows, n_heads * head_dim)
+    float* keys;     // (rows, n_kv_heads * head_dim)
+    float* values;   // (rows, n_kv_heads * head_dim)
   };
   /// Normalizes and rotates what there is to be, and stores keys and values.
-  void place_and_store(Compute& compute, std::int64_t tokens, const Rope& rope, KvCache& cache,
-                       std::int64_t layer, const Projections& projected) const;
+  void rotate_and_store(Compute& compute, const Pass& pass, std::int64_t layer,
+                        const Projections& projected) const;
 };
 
 }  // namespace nibble

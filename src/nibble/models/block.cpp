@@ -41,7 +41,7 @@ class BlockLoader {
   }
   std::optional<Norm> norm(const std::string& name, std::int64_t size) const {
     if (name.empty()) return std::nullopt;
-    return loader_.norm({block_name(name, layer_), size});
+    return loader_.norm(block_name(name, layer_), size);
   }
 
   const WeightLoader& loader_;
@@ -62,17 +62,17 @@ std::vector<const Linear*> DecoderBlock::linears() const {
   return all;
 }
 
-void DecoderBlock::run(Compute& compute, const BlockPass& pass, std::int64_t layer,
-                       float* hidden) const {
+void DecoderBlock::run(Compute& compute, Pass& pass, std::int64_t layer, float* hidden) const {
+  const std::int64_t rows = pass.rows();
   const RowNorm first = input_norm.row_norm();
   const RowNorm second = post_norm.row_norm();
   const auto input = [&](const RowNorm& norm) {
-    return MatmulInput{.x = hidden, .tokens = pass.tokens, .norm = norm_first ? &norm : nullptr};
+    return MatmulInput{.x = hidden, .tokens = rows, .norm = norm_first ? &norm : nullptr};
   };
-  attention.add_to(compute, input(first), pass.rope, pass.cache, layer, pass.scratch, hidden);
-  if (!norm_first) input_norm.apply(compute, hidden, pass.tokens, hidden);
-  mlp.add_to(compute, input(second), pass.scratch, hidden);
-  if (!norm_first) post_norm.apply(compute, hidden, pass.tokens, hidden);
+  attention.add_to(compute, input(first), pass, layer, hidden);
+  if (!norm_first) input_norm.apply(compute, hidden, rows, hidden);
+  mlp.add_to(compute, input(second), pass.scratch(), hidden);
+  if (!norm_first) post_norm.apply(compute, hidden, rows, hidden);
 }
 
 }  // namespace nibble

@@ -5,23 +5,14 @@
 #include <cstdint>
 #include <vector>
 
-#include "nibble/layers/kv_cache.h"
 #include "nibble/layers/linear.h"
 #include "nibble/layers/mlp.h"
 #include "nibble/layers/norm.h"
-#include "nibble/layers/rope.h"
+#include "nibble/layers/pass.h"
 #include "nibble/layers/self_attention.h"
 #include "nibble/models/weight_loader.h"
 
 namespace nibble {
-
-/// What a pass over some tokens brings to each block.
-struct BlockPass {
-  std::int64_t tokens;
-  const Rope& rope;  // prepared for their positions, or without angles
-  KvCache& cache;    // they come after the positions that it holds
-  Buffer& scratch;   // of attention and MLP; grows to what is needed
-};
 
 /// x += attention(norm(x)); x += mlp(norm(x)); or, with the norms behind,
 /// x = norm(x + attention(x)); x = norm(x + mlp(x)).
@@ -32,9 +23,9 @@ struct DecoderBlock {
   Mlp mlp;
   bool norm_first = true;
 
-  /// Runs `hidden`, (tokens, hidden), through the block, in place. Keys and values are stored as
-  /// those of layer `layer` of the cache, which does not count them as held yet.
-  void run(Compute& compute, const BlockPass& pass, std::int64_t layer, float* hidden) const;
+  /// Runs `hidden`, (rows of the pass, hidden), through the block, in place. Keys and values are
+  /// stored as those of layer `layer` of the caches, which do not count them as held yet.
+  void run(Compute& compute, Pass& pass, std::int64_t layer, float* hidden) const;
 
   /// In the order of the forward pass.
   std::vector<const Linear*> linears() const;

@@ -43,6 +43,12 @@ CheckpointTensor packed_part(const Checkpoint& checkpoint, const std::string& na
 
 }  // namespace
 
+WeightView PackedTensors::view() const {
+  WeightView out{layout, {}};
+  for (std::size_t i = 0; i < parts.size(); ++i) out.parts[i] = parts[i].view.data;
+  return out;
+}
+
 Checkpoint::Checkpoint(const fs::path& path) : path_(path) {
   if (!fs::exists(path)) fail("{}: no such file or folder", path.string());
   if (is_gguf_file(path)) {
@@ -95,15 +101,14 @@ void Checkpoint::read_quantization(const JsonObject& config) {
   const auto quantization = config.find_object("quantization_config");
   if (!quantization) return;
   foreign_ = read_foreign_quantization(*quantization);
-  if (!foreign_) packed_layouts_ = read_quantization_config(*quantization, spec_);
+  if (foreign_) return;
+  packed_layouts_ = read_quantization_config(*quantization, spec_);
+  layer_activations_ = read_layer_activations(*quantization);
 }
 
 CheckpointTensor Checkpoint::tensor(const std::string& name,
                                     const std::vector<std::int64_t>& shape) const {
   std::optional<CheckpointTensor> found = source_->find(name);
-  // Where the model was saved without its head, names lack its prefix, as in OPT's own checkpoints.
-  constexpr std::string_view kPrefix = "model.";
-  if (!found && name.starts_with(kPrefix)) found = source_->find(name.substr(kPrefix.size()));
   if (!found) {
     fail("{}: tensor \"{}\" is missing, expected shape {}", path_.string(), name,
          shape_to_string(shape));
@@ -126,18 +131,17 @@ CheckpointTensor Checkpoint::float_tensor(const std::string& name,
 }
 
 CheckpointTensor Checkpoint::dense_weight(const LinearSpec& linear) const {
-  const bool tied = spec_.tied_head && linear.name == spec_.head.name;
-  return float_tensor((tied ? spec_.embedding : linear.name) + ".weight", {linear.out, linear.in});
+  const std::string& module = spec_.is_tied(linear) ? spec_.embedding : linear.name;
+  return float_tensor(module + ".weight", {linear.out, linear.in});
 }
 
 std::optional<PackedTensors> Checkpoint::packed_weight(const LinearSpec& linear) const {
   const auto found = packed_layouts_.find(linear.name);
   if (found == packed_layouts_.end()) return std::nullopt;
-  PackedTensors tensors{.layout = found->second, .codes = {}, .scales = {}, .zeros = {}};
-  CheckpointTensor* places[] = {&tensors.codes, &tensors.scales, &tensors.zeros};
-  CheckpointTensor** place = places;
-  for (const PackedPart& part : packed_parts(tensors.layout)) {
-    **place++ = packed_part(*this, linear.name + part.suffix, part.dtype, part.shape);
+  PackedTensors tensors{.layout = found->second, .parts = {}};
+  for (const PartLayout& part : codec_of(tensors.layout.format).parts(tensors.layout)) {
+    tensors.parts.push_back(packed_part(*this, linear.name + part.suffix, part.dtype,
+                                        part.tensor_shape(block_count(tensors.layout))));
   }
   return tensors;
 }
@@ -145,18 +149,26 @@ std::optional<PackedTensors> Checkpoint::packed_weight(const LinearSpec& linear)
 std::optional<ForeignLayer> Checkpoint::foreign_weight(const LinearSpec& linear) const {
   if (is_gguf()) {
     // A tied head is the embedding, whose rows are looked up as floats: both are.
-    if (spec_.tied_head && linear.name == spec_.head.name) return std::nullopt;
+    if (spec_.is_tied(linear)) return std::nullopt;
     return gguf_integers(dense_weight(linear));
   }
   if (!foreign_) return std::nullopt;
   return foreign_->find(*source_, path_.string(), linear);
 }
 
-std::optional<PackedLayout> Checkpoint::layout_of(const LinearSpec& linear) const {
+std::optional<WeightLayout> Checkpoint::layout_of(const LinearSpec& linear) const {
   if (const auto packed = packed_weight(linear)) return packed->layout;
   const auto foreign = foreign_weight(linear);
-  const auto plan = foreign ? plan_repack(foreign->matrix) : std::nullopt;
-  return plan ? std::optional(plan->layout) : std::nullopt;
+  return foreign ? repacked_layout(foreign->matrix) : std::nullopt;
+}
+
+ActivationType Checkpoint::activations(const LinearSpec& linear,
+                                       std::optional<ActivationType> asked) const {
+  if (asked && !is_int8(*asked)) return *asked;
+  const auto own = layer_activations_.find(linear.name);
+  if (own != layer_activations_.end()) return own->second;
+  const ActivationType type = asked.value_or(ActivationType::kBF16);
+  return linear.name == spec_.head.name ? without_int8(type) : type;
 }
 
 bool Checkpoint::has_tokenizer() const {

@@ -15,18 +15,19 @@
 #include "nibble/models/quantization_config.h"
 #include "nibble/models/tensor_source.h"
 #include "nibble/tokenizer/tokenizer.h"
-#include "nibble/weights/packed_layout.h"
+#include "nibble/weights/weight_codec.h"
 
 namespace nibble {
 
 class GgufModel;
 
-/// Parts of a packed linear layer in a Nibble checkpoint (docs/formats.md).
+/// A packed linear layer of a Nibble checkpoint (docs/formats.md).
 struct PackedTensors {
-  PackedLayout layout;
-  CheckpointTensor codes;   // <module>.weight_packed
-  CheckpointTensor scales;  // <module>.weight_scale
-  CheckpointTensor zeros;   // <module>.weight_zero_point; nothing where the format has none
+  WeightLayout layout;
+  std::vector<CheckpointTensor> parts;  // in the order of WeightView::parts
+
+  /// The weights where they lie in the file.
+  WeightView view() const;
 };
 
 class Checkpoint {
@@ -59,7 +60,12 @@ class Checkpoint {
   /// ForeignQuantization::find does.
   std::optional<ForeignLayer> foreign_weight(const LinearSpec& linear) const;
   /// How a quantized layer lies in memory once it is loaded; nothing for one that is dense then.
-  std::optional<PackedLayout> layout_of(const LinearSpec& linear) const;
+  /// Looks at no weight (repacked_layout() of weights/repack.h says what it looks at).
+  std::optional<WeightLayout> layout_of(const LinearSpec& linear) const;
+  /// What the input of a linear layer is rounded to: `asked` for, but that where this is int8, or
+  /// nothing, the checkpoint's own word on the layer goes first; bfloat16 if nobody says anything,
+  /// and for the head, as its input's rounding goes straight into the logits, in place of int8.
+  ActivationType activations(const LinearSpec& linear, std::optional<ActivationType> asked) const;
   /// Whether config.json says that any layer is quantized.
   bool is_quantized() const { return foreign_ || !packed_layouts_.empty(); }
 
@@ -80,6 +86,7 @@ class Checkpoint {
   std::shared_ptr<const GgufModel> gguf_;
   std::unique_ptr<TensorSource> source_;
   PackedLayouts packed_layouts_;
+  LayerActivations layer_activations_;
   std::unique_ptr<const ForeignQuantization> foreign_;
 };
 

@@ -39,10 +39,6 @@ void copy_templates(const fs::path& from, const fs::path& to) {
 
 }  // namespace
 
-const char* torch_dtype_name(DType dtype) {
-  return dtype == DType::kF32 ? "float32" : dtype == DType::kF16 ? "float16" : "bfloat16";
-}
-
 void copy_companions(const fs::path& from, const fs::path& to) {
   for (const char* name : kCompanions) {
     if (fs::exists(from / name)) copy_or_fail(from / name, to / name);

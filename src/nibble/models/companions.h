@@ -3,13 +3,9 @@
 
 #include <filesystem>
 
-#include "nibble/core/dtype.h"
 #include "nibble/models/checkpoint.h"
 
 namespace nibble {
-
-/// What config.json's "torch_dtype" calls kF32, kF16 and kBF16.
-const char* torch_dtype_name(DType dtype);
 
 /// Copies generation_config.json, the tokenizer's files and chat templates, those that there are,
 /// from one folder to another.

@@ -3,22 +3,22 @@
 #include "nibble/core/stopwatch.h"
 #include "nibble/models/rope_frequencies.h"
 #include "nibble/ops/profiler.h"
-#include "nibble/weights/packed_group.h"
 
 namespace nibble {
 
-Decoder::Decoder(const Checkpoint& checkpoint, Compute& compute, DType dtype)
+Decoder::Decoder(const Checkpoint& checkpoint, Compute& compute, DType dtype,
+                 std::optional<ActivationType> activations)
     : spec_(checkpoint.spec()),
-      loader_(checkpoint, compute, dtype),
+      loader_(checkpoint, compute, dtype, activations),
       mover_(compute, checkpoint.tensors()),
       embedding_(loader_) {
   for (std::int64_t layer = 0; layer < spec_.n_layers; ++layer) {
     blocks_.push_back(load_block(loader_, layer));
   }
-  if (!spec_.final_norm.empty()) final_norm_ = loader_.norm({spec_.final_norm, spec_.hidden});
+  if (!spec_.final_norm.empty()) final_norm_ = loader_.norm(spec_.final_norm, spec_.hidden);
   if (spec_.project_out) project_out_ = loader_.linear(*spec_.project_out);
   head_ = loader_.linear(spec_.head);
-  if (spec_.rope) rope_ = Rope(rope_frequencies(*spec_.rope, spec_.head_dim));
+  if (spec_.rope) pass_ = Pass(Rope(rope_frequencies(*spec_.rope, spec_.head_dim)));
   plan_moves();
   if (compute.pool().nodes() > 1) mover_.move_all();
 }
@@ -36,26 +36,42 @@ void Decoder::plan_moves() {
   mover_.add({&head_});
 }
 
-void Decoder::forward(Compute& compute, std::span<const std::int32_t> tokens, KvCache& cache,
-                      float* hidden) {
-  const auto count = static_cast<std::int64_t>(tokens.size());
+void Decoder::begin_pass(std::span<const SequenceTokens> sequences) {
+  for (const auto& [tokens, cache] : sequences) {
+    cache->require(static_cast<std::int64_t>(tokens.size()));
+  }
+  pass_.begin();
+  ids_.clear();
+  for (const auto& [tokens, cache] : sequences) {
+    pass_.add(*cache, static_cast<std::int64_t>(tokens.size()));
+    ids_.insert(ids_.end(), tokens.begin(), tokens.end());
+  }
+}
+
+void Decoder::forward(Compute& compute, std::span<const SequenceTokens> sequences, float* hidden) {
   mover_.move();
   const Stopwatch stopwatch;
   {
     const ProfileScope scope(compute, "embedding");
-    embedding_.run(compute, tokens, cache.length(), hidden);
-    rope_.prepare(cache.length(), count);
+    begin_pass(sequences);
+    embedding_.run(compute, ids_, pass_.positions(), hidden);
   }
-  const BlockPass pass{.tokens = count, .rope = rope_, .cache = cache, .scratch = scratch_};
+  const std::int64_t rows = pass_.rows();
   Profiler* profiler = compute.profiler();
   for (std::int64_t layer = 0; layer < spec_.n_layers; ++layer) {
     if (profiler != nullptr) profiler->set_layer(layer);
-    blocks_[static_cast<std::size_t>(layer)].run(compute, pass, layer, hidden);
+    blocks_[static_cast<std::size_t>(layer)].run(compute, pass_, layer, hidden);
   }
   if (profiler != nullptr) profiler->set_layer(-1);
-  if (final_norm_) final_norm_->apply(compute, hidden, count, hidden);
-  cache.advance(count);
+  if (final_norm_) final_norm_->apply(compute, hidden, rows, hidden);
+  pass_.finish();
   mover_.allow(stopwatch.seconds());
+}
+
+void Decoder::forward(Compute& compute, std::span<const std::int32_t> tokens, KvCache& cache,
+                      float* hidden) {
+  const SequenceTokens sequence{tokens, &cache};
+  forward(compute, {&sequence, 1}, hidden);
 }
 
 void Decoder::logits(Compute& compute, const float* hidden, std::int64_t rows, float* out) {
@@ -65,31 +81,16 @@ void Decoder::logits(Compute& compute, const float* hidden, std::int64_t rows, f
     apply_linear(compute, *project_out_, {.x = hidden, .tokens = rows}, projected);
     hidden = projected;
   }
-  // Its input's rounding would go straight into the logits.
-  apply_linear(compute, head_, {.x = hidden, .tokens = rows, .never_int8 = true}, out);
+  apply_linear(compute, head_, {.x = hidden, .tokens = rows}, out);
 }
 
-double Decoder::weights_per_token() const {
-  double weights = 0;
-  for (const LinearSpec& linear : spec_.linears()) {
-    weights += static_cast<double>(linear.out) * static_cast<double>(linear.in);
-  }
-  return weights;
-}
-
-double Decoder::bytes_per_token() const {
-  double bytes = 0;
-  const auto add = [&](const Linear& layer) {
-    bytes += bits_per_weight(layer.weight.view) / 8 * static_cast<double>(layer.out_features()) *
-             static_cast<double>(layer.weight.view.cols);
-  };
+ActivationType Decoder::activations() const {
   for (const DecoderBlock& block : blocks_) {
-    for (const Linear* layer : block.linears()) add(*layer);
+    for (const Linear* layer : block.linears()) {
+      if (is_int8(layer->activations)) return layer->activations;
+    }
   }
-  if (const auto* projection = embedding_.projection()) add(*projection);
-  if (project_out_) add(*project_out_);
-  add(head_);
-  return bytes;
+  return head_.activations;
 }
 
 }  // namespace nibble

@@ -14,18 +14,33 @@
 
 namespace nibble {
 
+/// The new tokens of a sequence and the cache that holds those before them.
+struct SequenceTokens {
+  std::span<const std::int32_t> tokens;
+  KvCache* cache;
+};
+
 class Decoder {
  public:
-  /// Loads the weights. Those of `checkpoint` that are of `dtype` (kBF16, kF16 or kF32) or packed
-  /// are used where they lie; the others are converted. `checkpoint` and `compute` must outlive
-  /// this. Throws Error for missing tensors and wrong shapes.
-  Decoder(const Checkpoint& checkpoint, Compute& compute, DType dtype);
+  /// Loads the weights; inputs of linear layers are rounded as Checkpoint::activations says. Those
+  /// of `checkpoint` that are of `dtype` (kBF16, kF16 or kF32) or packed are used where they lie;
+  /// the others are converted. `checkpoint` and `compute` must outlive this. Throws Error for
+  /// missing tensors and wrong shapes.
+  Decoder(const Checkpoint& checkpoint, Compute& compute, DType dtype,
+          std::optional<ActivationType> activations = {});
 
   const ModelSpec& spec() const { return spec_; }
+  /// What inputs of the blocks' linear layers are rounded to: int8 if that of any is, of the first
+  /// such layer's kind.
+  ActivationType activations() const;
 
-  /// Runs `tokens` at the positions after those in `cache`, which must have room and no more
-  /// positions than a model with learned ones has, and counts them as held. Writes the final normed
-  /// hidden states, (tokens, hidden). Ids must be below vocab.
+  /// Runs the sequences' tokens in one pass, each at the positions after those in its cache, and
+  /// counts them as held there. The caches are different ones of one shape and type, with room
+  /// within their capacity and no more positions than a model with learned ones has. Ids must be
+  /// below vocab. Writes the final normed hidden states, (tokens of all sequences, hidden). Throws
+  /// Error, before anything is computed, if the caches' pool is full.
+  void forward(Compute& compute, std::span<const SequenceTokens> sequences, float* hidden);
+  /// The same of one sequence.
   void forward(Compute& compute, std::span<const std::int32_t> tokens, KvCache& cache,
                float* hidden);
 
@@ -37,12 +52,9 @@ class Decoder {
   /// done at load.
   void move_weights() { mover_.move_all(); }
 
-  /// Bytes and weights that one token of decode reads: every linear layer and the head.
-  double bytes_per_token() const;
-  double weights_per_token() const;
-
  private:
   void plan_moves();
+  void begin_pass(std::span<const SequenceTokens> sequences);
 
   ModelSpec spec_;
   WeightLoader loader_;
@@ -52,9 +64,9 @@ class Decoder {
   std::optional<Norm> final_norm_;
   std::optional<Linear> project_out_;
   Linear head_;
-  Rope rope_;
-  Buffer scratch_;    // of attention and MLP
-  Buffer projected_;  // (tokens, embedding_width)
+  Pass pass_;
+  std::vector<std::int32_t> ids_;  // of the pass
+  Buffer projected_;               // (tokens, embedding_width)
 };
 
 }  // namespace nibble

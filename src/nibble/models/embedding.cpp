@@ -2,21 +2,26 @@
 
 #include <cassert>
 
+#include "nibble/weights/dense.h"
+
 namespace nibble {
 
 Embedding::Embedding(const WeightLoader& loader) : spec_(loader.spec()), dtype_(loader.dtype()) {
-  const std::vector<ParameterSpec> tables = spec_.embeddings();
-  tokens_ = loader.checkpoint().float_tensor(tables[0].name, tables[0].shape);
-  if (spec_.positions) {
-    positions_ = loader.checkpoint().float_tensor(tables[1].name, tables[1].shape);
+  const Checkpoint& checkpoint = loader.checkpoint();
+  tokens_ =
+      checkpoint.float_tensor(spec_.embedding + ".weight", {spec_.vocab, spec_.embedding_width});
+  if (const auto& positions = spec_.positions) {
+    positions_ =
+        checkpoint.float_tensor(positions->name + ".weight", {positions->rows, spec_.hidden});
   }
   scale_ = spec_.embedding_scale;
   round_to_dtype(dtype_, {&scale_, 1});
   if (spec_.project_in) project_in_ = loader.linear(*spec_.project_in);
 }
 
-void Embedding::run(Compute& compute, std::span<const std::int32_t> tokens, std::int64_t start,
-                    float* out) {
+void Embedding::run(Compute& compute, std::span<const std::int32_t> tokens,
+                    std::span<const std::int64_t> positions, float* out) {
+  assert(tokens.size() == positions.size());
   const auto count = static_cast<std::int64_t>(tokens.size());
   if (project_in_) {
     const auto width = static_cast<std::size_t>(spec_.embedding_width);
@@ -26,7 +31,7 @@ void Embedding::run(Compute& compute, std::span<const std::int32_t> tokens, std:
   } else {
     look_up(tokens, out);
   }
-  if (spec_.positions) add_positions(compute, start, count, out);
+  if (spec_.positions) add_positions(compute, positions, out);
 }
 
 void Embedding::look_up(std::span<const std::int32_t> tokens, float* out) const {
@@ -41,15 +46,18 @@ void Embedding::look_up(std::span<const std::int32_t> tokens, float* out) const 
   }
 }
 
-void Embedding::add_positions(Compute& compute, std::int64_t start, std::int64_t tokens,
+void Embedding::add_positions(Compute& compute, std::span<const std::int64_t> positions,
                               float* out) {
-  const std::int64_t first = start + spec_.positions->offset;
-  assert(first + tokens <= spec_.positions->rows);
-  const auto elements = static_cast<std::size_t>(tokens * spec_.hidden);
-  float* rows = position_rows_.as<float>(elements);
-  read_rows(positions_, first, tokens, rows);
-  round_to_dtype(dtype_, {rows, elements});
-  compute.kernels().add(out, rows, tokens * spec_.hidden);
+  const auto width = static_cast<std::size_t>(spec_.hidden);
+  float* row = position_row_.as<float>(width);
+  for (const std::int64_t position : positions) {
+    const std::int64_t at = position + spec_.positions->offset;
+    assert(at < spec_.positions->rows);
+    read_rows(positions_, at, 1, row);
+    round_to_dtype(dtype_, {row, width});
+    compute.kernels().add(out, row, spec_.hidden);
+    out += spec_.hidden;
+  }
 }
 
 }  // namespace nibble

@@ -16,15 +16,14 @@ class Embedding {
   /// Tables stay in the checkpoint's files, whose rows are read as they are needed.
   explicit Embedding(const WeightLoader& loader);
 
-  /// Hidden states of `tokens` at the positions from `start` on, (tokens, hidden). Ids must be
-  /// below vocab, and positions those that a model with learned ones has.
-  void run(Compute& compute, std::span<const std::int32_t> tokens, std::int64_t start, float* out);
-  /// The layer behind a table whose width is not the hidden size; else null.
-  const Linear* projection() const { return project_in_ ? &*project_in_ : nullptr; }
+  /// Hidden states of tokens at their positions, (tokens, hidden). Ids must be below vocab, and
+  /// positions those that a model with learned ones has.
+  void run(Compute& compute, std::span<const std::int32_t> tokens,
+           std::span<const std::int64_t> positions, float* out);
 
  private:
   void look_up(std::span<const std::int32_t> tokens, float* out) const;
-  void add_positions(Compute& compute, std::int64_t start, std::int64_t tokens, float* out);
+  void add_positions(Compute& compute, std::span<const std::int64_t> positions, float* out);
 
   ModelSpec spec_;
   DType dtype_;
@@ -32,8 +31,8 @@ class Embedding {
   CheckpointTensor positions_;  // (rows, hidden), or nothing
   float scale_ = 1.0f;
   std::optional<Linear> project_in_;
-  Buffer narrow_;         // (tokens, embedding_width)
-  Buffer position_rows_;  // (tokens, hidden)
+  Buffer narrow_;        // (tokens, embedding_width)
+  Buffer position_row_;  // (hidden)
 };
 
 }  // namespace nibble

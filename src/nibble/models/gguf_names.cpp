@@ -1,39 +1,64 @@
 #include "nibble/models/gguf_names.h"
 
+#include <algorithm>
+#include <tuple>
+
 #include "nibble/models/architecture.h"
 
 namespace nibble {
+namespace {
+
+struct GgufName {
+  ModuleRole role;
+  const char* name;
+};
+
+/// In the order of llama.cpp's files.
+constexpr GgufName kNames[] = {
+    {ModuleRole::kEmbedding, "token_embd"},     {ModuleRole::kInputNorm, "blk.{}.attn_norm"},
+    {ModuleRole::kQ, "blk.{}.attn_q"},          {ModuleRole::kK, "blk.{}.attn_k"},
+    {ModuleRole::kQNorm, "blk.{}.attn_q_norm"}, {ModuleRole::kKNorm, "blk.{}.attn_k_norm"},
+    {ModuleRole::kV, "blk.{}.attn_v"},          {ModuleRole::kO, "blk.{}.attn_output"},
+    {ModuleRole::kPostNorm, "blk.{}.ffn_norm"}, {ModuleRole::kGate, "blk.{}.ffn_gate"},
+    {ModuleRole::kUp, "blk.{}.ffn_up"},         {ModuleRole::kDown, "blk.{}.ffn_down"},
+    {ModuleRole::kFinalNorm, "output_norm"},    {ModuleRole::kHead, "output"}};
+
+const GgufName* find_name(ModuleRole role) {
+  return std::find_if(std::begin(kNames), std::end(kNames),
+                      [role](const GgufName& name) { return name.role == role; });
+}
+
+/// Modules that have a name, in the order of llama.cpp's files.
+std::vector<Module> named_modules(const ModelSpec& spec) {
+  std::vector<Module> modules = spec.modules();
+  std::erase_if(modules,
+                [](const Module& module) { return find_name(module.role) == std::end(kNames); });
+  const auto place = [](const Module& module) {
+    const bool is_behind_blocks = module.layer < 0 && module.role != ModuleRole::kEmbedding;
+    return std::tuple(is_behind_blocks, module.layer, find_name(module.role));
+  };
+  std::stable_sort(modules.begin(), modules.end(),
+                   [&](const Module& a, const Module& b) { return place(a) < place(b); });
+  return modules;
+}
+
+std::int64_t heads_of(const ModelSpec& spec, ModuleRole role) {
+  return role == ModuleRole::kQ ? spec.n_heads : role == ModuleRole::kK ? spec.n_kv_heads : 0;
+}
+
+}  // namespace
 
 std::vector<GgufModule> gguf_modules(const ModelSpec& spec, const Architecture& architecture) {
   std::vector<GgufModule> modules;
-  const auto add = [&](const std::string& gguf, const std::string& name, std::int64_t layer,
-                       std::int64_t heads = 0) {
-    modules.push_back({.gguf = block_name(gguf, layer),
-                       .name = block_name(name, layer),
-                       .interleaved_heads = architecture.gguf_permutes_qk ? heads : 0});
-  };
-  // A norm that adds a number to its weight finds the sum in a GGUF file.
-  const auto add_norm = [&](const std::string& gguf, const std::string& name, std::int64_t layer) {
-    if (name.empty()) return;
-    add(gguf, name, layer);
-    modules.back().added = spec.norm.weight_offset;
-  };
-  add("token_embd", spec.embedding, 0);
-  for (std::int64_t layer = 0; layer < spec.n_layers; ++layer) {
-    add_norm("blk.{}.attn_norm", spec.input_norm, layer);
-    add("blk.{}.attn_q", spec.q.name, layer, spec.n_heads);
-    add("blk.{}.attn_k", spec.k.name, layer, spec.n_kv_heads);
-    add_norm("blk.{}.attn_q_norm", spec.q_norm, layer);
-    add_norm("blk.{}.attn_k_norm", spec.k_norm, layer);
-    add("blk.{}.attn_v", spec.v.name, layer);
-    add("blk.{}.attn_output", spec.o.name, layer);
-    add_norm("blk.{}.ffn_norm", spec.post_norm, layer);
-    if (spec.gate) add("blk.{}.ffn_gate", spec.gate->name, layer);
-    add("blk.{}.ffn_up", spec.up.name, layer);
-    add("blk.{}.ffn_down", spec.down.name, layer);
+  for (const Module& module : named_modules(spec)) {
+    modules.push_back({.gguf = block_name(find_name(module.role)->name, module.layer),
+                       .name = module.name,
+                       .interleaved_heads = architecture.gguf_permutes_qk
+                                                ? heads_of(spec, module.role)
+                                                : std::int64_t{0},
+                       // A norm that adds a number to its weight finds the sum in a GGUF file.
+                       .added = module.kind == ModuleKind::kNorm ? spec.norm.weight_offset : 0.0f});
   }
-  add_norm("output_norm", spec.final_norm, 0);
-  add("output", spec.head.name, 0);
   return modules;
 }
 

@@ -3,6 +3,60 @@
 #include <utility>
 
 namespace nibble {
+namespace {
+
+/// Collects the modules of a model.
+class ModuleList {
+ public:
+  explicit ModuleList(const ModelSpec& spec) : spec_(spec) {}
+
+  void add_table(ModuleRole role, const std::string& name, std::int64_t rows, std::int64_t width) {
+    add(role, ModuleKind::kTable, name, {rows, width});
+  }
+  void add_linear(ModuleRole role, const LinearSpec& linear) {
+    add(role, ModuleKind::kLinear, linear.name, {linear.out, linear.in});
+    modules_.back().has_bias = linear.bias;
+  }
+  void add_linear(ModuleRole role, const std::optional<LinearSpec>& linear) {
+    if (linear) add_linear(role, *linear);
+  }
+  /// None of no name.
+  void add_norm(ModuleRole role, const std::string& name, std::int64_t size) {
+    if (name.empty()) return;
+    add(role, ModuleKind::kNorm, name, {size});
+    modules_.back().has_weight = spec_.norm.has_weight;
+    modules_.back().has_bias = spec_.norm.has_bias;
+  }
+  void add_block(std::int64_t layer) {
+    layer_ = layer;
+    add_linear(ModuleRole::kQ, spec_.q);
+    add_linear(ModuleRole::kK, spec_.k);
+    add_linear(ModuleRole::kV, spec_.v);
+    add_linear(ModuleRole::kO, spec_.o);
+    add_linear(ModuleRole::kGate, spec_.gate);
+    add_linear(ModuleRole::kUp, spec_.up);
+    add_linear(ModuleRole::kDown, spec_.down);
+    add_norm(ModuleRole::kInputNorm, spec_.input_norm, spec_.hidden);
+    add_norm(ModuleRole::kQNorm, spec_.q_norm, spec_.head_dim);
+    add_norm(ModuleRole::kKNorm, spec_.k_norm, spec_.head_dim);
+    add_norm(ModuleRole::kPostNorm, spec_.post_norm, spec_.hidden);
+    layer_ = -1;
+  }
+
+  std::vector<Module> take() { return std::move(modules_); }
+
+ private:
+  void add(ModuleRole role, ModuleKind kind, const std::string& name,
+           std::vector<std::int64_t> shape) {
+    modules_.push_back({role, kind, layer_, block_name(name, layer_), std::move(shape)});
+  }
+
+  const ModelSpec& spec_;
+  std::int64_t layer_ = -1;
+  std::vector<Module> modules_;
+};
+
+}  // namespace
 
 std::string block_name(const std::string& pattern, std::int64_t layer) {
   const std::size_t at = pattern.find("{}");
@@ -10,56 +64,23 @@ std::string block_name(const std::string& pattern, std::int64_t layer) {
   return pattern.substr(0, at) + std::to_string(layer) + pattern.substr(at + 2);
 }
 
-std::vector<LinearSpec> ModelSpec::block_linears(std::int64_t layer) const {
-  std::vector<LinearSpec> linears = {q, k, v, o};
-  if (gate) linears.push_back(*gate);
-  linears.insert(linears.end(), {up, down});
-  for (LinearSpec& linear : linears) linear.name = block_name(linear.name, layer);
-  return linears;
+std::vector<Module> ModelSpec::modules() const {
+  ModuleList list(*this);
+  list.add_table(ModuleRole::kEmbedding, embedding, vocab, embedding_width);
+  if (positions) list.add_table(ModuleRole::kPositions, positions->name, positions->rows, hidden);
+  list.add_linear(ModuleRole::kProjectIn, project_in);
+  for (std::int64_t layer = 0; layer < n_layers; ++layer) list.add_block(layer);
+  list.add_norm(ModuleRole::kFinalNorm, final_norm, hidden);
+  list.add_linear(ModuleRole::kProjectOut, project_out);
+  list.add_linear(ModuleRole::kHead, head);
+  return list.take();
 }
 
 std::vector<LinearSpec> ModelSpec::linears() const {
   std::vector<LinearSpec> all;
-  if (project_in) all.push_back(*project_in);
-  for (std::int64_t layer = 0; layer < n_layers; ++layer) {
-    for (LinearSpec& linear : block_linears(layer)) all.push_back(std::move(linear));
+  for (const Module& module : modules()) {
+    if (module.kind == ModuleKind::kLinear) all.push_back(module.linear());
   }
-  if (project_out) all.push_back(*project_out);
-  all.push_back(head);
-  return all;
-}
-
-std::vector<NormModule> ModelSpec::block_norms(std::int64_t layer) const {
-  std::vector<NormModule> norms = {{input_norm, hidden}};
-  if (!q_norm.empty()) norms.push_back({q_norm, head_dim});
-  if (!k_norm.empty()) norms.push_back({k_norm, head_dim});
-  norms.push_back({post_norm, hidden});
-  for (NormModule& module : norms) module.name = block_name(module.name, layer);
-  return norms;
-}
-
-std::vector<ParameterSpec> ModelSpec::norm_parameters(const NormModule& module) const {
-  std::vector<ParameterSpec> parameters;
-  if (norm.has_weight) parameters.push_back({module.name + ".weight", {module.size}});
-  if (norm.has_bias) parameters.push_back({module.name + ".bias", {module.size}});
-  return parameters;
-}
-
-std::vector<ParameterSpec> ModelSpec::embeddings() const {
-  std::vector<ParameterSpec> tables = {{embedding + ".weight", {vocab, embedding_width}}};
-  if (positions) tables.push_back({positions->name + ".weight", {positions->rows, hidden}});
-  return tables;
-}
-
-std::vector<ParameterSpec> ModelSpec::norm_parameters() const {
-  std::vector<ParameterSpec> all;
-  const auto add = [&](const NormModule& module) {
-    for (ParameterSpec& parameter : norm_parameters(module)) all.push_back(std::move(parameter));
-  };
-  for (std::int64_t layer = 0; layer < n_layers; ++layer) {
-    for (const NormModule& module : block_norms(layer)) add(module);
-  }
-  if (!final_norm.empty()) add({final_norm, hidden});
   return all;
 }
 

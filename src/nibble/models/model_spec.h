@@ -52,16 +52,40 @@ struct NormSpec {
   float weight_offset = 0.0f;  // added to what the checkpoint holds as weight
 };
 
-/// A module that normalizes vectors of `size`.
-struct NormModule {
-  std::string name;
-  std::int64_t size;
+/// What a module with parameters is in its model.
+enum class ModuleRole : std::uint8_t {
+  kEmbedding,
+  kPositions,
+  kProjectIn,
+  kQ,
+  kK,
+  kV,
+  kO,
+  kGate,
+  kUp,
+  kDown,
+  kInputNorm,
+  kQNorm,
+  kKNorm,
+  kPostNorm,
+  kFinalNorm,
+  kProjectOut,
+  kHead
 };
+enum class ModuleKind : std::uint8_t { kTable, kLinear, kNorm };
 
-/// A parameter: its name in Hugging Face checkpoints and its shape.
-struct ParameterSpec {
-  std::string name;
-  std::vector<std::int64_t> shape;
+/// A table that rows are looked up in, a linear layer or a norm.
+struct Module {
+  ModuleRole role;
+  ModuleKind kind;
+  std::int64_t layer;               // number of its decoder block; -1 outside them
+  std::string name;                 // "model.layers.0.mlp.up_proj"
+  std::vector<std::int64_t> shape;  // of name.weight: (rows, width), (out, in) or (size)
+  bool has_weight = true;
+  bool has_bias = false;  // name.bias, (shape[0])
+
+  /// Of a linear layer.
+  LinearSpec linear() const { return {name, shape[0], shape[1], has_bias}; }
 };
 
 struct ModelSpec {
@@ -102,18 +126,13 @@ struct ModelSpec {
   std::optional<std::int32_t> bos;
   std::vector<std::int32_t> eos;  // generation ends at any of them
 
-  /// The linear layers of block `layer` in the order of the forward pass, names filled in.
-  std::vector<LinearSpec> block_linears(std::int64_t layer) const;
-  /// All linear layers in the order of the forward pass, the head last.
+  /// All modules, tables first, then block by block, the head last. Whatever goes through a
+  /// model's parameters goes through this.
+  std::vector<Module> modules() const;
+  /// The linear layers of them, in the order of the forward pass.
   std::vector<LinearSpec> linears() const;
-  /// The norms of block `layer`, names filled in.
-  std::vector<NormModule> block_norms(std::int64_t layer) const;
-  /// The parameters that a norm has.
-  std::vector<ParameterSpec> norm_parameters(const NormModule& norm) const;
-  /// Those of all norms, block by block, the final one's last.
-  std::vector<ParameterSpec> norm_parameters() const;
-  /// The tables that ids and positions look rows up in.
-  std::vector<ParameterSpec> embeddings() const;
+  /// Whether the layer is a head whose weight is the embedding's.
+  bool is_tied(const LinearSpec& linear) const { return tied_head && linear.name == head.name; }
 
   /// Positions that a token sees in block `layer`; 0: all.
   std::int64_t window(std::int64_t layer) const {

@@ -24,9 +24,11 @@ class FolderSource : public TensorSource {
 
   std::vector<std::string> names() const override { return model_.names(); }
   std::optional<CheckpointTensor> find(const std::string& name) const override {
-    const TensorView* view = model_.find(name);
-    if (view == nullptr) return std::nullopt;
-    return CheckpointTensor{name, *view};
+    if (const TensorView* view = model_.find(name)) return CheckpointTensor{name, *view};
+    // Where a model was saved without its head, names lack its prefix, as in OPT's own checkpoints.
+    constexpr std::string_view kPrefix = "model.";
+    if (name.starts_with(kPrefix)) return find(name.substr(kPrefix.size()));
+    return std::nullopt;
   }
   void drop(std::span<const std::byte> bytes) const override { model_.drop(bytes); }
 

@@ -41,7 +41,8 @@ class TensorSource {
   virtual ~TensorSource() = default;
   /// Names of all tensors, in the order of the file.
   virtual std::vector<std::string> names() const = 0;
-  /// The tensor `name`, if there is one. What it views lives as long as the source.
+  /// The tensor `name`, if there is one; in a folder a leading "model." may be missing, and the
+  /// result says so. What it views lives as long as the source.
   virtual std::optional<CheckpointTensor> find(const std::string& name) const = 0;
   /// Gives back the memory of bytes that will not be read again soon.
   virtual void drop(std::span<const std::byte> bytes) const = 0;

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -17,8 +18,11 @@ namespace nibble {
 
 class WeightLoader {
  public:
-  /// `dtype` of dense weights: kBF16, kF16 or kF32. All three must outlive this and what it loads.
-  WeightLoader(const Checkpoint& checkpoint, Compute& compute, DType dtype);
+  /// `dtype` of dense weights: kBF16, kF16 or kF32. `activations`: what is asked for of inputs of
+  /// linear layers (Checkpoint::activations). Checkpoint and compute must outlive this and what it
+  /// loads.
+  WeightLoader(const Checkpoint& checkpoint, Compute& compute, DType dtype,
+               std::optional<ActivationType> activations = {});
 
   const Checkpoint& checkpoint() const { return checkpoint_; }
   const ModelSpec& spec() const { return checkpoint_.spec(); }
@@ -29,7 +33,7 @@ class WeightLoader {
   /// A norm's weight or a bias, (size), rounded to the dtype.
   std::vector<float> vector(const std::string& name, std::int64_t size) const;
   /// A norm, with whatever the model adds to its weight.
-  Norm norm(const NormModule& module) const;
+  Norm norm(const std::string& name, std::int64_t size) const;
   /// Gives back the memory of the mapped files that the layer's weight lies in, if it does.
   void drop(const Linear& layer) const;
 
@@ -42,15 +46,7 @@ class WeightLoader {
   const Checkpoint& checkpoint_;
   Compute& compute_;
   DType dtype_;
+  std::optional<ActivationType> activations_;
 };
-
-/// The format of dense weights of `dtype` (kF32, kF16 or kBF16).
-WeightFormat dense_format(DType dtype);
-
-/// Rounds `values` to what `dtype` can hold (kF32: leaves them).
-void round_to_dtype(DType dtype, std::span<float> values);
-
-/// Writes float32 values as numbers of `dtype` (kF32, kF16 or kBF16).
-void store_as_dtype(DType dtype, std::span<const float> values, std::byte* out);
 
 }  // namespace nibble

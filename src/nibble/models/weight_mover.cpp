@@ -75,7 +75,8 @@ void WeightMover::plan() {
   const std::vector<MemoryMapping> mappings = memory_mappings();
   for (Group& group : groups_) {
     std::erase_if(group.weights, [&](const Weight* weight) {
-      return is_in_huge_pages(static_cast<const std::byte*>(weight->view.data), mappings);
+      return is_in_huge_pages(static_cast<const std::byte*>(weight->view.parts[kCodesPart]),
+                              mappings);
     });
   }
   std::erase_if(groups_, [](const Group& group) { return group.weights.empty(); });

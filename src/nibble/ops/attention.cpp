@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 
 #include "nibble/ops/profiler.h"
 #include "nibble/ops/rowwise.h"
@@ -43,124 +44,203 @@ struct Tile {
   std::int64_t rows() const { return tokens * heads; }
 };
 
+/// The new tokens of one sequence as pieces of work: tiles that go through all of the cache that
+/// they see; or, for a few tokens over a long cache, a tile and a chunk of the cache each, whose
+/// results are combined in order afterwards.
+struct SequenceWork {
+  KvSequence sequence;
+  std::int64_t window;
+  std::int64_t tokens_per_tile = 0;
+  std::int64_t tiles = 0;
+  std::int64_t first_chunk = 0;  // of those that are pieces of work
+  std::int64_t chunks = 0;       // none: all of them are one
+  // Where it begins among all sequences':
+  std::int64_t first_row = 0;      // of queries and output
+  std::int64_t first_item = 0;     // pieces of work
+  std::int64_t first_tile = 0;     // tiles to be combined
+  std::int64_t first_partial = 0;  // floats of partial results
+
+  std::int64_t end() const { return sequence.start + sequence.tokens; }
+  std::int64_t token_tiles() const {
+    return (sequence.tokens + tokens_per_tile - 1) / tokens_per_tile;
+  }
+  std::int64_t items() const { return chunks == 0 ? tiles : tiles * chunks; }
+  /// The first position that a token sees.
+  std::int64_t first_seen(std::int64_t token) const {
+    if (window == 0) return 0;
+    return std::max<std::int64_t>(0, sequence.start + token + 1 - window);
+  }
+};
+
+std::int64_t chunk_of(std::int64_t position) {
+  return position / kChunk;
+}
+
 /// One call of attention(): everything its pieces of work share.
 class Job {
  public:
   Job(Compute& compute, const AttentionShape& shape, const KvLayerView& cache, const float* q,
-      std::int64_t start, std::int64_t tokens, float* out)
+      float* out)
       : compute_(compute),
         shape_(shape),
         cache_(cache),
         q_(q),
-        start_(start),
-        tokens_(tokens),
         out_(out),
         group_(shape.n_heads / shape.n_kv_heads),
         heads_per_tile_(std::min(group_, kAttentionMaxRows)),
-        head_tiles_(shape.n_kv_heads * ((group_ + heads_per_tile_ - 1) / heads_per_tile_)),
-        tokens_per_tile_(std::min(tokens, kAttentionMaxRows / heads_per_tile_)) {}
+        head_tiles_(shape.n_kv_heads * ((group_ + heads_per_tile_ - 1) / heads_per_tile_)) {
+    plan();
+  }
 
   void run() {
-    const std::int64_t end = start_ + tokens_;
-    if (tokens_ <= kFewRows && end - first_seen(0) > kChunk) {
-      const std::int64_t first = chunk_of(first_seen(0));
-      run_split_by_position(first, chunk_of(end - 1) + 1 - first);
-    } else {
-      run_split_by_token();
-    }
+    compute_.pool().parallel_for(items_, [&](std::int64_t item, int thread) {
+      const SequenceWork& work = find(&SequenceWork::first_item, item);
+      if (work.chunks == 0) {
+        attend_all(work, item - work.first_item, thread);
+      } else {
+        attend_chunk(work, item - work.first_item, thread);
+      }
+    });
+    compute_.pool().parallel_for(tiles_to_combine_, [&](std::int64_t index, int) {
+      const SequenceWork& work = find(&SequenceWork::first_tile, index);
+      combine_chunks(work, index - work.first_tile);
+    });
   }
 
  private:
-  /// Tile number `index` of tiles(): those of one KV head are neighbours, for the cache's sake.
-  Tile tile(std::int64_t index) const {
+  void plan() {
+    const std::size_t count = cache_.sequences.size();
+    auto* works = compute_.attention_work().as<SequenceWork>(count);
+    works_ = {works, count};
+    std::int64_t rows = 0;
+    std::int64_t partials = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      SequenceWork& work = works[i] = cut(cache_.sequences[i]);
+      work.first_row = rows;
+      work.first_item = items_;
+      work.first_tile = tiles_to_combine_;
+      work.first_partial = partials;
+      rows += work.sequence.tokens;
+      items_ += work.items();
+      if (work.chunks == 0) continue;
+      tiles_to_combine_ += work.tiles;
+      partials += work.items() * state_floats(work);
+    }
+    partials_ = compute_.attention_partials().as<float>(static_cast<std::size_t>(partials));
+  }
+
+  SequenceWork cut(const KvSequence& sequence) const {
+    SequenceWork work{.sequence = sequence, .window = shape_.window};
+    if (sequence.tokens == 0) return work;
+    work.tokens_per_tile = std::min(sequence.tokens, kAttentionMaxRows / heads_per_tile_);
+    work.tiles = work.token_tiles() * head_tiles_;
+    if (sequence.tokens <= kFewRows && work.end() - work.first_seen(0) > kChunk) {
+      work.first_chunk = chunk_of(work.first_seen(0));
+      work.chunks = chunk_of(work.end() - 1) + 1 - work.first_chunk;
+    }
+    return work;
+  }
+
+  /// The sequence that has the `index`-th of all that `first` counts: the last that begins there or
+  /// before, those that have none beginning where the next does.
+  const SequenceWork& find(std::int64_t SequenceWork::*first, std::int64_t index) const {
+    const auto begins_past = [first](std::int64_t i, const SequenceWork& work) {
+      return i < work.*first;
+    };
+    return *std::prev(std::upper_bound(works_.begin(), works_.end(), index, begins_past));
+  }
+
+  /// Tile number `index` of a sequence: those of one KV head are neighbours, for the cache's sake.
+  Tile tile(const SequenceWork& work, std::int64_t index) const {
     const std::int64_t tiles_per_group = head_tiles_ / shape_.n_kv_heads;
-    const std::int64_t head_tile = index / token_tiles();
+    const std::int64_t head_tile = index / work.token_tiles();
     const std::int64_t first = head_tile % tiles_per_group * heads_per_tile_;
-    const std::int64_t token = index % token_tiles() * tokens_per_tile_;
-    return {token, std::min(tokens_per_tile_, tokens_ - token),
+    const std::int64_t token = index % work.token_tiles() * work.tokens_per_tile;
+    return {token, std::min(work.tokens_per_tile, work.sequence.tokens - token),
             head_tile / tiles_per_group * group_ + first,
             std::min(heads_per_tile_, group_ - first)};
   }
 
-  /// The first position that token `token` sees.
-  std::int64_t first_seen(std::int64_t token) const {
-    if (shape_.window == 0) return 0;
-    return std::max<std::int64_t>(0, start_ + token + 1 - shape_.window);
-  }
-  static std::int64_t chunk_of(std::int64_t position) { return position / kChunk; }
-
-  std::int64_t token_tiles() const { return (tokens_ + tokens_per_tile_ - 1) / tokens_per_tile_; }
-  std::int64_t tiles() const { return token_tiles() * head_tiles_; }
-
-  /// Each tile goes through all of the cache that it sees.
-  void run_split_by_token() {
-    compute_.pool().parallel_for(tiles(), [&](std::int64_t item, int thread) {
-      // Of each KV head the last tokens, which see most, come first: no thread is left with them
-      // at the end.
-      const Tile work = tile(tiles() - 1 - item);
-      const std::int64_t state_floats = State::floats(work.rows(), shape_.head_dim);
-      std::byte* scratch = thread_scratch(thread, state_floats);
-      const State state =
-          State::at(reinterpret_cast<float*>(scratch + kernel_scratch()), work.rows());
-      state.reset(work.rows(), shape_.head_dim);
-      const std::int64_t last = chunk_of(start_ + work.token + work.tokens - 1);
-      for (std::int64_t chunk = chunk_of(first_seen(work.token)); chunk <= last; ++chunk) {
-        attend(work, chunk, state, scratch);
-      }
-      finish(work, state);
-    });
+  /// A tile goes through all of the cache that it sees.
+  void attend_all(const SequenceWork& work, std::int64_t index, int thread) const {
+    // Of each KV head the last tokens, which see most, come first: no thread is left with them at
+    // the end.
+    const Tile tile = this->tile(work, work.tiles - 1 - index);
+    std::byte* scratch = thread_scratch(thread, State::floats(tile.rows(), shape_.head_dim));
+    const State state =
+        State::at(reinterpret_cast<float*>(scratch + kernel_scratch()), tile.rows());
+    state.reset(tile.rows(), shape_.head_dim);
+    const std::int64_t last = chunk_of(work.sequence.start + tile.token + tile.tokens - 1);
+    for (std::int64_t chunk = chunk_of(work.first_seen(tile.token)); chunk <= last; ++chunk) {
+      attend(work, tile, chunk, {state, scratch});
+    }
+    finish(work, tile, state);
   }
 
-  /// Each tile and chunk of the cache, `chunks` from `first` on, is a piece of work of its own;
-  /// then chunks are combined in order.
-  void run_split_by_position(std::int64_t first, std::int64_t chunks) {
-    const std::int64_t per_state =
-        State::floats(tokens_per_tile_ * heads_per_tile_, shape_.head_dim);
-    float* partials = compute_.attention_partials().as<float>(
-        static_cast<std::size_t>(tiles() * chunks * per_state));
-    compute_.pool().parallel_for(tiles() * chunks, [&](std::int64_t item, int thread) {
-      const Tile work = tile(item / chunks);
-      const State state = State::at(partials + item * per_state, work.rows());
-      state.reset(work.rows(), shape_.head_dim);
-      attend(work, first + item % chunks, state, thread_scratch(thread, 0));
-    });
-    compute_.pool().parallel_for(tiles(), [&](std::int64_t index, int) {
-      const Tile work = tile(index);
-      const State total = State::at(partials + index * chunks * per_state, work.rows());
-      for (std::int64_t chunk = 1; chunk < chunks; ++chunk) {
-        combine(State::at(partials + (index * chunks + chunk) * per_state, work.rows()),
-                work.rows(), total);
-      }
-      finish(work, total);
-    });
+  /// A tile and one chunk.
+  void attend_chunk(const SequenceWork& work, std::int64_t index, int thread) const {
+    const Tile tile = this->tile(work, index / work.chunks);
+    const State state = partial(work, index, tile);
+    state.reset(tile.rows(), shape_.head_dim);
+    attend(work, tile, work.first_chunk + index % work.chunks, {state, thread_scratch(thread, 0)});
   }
 
-  /// Takes what the tile sees of a chunk of the cache into `state`.
-  void attend(const Tile& work, std::int64_t chunk, const State& state, std::byte* scratch) {
-    const std::int64_t position = std::max(chunk * kChunk, first_seen(work.token));
-    const std::int64_t end = std::min((chunk + 1) * kChunk, start_ + work.token + work.tokens);
+  void combine_chunks(const SequenceWork& work, std::int64_t index) const {
+    const Tile tile = this->tile(work, index);
+    const State total = partial(work, index * work.chunks, tile);
+    for (std::int64_t chunk = 1; chunk < work.chunks; ++chunk) {
+      combine(partial(work, index * work.chunks + chunk, tile), tile.rows(), total);
+    }
+    finish(work, tile, total);
+  }
+
+  std::int64_t state_floats(const SequenceWork& work) const {
+    return State::floats(work.tokens_per_tile * heads_per_tile_, shape_.head_dim);
+  }
+  State partial(const SequenceWork& work, std::int64_t index, const Tile& tile) const {
+    return State::at(partials_ + work.first_partial + index * state_floats(work), tile.rows());
+  }
+
+  /// What a kernel writes to.
+  struct Target {
+    State state;
+    std::byte* scratch;
+  };
+
+  /// Takes what the tile sees of a chunk of the cache into the target's state.
+  void attend(const SequenceWork& work, const Tile& tile, std::int64_t chunk,
+              const Target& target) const {
+    const std::int64_t start = work.sequence.start;
+    const std::int64_t position = std::max(chunk * kChunk, work.first_seen(tile.token));
+    const std::int64_t end = std::min((chunk + 1) * kChunk, start + tile.token + tile.tokens);
     if (position >= end) return;
-    const std::int64_t kv_head = work.head / group_;
-    const std::int64_t place = kv_head * cache_.capacity + position;
-    const std::int64_t offset = place * shape_.head_dim * kv_element_bytes(cache_.type);
-    const bool has_scales = cache_.type == KvType::kInt8;
-    AttentionTask task{.q = q_ + (work.token * shape_.n_heads + work.head) * shape_.head_dim,
-                       .q_stride = shape_.n_heads * shape_.head_dim,
-                       .tokens = work.tokens,
-                       .heads = work.heads,
-                       .head_dim = shape_.head_dim,
-                       .keys = cache_.keys + offset,
-                       .values = cache_.values + offset,
-                       .key_scales = has_scales ? cache_.key_scales + place : nullptr,
-                       .value_scales = has_scales ? cache_.value_scales + place : nullptr,
-                       .positions = end - position,
-                       .visible = start_ + work.token + 1 - position,
-                       .scale = 1.0f / std::sqrt(static_cast<float>(shape_.head_dim)),
-                       .max = state.max,
-                       .sum = state.sum,
-                       .acc = state.acc,
-                       .scratch = scratch};
+    const std::int64_t head_row = tile.head / group_ * kKvPagePositions;
+    const std::int64_t row = head_row + position % kKvPagePositions;
+    const std::int64_t row_bytes = shape_.head_dim * kv_element_bytes(cache_.type);
+    const std::byte* page = work.sequence.pages[static_cast<std::size_t>(chunk)].data();
+    AttentionTask task{
+        .q = q_ + ((work.first_row + tile.token) * shape_.n_heads + tile.head) * shape_.head_dim,
+        .q_stride = shape_.n_heads * shape_.head_dim,
+        .tokens = tile.tokens,
+        .heads = tile.heads,
+        .head_dim = shape_.head_dim,
+        .keys = page + cache_.keys + row * row_bytes,
+        .values = page + cache_.values + row * row_bytes,
+        .key_scales = reinterpret_cast<const float*>(page + cache_.key_scales) + row,
+        .value_scales = reinterpret_cast<const float*>(page + cache_.value_scales) + row,
+        .positions = end - position,
+        .visible = start + tile.token + 1 - position,
+        .scale = 1.0f / std::sqrt(static_cast<float>(shape_.head_dim)),
+        .max = target.state.max,
+        .sum = target.state.sum,
+        .acc = target.state.acc,
+        .scratch = target.scratch};
     if (shape_.window > 0) task.passed = task.visible - shape_.window;
+    if ((chunk + 1) * kChunk < work.end()) {
+      const std::byte* next = work.sequence.pages[static_cast<std::size_t>(chunk + 1)].data();
+      task.next_keys = next + cache_.keys + head_row * row_bytes;
+      task.next_values = next + cache_.values + head_row * row_bytes;
+    }
     const KernelSet& kernels = compute_.kernels();
     switch (cache_.type) {
       case KvType::kF32:
@@ -187,10 +267,10 @@ class Job {
     }
   }
 
-  void finish(const Tile& work, const State& state) const {
-    for (std::int64_t row = 0; row < work.rows(); ++row) {
-      const std::int64_t token = work.token + row / work.heads;
-      const std::int64_t head = work.head + row % work.heads;
+  void finish(const SequenceWork& work, const Tile& tile, const State& state) const {
+    for (std::int64_t row = 0; row < tile.rows(); ++row) {
+      const std::int64_t token = work.first_row + tile.token + row / tile.heads;
+      const std::int64_t head = tile.head + row % tile.heads;
       float* out = out_ + (token * shape_.n_heads + head) * shape_.head_dim;
       const float* acc = state.acc + row * shape_.head_dim;
       const float inverse = 1.0f / state.sum[row];
@@ -212,40 +292,45 @@ class Job {
   const AttentionShape& shape_;
   const KvLayerView& cache_;
   const float* q_;
-  std::int64_t start_;
-  std::int64_t tokens_;
   float* out_;
   std::int64_t group_;  // query heads a KV head
   std::int64_t heads_per_tile_;
   std::int64_t head_tiles_;
-  std::int64_t tokens_per_tile_;
+  std::span<const SequenceWork> works_;
+  std::int64_t items_ = 0;
+  std::int64_t tiles_to_combine_ = 0;
+  float* partials_ = nullptr;
 };
 
 /// Keys and values are read once for each tile of tokens; scores and weighted sums are 2 operations
 /// an element each, for the positions that a token sees.
-void report_cost(const Compute& compute, const AttentionShape& shape, const KvLayerView& cache,
-                 std::int64_t start, std::int64_t tokens) {
+void report_cost(const Compute& compute, const AttentionShape& shape, const KvLayerView& cache) {
   if (compute.profiler() == nullptr) return;
+  std::int64_t read = 0;
   std::int64_t seen = 0;
-  for (std::int64_t position = start; position < start + tokens; ++position) {
-    seen += shape.window > 0 ? std::min(shape.window, position + 1) : position + 1;
+  for (const KvSequence& sequence : cache.sequences) {
+    const std::int64_t end = sequence.start + sequence.tokens;
+    const std::int64_t first =
+        shape.window > 0 ? std::max<std::int64_t>(0, sequence.start + 1 - shape.window) : 0;
+    read += end - first;
+    for (std::int64_t position = sequence.start; position < end; ++position) {
+      seen += shape.window > 0 ? std::min(shape.window, position + 1) : position + 1;
+    }
   }
-  const std::int64_t first =
-      shape.window > 0 ? std::max<std::int64_t>(0, start + 1 - shape.window) : 0;
   const auto heads = static_cast<double>(shape.n_heads * shape.head_dim);
   const std::int64_t scale_bytes = cache.type == KvType::kInt8 ? sizeof(float) : 0;
   const auto row = static_cast<double>(
       shape.n_kv_heads * (shape.head_dim * kv_element_bytes(cache.type) + scale_bytes));
-  compute.profiler()->add_cost(2 * row * static_cast<double>(start + tokens - first),
+  compute.profiler()->add_cost(2 * row * static_cast<double>(read),
                                4 * static_cast<double>(seen) * heads);
 }
 
 }  // namespace
 
 void attention(Compute& compute, const AttentionShape& shape, const KvLayerView& cache,
-               const float* q, std::int64_t start, std::int64_t tokens, float* out) {
-  report_cost(compute, shape, cache, start, tokens);
-  if (tokens > 0) Job(compute, shape, cache, q, start, tokens, out).run();
+               const float* q, float* out) {
+  report_cost(compute, shape, cache);
+  Job(compute, shape, cache, q, out).run();
 }
 
 }  // namespace nibble

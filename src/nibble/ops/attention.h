@@ -5,7 +5,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
+#include "nibble/core/page_pool.h"
 #include "nibble/ops/compute.h"
 
 namespace nibble {
@@ -19,15 +21,27 @@ constexpr std::int64_t kv_element_bytes(KvType type) {
   return type == KvType::kF32 ? 4 : type == KvType::kBF16 ? 2 : 1;
 }
 
-/// One layer of a KV cache, as the operator sees it.
+/// Positions of a page of a KV cache. A page is what a kernel takes at once: a smaller one would
+/// have to be put together with its neighbours first, or the sums be split elsewhere.
+inline constexpr std::int64_t kKvPagePositions = kAttentionMaxPositions;
+
+/// The new tokens of a sequence, at positions start .. start + tokens - 1, and the pages of all its
+/// positions, theirs too.
+struct KvSequence {
+  std::span<const Page> pages;  // kKvPagePositions each
+  std::int64_t start;
+  std::int64_t tokens;
+};
+
+/// One layer of the KV caches of some sequences. Each page has it at the same offsets, in bytes.
 struct KvLayerView {
   KvType type;
-  std::int64_t capacity;    // positions from one KV head to the next
-  const std::byte* keys;    // (n_kv_heads, capacity, head_dim)
-  const std::byte* values;  // (n_kv_heads, capacity, head_dim)
-  // Of kInt8, else null:
-  const float* key_scales = nullptr;    // (n_kv_heads, capacity)
-  const float* value_scales = nullptr;  // (n_kv_heads, capacity)
+  std::int64_t keys;    // (n_kv_heads, kKvPagePositions, head_dim)
+  std::int64_t values;  // (n_kv_heads, kKvPagePositions, head_dim)
+  // Of kInt8:
+  std::int64_t key_scales;    // (n_kv_heads, kKvPagePositions) float32
+  std::int64_t value_scales;  // "
+  std::span<const KvSequence> sequences = {};
 };
 
 struct AttentionShape {
@@ -39,10 +53,10 @@ struct AttentionShape {
   std::int64_t window = 0;
 };
 
-/// Attention of `tokens` new tokens at positions start .. start + tokens - 1, whose keys and values
-/// are in the cache already. q and out: (tokens, n_heads * head_dim). Scores are scaled by
-/// 1 / sqrt(head_dim).
+/// Attention of the sequences' new tokens, whose keys and values are in the cache already. q and
+/// out: (tokens of all sequences, one after the other, n_heads * head_dim). Scores are scaled by
+/// 1 / sqrt(head_dim). What a sequence gets does not depend on the others.
 void attention(Compute& compute, const AttentionShape& shape, const KvLayerView& cache,
-               const float* q, std::int64_t start, std::int64_t tokens, float* out);
+               const float* q, float* out);
 
 }  // namespace nibble

@@ -1,23 +1,13 @@
 #include "nibble/ops/compute.h"
 
+#include "nibble/ops/cpu_device.h"
+
 namespace nibble {
 
-const char* activation_type_name(ActivationType type) {
-  switch (type) {
-    case ActivationType::kBF16:
-      return "bf16";
-    case ActivationType::kF32:
-      return "f32";
-    case ActivationType::kInt8:
-      return "int8";
-  }
-  return "";
-}
-
-Compute::Compute(const KernelSet& kernels, ThreadPool& pool, ActivationType activations)
+Compute::Compute(const KernelSet& kernels, ThreadPool& pool)
     : kernels_(&kernels),
       pool_(&pool),
-      activations_(activations),
+      device_(&cpu_device()),
       thread_scratch_(static_cast<std::size_t>(pool.size())) {}
 
 }  // namespace nibble

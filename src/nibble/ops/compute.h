@@ -10,33 +10,27 @@
 
 namespace nibble {
 
-/// How the inputs of linear layers are rounded before they are multiplied (docs/numerics.md). kInt8
-/// is for integer weights; those that are floats get bfloat16 then, and so does the head.
-enum class ActivationType { kBF16, kF32, kInt8 };
-
-/// What is taken in place of `type` where int8 is too coarse.
-constexpr ActivationType without_int8(ActivationType type) {
-  return type == ActivationType::kInt8 ? ActivationType::kBF16 : type;
-}
-
-/// "bf16", "f32" or "int8".
-const char* activation_type_name(ActivationType type);
+/// Linear layers that share an input, at the most.
+inline constexpr std::size_t kMaxMatmulCalls = 8;
 
 class InputObserver;
+class LinearDevice;
 class Profiler;
 
 class Compute {
  public:
   /// `pool` may be that of others too, and must outlive this.
-  Compute(const KernelSet& kernels, ThreadPool& pool,
-          ActivationType activations = ActivationType::kBF16);
+  Compute(const KernelSet& kernels, ThreadPool& pool);
 
   const KernelSet& kernels() const { return *kernels_; }
   ThreadPool& pool() { return *pool_; }
-  ActivationType activations() const { return activations_; }
   /// Who is told of every operator (ops/profiler.h); none by default. It must outlive its use here.
   Profiler* profiler() const { return profiler_; }
   void set_profiler(Profiler* profiler) { profiler_ = profiler; }
+  /// What computes linear layers (ops/linear_device.h): the CPU's kernels, or what is set here,
+  /// which must outlive its use.
+  LinearDevice& device() const { return *device_; }
+  void set_device(LinearDevice& device) { device_ = &device; }
   /// Who sees the inputs of linear layers (ops/input_observer.h); likewise.
   InputObserver* input_observer() const { return input_observer_; }
   void set_input_observer(InputObserver* observer) { input_observer_ = observer; }
@@ -46,23 +40,26 @@ class Compute {
     return thread_scratch_[static_cast<std::size_t>(thread)].as<std::byte>(bytes);
   }
 
-  /// Buffers that matmul() prepares its input in (ops/prepared_input.cpp).
+  /// Buffers that the CPU's device prepares its input in (ops/prepared_input.cpp).
   struct InputBuffers {
     Buffer normed;
     Buffer bf16;
     Buffer f32;
-    Buffer sums[3];  // by group size: 32, 64, 128
+    Buffer sums[kMaxMatmulCalls];
+    Buffer row_scales;
     struct Int8 {
       Buffer codes;
       Buffer scales;
       Buffer sums;
     };
-    Int8 int8[kWeightFormats][3];  // by format, and by group size as above
+    Int8 int8[kMaxMatmulCalls];
   };
   InputBuffers& input_buffers() { return input_buffers_; }
   /// Partial results of attention() over a long cache (ops/attention.cpp).
   Buffer& attention_partials() { return attention_partials_; }
-  /// The input of a layer that takes it in another order (ops/input_order.cpp).
+  /// How attention() cuts the work.
+  Buffer& attention_work() { return attention_work_; }
+  /// The input of a layer that takes it in another order (ops/input_rows.cpp).
   Buffer& reordered_input() { return reordered_input_; }
   /// The normalized input that an observer sees (ops/matmul.cpp).
   Buffer& observed_input() { return observed_input_; }
@@ -70,12 +67,13 @@ class Compute {
  private:
   const KernelSet* kernels_;
   ThreadPool* pool_;
-  ActivationType activations_;
+  LinearDevice* device_;
   Profiler* profiler_ = nullptr;
   InputObserver* input_observer_ = nullptr;
   std::vector<Buffer> thread_scratch_;
   InputBuffers input_buffers_;
   Buffer attention_partials_;
+  Buffer attention_work_;
   Buffer reordered_input_;
   Buffer observed_input_;
 };

@@ -1,92 +1,132 @@
 #include "nibble/ops/prepared_input.h"
 
+#include <algorithm>
 #include <cassert>
+#include <cmath>
 
 #include "nibble/ops/rowwise.h"
 
 namespace nibble {
 namespace {
 
-constexpr int kGroupSizes[] = {32, 64, 128};
+constexpr std::size_t kNone = kMaxMatmulCalls;  // of the inputs that are made for calls
 
-/// Weights without groups take the last slot.
-int group_slot(int group_size) {
-  return group_size == 32 ? 0 : group_size == 64 ? 1 : 2;
+/// A scale for all rows of x, (tokens, cols): the largest of theirs, or the first that is NaN.
+float scale_of_all(Compute& compute, const MatmulInput& input, std::int64_t cols) {
+  const auto tokens = static_cast<std::size_t>(input.tokens);
+  auto* scales = compute.input_buffers().row_scales.as<float>(tokens);
+  for_each_row(compute, input.tokens, [&](std::int64_t t) {
+    scales[t] = compute.kernels().int8_scale(input.x + t * cols, cols);
+  });
+  float most = 0;
+  for (std::size_t t = 0; t < tokens && !std::isnan(most); ++t) {
+    if (!(scales[t] <= most)) most = scales[t];
+  }
+  return most;
 }
 
 }  // namespace
 
-ActivationType product_type(const KernelSet& kernels, ActivationType activations,
-                            WeightFormat format) {
+ProductType product_type(const KernelSet& kernels, ActivationType activations,
+                         WeightFormat format) {
   const auto index = static_cast<int>(format);
-  if (activations == ActivationType::kInt8 && kernels.matmul_int8[index] != nullptr) {
-    return ActivationType::kInt8;
-  }
+  if (is_int8(activations) && kernels.matmul_int8[index] != nullptr) return ProductType::kInt8;
   const bool rounds = activations != ActivationType::kF32;
-  return rounds && kernels.matmul_bf16[index] != nullptr ? ActivationType::kBF16
-                                                         : ActivationType::kF32;
+  return rounds && kernels.matmul_bf16[index] != nullptr ? ProductType::kBF16 : ProductType::kF32;
 }
 
 PreparedInput::PreparedInput(Compute& compute, const MatmulInput& input,
                              std::span<const MatmulCall> calls)
-    : compute_(compute),
-      activations_(input.never_int8 ? without_int8(compute.activations()) : compute.activations()),
-      x_(input.x),
-      tokens_(input.tokens),
-      cols_(calls[0].weight->cols) {
-  for (const MatmulCall& call : calls) {
-    const WeightView& weight = *call.weight;
-    assert(weight.cols == cols_);
-    const ActivationType type = type_for(weight.format);
-    if (type == ActivationType::kInt8) {
-      add_int8(weight);
-      continue;
-    }
-    (type == ActivationType::kBF16 ? wants_bf16_ : wants_f32_) = true;
-    if (weight.group_size > 0) wants_sums_[group_slot(weight.group_size)] = true;
+    : compute_(compute), x_(input.x), tokens_(input.tokens), cols_(calls[0].weight->cols) {
+  assert(calls.size() <= kMaxMatmulCalls);
+  Buffer& buffer = compute.input_buffers().normed;
+  const RowNorm* norm = input.norm;
+  if (shares_a_scale(calls)) {  // of all rows, which must be known before any is rounded
+    const MatmulInput rows = normalized(compute, input, cols_, buffer);
+    tensor_scale_ = scale_of_all(compute, rows, cols_);
+    x_ = rows.x;
+    norm = nullptr;
   }
   float* normed = nullptr;  // (tokens, cols)
-  if (input.norm != nullptr) {
-    normed = compute.input_buffers().normed.as<float>(static_cast<std::size_t>(tokens_ * cols_));
+  if (norm != nullptr) {
+    normed = buffer.as<float>(static_cast<std::size_t>(tokens_ * cols_));
     x_ = normed;
   }
-  allocate_floats();
+  for (std::size_t i = 0; i < calls.size(); ++i) operands_[i] = operand_of(calls[i]);
   for_each_row(compute, tokens_, [&](std::int64_t t) {
     const std::int64_t at = t * cols_;
     if (normed != nullptr) {
-      normalize_row(compute.kernels(), *input.norm, input.x + at, cols_, normed + at);
+      normalize_row(compute.kernels(), *norm, input.x + at, cols_, normed + at);
     }
     prepare_row(t);
   });
 }
 
-void PreparedInput::add_int8(const WeightView& weight) {
-  const int slot = group_slot(weight.group_size);
-  const auto format = static_cast<int>(weight.format);
-  Int8& input = int8_[format][slot];
-  if (input.codes != nullptr) return;
-  Compute::InputBuffers::Int8& buffers = compute_.input_buffers().int8[format][slot];
-  input.group_size = weight.group_size > 0 ? weight.group_size : cols_;
-  const auto groups = static_cast<std::size_t>(tokens_ * (cols_ / input.group_size));
-  input.codes = buffers.codes.as<std::int8_t>(static_cast<std::size_t>(tokens_ * code_stride()));
-  input.scales = buffers.scales.as<float>(groups);
-  input.sums = buffers.sums.as<std::int32_t>(groups);
+bool PreparedInput::shares_a_scale(std::span<const MatmulCall> calls) const {
+  return std::any_of(calls.begin(), calls.end(), [&](const MatmulCall& call) {
+    return call.activations == ActivationType::kInt8Tensor &&
+           product_type(compute_.kernels(), call.activations, call.weight->format) ==
+               ProductType::kInt8;
+  });
 }
 
-void PreparedInput::allocate_floats() {
-  Compute::InputBuffers& buffers = compute_.input_buffers();
+PreparedInput::Operand PreparedInput::operand_of(const MatmulCall& call) {
+  const WeightView& weight = *call.weight;
+  assert(weight.cols == cols_);
+  const ProductType type = product_type(compute_.kernels(), call.activations, weight.format);
+  if (type == ProductType::kInt8) {
+    const std::size_t index = codes_for(call);
+    return {type, codes_[index].values, code_stride(), index};
+  }
+  const bool rounds = call.activations != ActivationType::kF32;
+  if (rounds) want_bf16();
+  const std::size_t sums = weight.group_size > 0 ? sums_for(weight.group_size, rounds) : kNone;
+  if (type == ProductType::kBF16) return {type, bf16_, bf16_stride(), sums};
+  return {type, rounds ? want_widened() : x_, cols_, sums};
+}
+
+void PreparedInput::want_bf16() {
+  if (bf16_ != nullptr) return;
+  const auto elements = static_cast<std::size_t>(tokens_ * bf16_stride());
+  bf16_ = compute_.input_buffers().bf16.as<BFloat16>(elements);
+}
+
+const float* PreparedInput::want_widened() {
   const auto elements = static_cast<std::size_t>(tokens_ * cols_);
-  const bool rounds = activations_ != ActivationType::kF32;
-  if (wants_bf16_ || (wants_f32_ && rounds)) {
-    bf16_ = buffers.bf16.as<BFloat16>(static_cast<std::size_t>(tokens_ * bf16_stride()));
+  if (widened_ == nullptr) widened_ = compute_.input_buffers().f32.as<float>(elements);
+  return widened_;
+}
+
+std::size_t PreparedInput::sums_for(std::int64_t group_size, bool of_bf16) {
+  for (std::size_t i = 0; i < sums_count_; ++i) {
+    if (sums_[i].group_size == group_size && sums_[i].of_bf16 == of_bf16) return i;
   }
-  if (wants_f32_ && rounds) widened_ = buffers.f32.as<float>(elements);
-  f32_ = rounds ? widened_ : x_;
-  for (int slot = 0; slot < 3; ++slot) {
-    if (!wants_sums_[slot]) continue;
-    sums_[slot] =
-        buffers.sums[slot].as<float>(elements / static_cast<std::size_t>(kGroupSizes[slot]));
+  const auto groups = static_cast<std::size_t>(tokens_ * (cols_ / group_size));
+  Buffer& buffer = compute_.input_buffers().sums[sums_count_];
+  sums_[sums_count_] = {group_size, of_bf16, buffer.as<float>(groups)};
+  return sums_count_++;
+}
+
+std::size_t PreparedInput::codes_for(const MatmulCall& call) {
+  const WeightFormat format = call.weight->format;
+  const std::int64_t group_size = call.weight->group_size > 0 ? call.weight->group_size : cols_;
+  const bool is_tensor = call.activations == ActivationType::kInt8Tensor;
+  for (std::size_t i = 0; i < codes_count_; ++i) {
+    if (codes_[i].format == format && codes_[i].group_size == group_size &&
+        codes_[i].is_tensor == is_tensor) {
+      return i;
+    }
   }
+  Compute::InputBuffers::Int8& buffers = compute_.input_buffers().int8[codes_count_];
+  const auto groups = static_cast<std::size_t>(tokens_ * (cols_ / group_size));
+  codes_[codes_count_] = {
+      .format = format,
+      .group_size = group_size,
+      .is_tensor = is_tensor,
+      .values = buffers.codes.as<std::int8_t>(static_cast<std::size_t>(tokens_ * code_stride())),
+      .scales = buffers.scales.as<float>(groups),
+      .sums = buffers.sums.as<std::int32_t>(groups)};
+  return codes_count_++;
 }
 
 void PreparedInput::prepare_row(std::int64_t t) {
@@ -95,54 +135,44 @@ void PreparedInput::prepare_row(std::int64_t t) {
   if (widened_ != nullptr) {
     for (std::int64_t c = 0; c < cols_; ++c) widened_[t * cols_ + c] = to_float(rounded[c]);
   }
-  sum_groups(t);
-  for (int format = 0; format < kWeightFormats; ++format) {
-    for (const Int8& input : int8_[format]) {
-      if (input.codes != nullptr) quantize_row(t, static_cast<WeightFormat>(format), input);
-    }
+  for (std::size_t i = 0; i < sums_count_; ++i) sum_groups(t, sums_[i]);
+  for (std::size_t i = 0; i < codes_count_; ++i) quantize_row(t, codes_[i]);
+}
+
+void PreparedInput::sum_groups(std::int64_t t, const GroupSums& sums) const {
+  float* out = sums.values + t * (cols_ / sums.group_size);
+  if (sums.of_bf16) {
+    compute_.kernels().group_sums_bf16(bf16_ + t * bf16_stride(), cols_, sums.group_size, out);
+  } else {
+    compute_.kernels().group_sums_f32(row(t), cols_, sums.group_size, out);
   }
 }
 
-void PreparedInput::sum_groups(std::int64_t t) {
-  for (int slot = 0; slot < 3; ++slot) {
-    if (!wants_sums_[slot]) continue;
-    const std::int64_t group_size = kGroupSizes[slot];
-    float* sums = sums_[slot] + t * (cols_ / group_size);
-    if (bf16_ != nullptr) {
-      compute_.kernels().group_sums_bf16(bf16_ + t * bf16_stride(), cols_, group_size, sums);
-    } else {
-      compute_.kernels().group_sums_f32(row(t), cols_, group_size, sums);
-    }
-  }
-}
-
-void PreparedInput::quantize_row(std::int64_t t, WeightFormat format, const Int8& input) {
-  const std::int64_t groups = cols_ / input.group_size;
+void PreparedInput::quantize_row(std::int64_t t, const Codes& codes) const {
+  const std::int64_t groups = cols_ / codes.group_size;
   compute_.kernels().quantize_int8({.x = row(t),
                                     .cols = cols_,
-                                    .group_size = input.group_size,
-                                    .format = format,
-                                    .codes = input.codes + t * code_stride(),
-                                    .scales = input.scales + t * groups,
-                                    .sums = input.sums + t * groups});
+                                    .group_size = codes.group_size,
+                                    .format = codes.format,
+                                    .codes = codes.values + t * code_stride(),
+                                    .scales = codes.scales + t * groups,
+                                    .sums = codes.sums + t * groups,
+                                    .scale = codes.is_tensor ? tensor_scale_ : 0});
 }
 
-void PreparedInput::describe(const WeightView& weight, MatmulTask& task) const {
-  const int slot = group_slot(weight.group_size);
+void PreparedInput::describe(std::size_t call, MatmulTask& task) const {
+  const Operand& operand = operands_[call];
   task.tokens = tokens_;
-  const ActivationType type = type_for(weight.format);
-  if (type == ActivationType::kInt8) {
-    const Int8& input = int8_[static_cast<int>(weight.format)][slot];
-    task.x = input.codes;
-    task.x_stride = code_stride();
-    task.x_scales = input.scales;
-    task.x_code_sums = input.sums;
-    return;
+  task.x = operand.x;
+  task.x_stride = operand.stride;
+  task.x_sums = nullptr;
+  if (operand.type == ProductType::kInt8) {
+    const Codes& codes = codes_[operand.index];
+    task.x_scales = codes.scales;
+    task.x_code_sums = codes.sums;
+  } else if (operand.index != kNone) {
+    task.x_sums = sums_[operand.index].values;
   }
-  const bool is_bf16 = type == ActivationType::kBF16;
-  task.x = is_bf16 ? static_cast<const void*>(bf16_) : f32_;
-  task.x_stride = is_bf16 ? bf16_stride() : cols_;
-  task.x_sums = weight.group_size > 0 ? sums_[slot] : nullptr;
 }
 
 }  // namespace nibble

@@ -5,7 +5,6 @@
 
 #include "nibble/ops/prepared_input.h"
 #include "nibble/ops/rowwise.h"
-#include "nibble/weights/packed_group.h"
 #include "nibble/weights/weight_parts.h"
 
 namespace nibble {
@@ -24,7 +23,7 @@ RowClaims::RowClaims(Compute& compute, const PreparedInput& input,
                      std::span<const WeightView* const> weights) {
   add_matrices(weights);
   if (input.tokens() > kFewRows) {
-    deal_panels(compute.kernels(), input, weights);
+    deal_panels(compute.kernels(), input);
   } else {
     deal_shares(compute.pool().size(), weights);
   }
@@ -36,7 +35,7 @@ RowClaims::RowClaims(Compute& compute, std::span<const WeightView* const> weight
 }
 
 void RowClaims::add_matrices(std::span<const WeightView* const> weights) {
-  assert(weights.size() <= kMaxMatrices);
+  assert(weights.size() <= kMaxMatmulCalls);
   for (const WeightView* weight : weights) {
     const std::int64_t begin = blocks_;
     blocks_ += (weight->rows + kRowBlock - 1) / kRowBlock;
@@ -44,11 +43,10 @@ void RowClaims::add_matrices(std::span<const WeightView* const> weights) {
   }
 }
 
-void RowClaims::deal_panels(const KernelSet& kernels, const PreparedInput& input,
-                            std::span<const WeightView* const> weights) {
+void RowClaims::deal_panels(const KernelSet& kernels, const PreparedInput& input) {
   for (std::size_t i = 0; i < matrix_count_; ++i) {
     Matrix& matrix = matrices_[i];
-    const bool is_int8 = input.type_for(weights[i]->format) == ActivationType::kInt8;
+    const bool is_int8 = input.type_of(i) == ProductType::kInt8;
     matrix.panel_blocks = (is_int8 ? kernels.int8_panel_rows : kernels.panel_rows) / kRowBlock;
     const std::int64_t blocks = matrix.blocks.end - matrix.blocks.begin;
     count_ += (blocks + matrix.panel_blocks - 1) / matrix.panel_blocks;

@@ -6,7 +6,7 @@
 #include <span>
 
 #include "nibble/core/function_ref.h"
-#include "nibble/ops/compute.h"
+#include "nibble/ops/linear_device.h"
 #include "nibble/weights/weight_view.h"
 
 namespace nibble {
@@ -28,9 +28,7 @@ struct Rows {
 /// so that no thread waits long for another.
 class RowClaims {
  public:
-  static constexpr std::size_t kMaxMatrices = 8;
-
-  /// The claims of matmul(); kMaxMatrices at the most.
+  /// The claims on the weights of the first calls that `input` is for.
   RowClaims(Compute& compute, const PreparedInput& input,
             std::span<const WeightView* const> weights);
   /// Those of a few tokens, which depend on no input.
@@ -56,14 +54,13 @@ class RowClaims {
   };
 
   void add_matrices(std::span<const WeightView* const> weights);
-  void deal_panels(const KernelSet& kernels, const PreparedInput& input,
-                   std::span<const WeightView* const> weights);
+  void deal_panels(const KernelSet& kernels, const PreparedInput& input);
   void deal_shares(int threads, std::span<const WeightView* const> weights);
   Blocks blocks_of(std::int64_t claim) const;
   Blocks panel(std::int64_t claim) const;
   std::int64_t offset_in_share(std::int64_t blocks, std::int64_t claim) const;
 
-  Matrix matrices_[kMaxMatrices];
+  Matrix matrices_[kMaxMatmulCalls];
   std::size_t matrix_count_ = 0;
   std::int64_t blocks_ = 0;
   std::int64_t count_ = 0;

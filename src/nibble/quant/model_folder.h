@@ -8,21 +8,18 @@
 
 #include "nibble/core/json.h"
 #include "nibble/formats/safetensors_writer.h"
-#include "nibble/models/checkpoint.h"
+#include "nibble/models/parameters.h"
 #include "nibble/quant/plan.h"
 
 namespace nibble {
 
-/// The tensors outside packed layers, kept as numbers of the plan's dtype: embeddings, norms,
-/// biases, layers left dense.
-std::vector<ParameterSpec> dense_tensors(const ModelSpec& spec, const QuantizePlan& plan);
+/// The parameters outside packed layers, kept as numbers of the plan's dtype: tables, layers left
+/// dense and biases, norms, in this order.
+std::vector<Parameter> dense_parameters(const ModelSpec& spec, const QuantizePlan& plan);
 
 /// All tensors of the checkpoint in the order of the file: first the packed layers in the order of
 /// the forward pass, each as integers, scales and zero points; then the dense ones.
 std::vector<TensorDeclaration> declarations(const ModelSpec& spec, const QuantizePlan& plan);
-
-/// Parameters of the model; a tied head counts once.
-std::int64_t parameter_count(const ModelSpec& spec);
 
 /// Writes config.json into `folder`: the source's, with what `plan` makes of the weights and, where
 /// it packs any, a "quantization_config" that names `algorithm`.

@@ -10,8 +10,11 @@
 #include "nibble/core/stopwatch.h"
 #include "nibble/formats/safetensors_writer.h"
 #include "nibble/models/companions.h"
-#include "nibble/models/weight_loader.h"
+#include "nibble/models/token_cost.h"
 #include "nibble/quant/model_folder.h"
+#include "nibble/quant/per_channel.h"
+#include "nibble/weights/dense.h"
+#include "nibble/weights/weight_codec.h"
 
 namespace nibble {
 namespace {
@@ -19,40 +22,68 @@ namespace {
 // Rows that are read, rounded and written at a time: enough work for many threads, little memory.
 constexpr std::int64_t kBlocksPerBatch = 32;
 
-template <typename T>
-std::span<const std::byte> bytes_of(const std::vector<T>& values) {
-  return std::as_bytes(std::span(values));
-}
-
-/// The parts of one block of 16 rows, packed.
-struct PackedBlock {
-  std::span<std::uint8_t> codes;  // block_code_bytes()
-  std::span<BFloat16> scales;     // (groups, 16)
-  std::span<std::uint8_t> zeros;  // block_zero_bytes()
-};
-
-/// Rounds and packs the first `rows` (up to 16) rows of a block, weights (rows, cols).
-RoundingError pack_block(const PackedGroup& layout, std::span<const float> weights,
-                         std::int64_t rows, const PackedBlock& out) {
-  std::vector<std::uint8_t> q(static_cast<std::size_t>(kRowBlock * layout.cols));
-  std::vector<std::uint8_t> zeros(static_cast<std::size_t>(layout.groups() * kRowBlock));
-  const auto group_size = static_cast<std::size_t>(layout.group_size);
+/// Rounds the first `rows` (up to 16) rows of a block, weights (rows, cols), as the layout has
+/// groups or none.
+RoundingError round_block(const WeightLayout& layout, std::span<const float> weights,
+                          std::int64_t rows, IntegerBlock& out) {
+  const int bits = codec_of(layout.format).bits;
+  const auto size = static_cast<std::size_t>(layout.cols / out.groups);
   RoundingError error;
-  std::fill(out.scales.begin(), out.scales.end(), BFloat16{0});
   for (std::int64_t row = 0; row < rows; ++row) {
-    for (std::int64_t group = 0; group < layout.groups(); ++group) {
-      const auto at = static_cast<std::size_t>(row * layout.cols + group * layout.group_size);
-      const GroupParameters parameters = round_group(weights.subspan(at, group_size), layout.bits,
-                                                     std::span(q).subspan(at, group_size), error);
+    for (std::int64_t group = 0; group < out.groups; ++group) {
+      const auto at =
+          static_cast<std::size_t>(row * layout.cols) + static_cast<std::size_t>(group) * size;
+      const std::span<const float> from = weights.subspan(at, size);
+      const std::span<std::uint8_t> q = std::span(out.q).subspan(at, size);
       const auto place = static_cast<std::size_t>(group * kRowBlock + row);
-      out.scales[place] = parameters.scale;
-      zeros[place] = parameters.zero;
+      if (layout.group_size == 0) {
+        out.scales[place] = round_row(from, q, error);
+        out.zeros[place] = kMiddleOf8Bits;
+        continue;
+      }
+      const GroupParameters parameters = round_group(from, bits, q, error);
+      out.scales[place] = to_float(parameters.scale);
+      out.zeros[place] = parameters.zero;
     }
   }
-  pack_codes(layout, q, out.codes);
-  pack_zeros(layout, zeros, out.zeros);
   return error;
 }
+
+/// The parts of a layer as they are made: the first, its integers, a batch of blocks at a time, the
+/// others as a whole.
+class PackedParts {
+ public:
+  explicit PackedParts(const WeightLayout& layout)
+      : layout_(layout), parts_(codec_of(layout.format).parts(layout)), bytes_(parts_.size()) {
+    for (std::size_t i = 1; i < parts_.size(); ++i) {
+      bytes_[i].resize(static_cast<std::size_t>(block_count(layout) * parts_[i].block_bytes()));
+    }
+  }
+
+  const PartLayouts& parts() const { return parts_; }
+  const std::vector<std::byte>& bytes(std::size_t part) const { return bytes_[part]; }
+
+  void begin_batch(std::int64_t first_block, std::int64_t blocks) {
+    first_block_ = first_block;
+    bytes_[0].resize(static_cast<std::size_t>(blocks * parts_[0].block_bytes()));
+  }
+  /// Where block `block` of the matrix, one of the batch, is packed to.
+  BlockSpans block(std::int64_t block) {
+    BlockSpans spans;
+    for (std::size_t i = 0; i < parts_.size(); ++i) {
+      const auto size = static_cast<std::size_t>(parts_[i].block_bytes());
+      const auto place = static_cast<std::size_t>(i == 0 ? block - first_block_ : block);
+      spans[i] = std::span(bytes_[i]).subspan(place * size, size);
+    }
+    return spans;
+  }
+
+ private:
+  WeightLayout layout_;
+  PartLayouts parts_;
+  std::vector<std::vector<std::byte>> bytes_;
+  std::int64_t first_block_ = 0;
+};
 
 /// Everything that writing one checkpoint's tensors needs.
 class TensorWriter {
@@ -71,7 +102,7 @@ class TensorWriter {
     for (const LayerPlan& layer : plan_.layers) {
       if (layer.packed) report.tensors.push_back(write_packed(layer, report.bytes_in));
     }
-    for (const ParameterSpec& tensor : dense_tensors(checkpoint_.spec(), plan_)) {
+    for (const Parameter& tensor : dense_parameters(checkpoint_.spec(), plan_)) {
       write_dense(tensor, report.bytes_in);
     }
     report.bytes_out = static_cast<std::int64_t>(writer_.file_bytes());
@@ -81,8 +112,8 @@ class TensorWriter {
 
  private:
   struct Batch {
-    std::int64_t first;  // row
-    std::int64_t rows;
+    std::int64_t first;  // row or block of rows
+    std::int64_t count;
   };
 
   /// Reads rows (of a vector, the one that it is) as float32, rounded to the plan's dtype. out:
@@ -91,7 +122,7 @@ class TensorWriter {
     if (tensor.view.shape.size() == 1) {
       read_vector(tensor, out);
     } else {
-      read_rows(tensor, rows.first, rows.rows, out.data());
+      read_rows(tensor, rows.first, rows.count, out.data());
     }
     round_to_dtype(plan_.options.dtype, out);
   }
@@ -100,63 +131,56 @@ class TensorWriter {
     const auto row_bytes = static_cast<std::int64_t>(tensor.view.row_bytes());
     const std::span<const std::byte> all(tensor.view.data, tensor.view.bytes);
     checkpoint_.tensors().drop(all.subspan(static_cast<std::size_t>(batch.first * row_bytes),
-                                           static_cast<std::size_t>(batch.rows * row_bytes)));
-    bytes_in += batch.rows * row_bytes;
-    progress_.advance(batch.rows * tensor.view.cols());
+                                           static_cast<std::size_t>(batch.count * row_bytes)));
+    bytes_in += batch.count * row_bytes;
+    progress_.advance(batch.count * tensor.view.cols());
   }
 
   QuantizedTensor write_packed(const LayerPlan& layer, std::int64_t& bytes_in) {
-    const auto& layout = std::get<PackedGroup>(layer.layout);
+    const WeightLayout& layout = layer.layout;
     const CheckpointTensor tensor = checkpoint_.dense_weight(layer.linear);
-    std::vector<BFloat16> scales(static_cast<std::size_t>(layout.scale_bytes() / 2));
-    std::vector<std::uint8_t> zeros(static_cast<std::size_t>(layout.zero_bytes()));
+    PackedParts packed(layout);
     QuantizedTensor result{.name = layer.linear.name + ".weight",
                            .shape = {layout.rows, layout.cols},
-                           .bits = layout.bits,
+                           .bits = codec_of(layout.format).bits,
                            .group_size = layout.group_size};
-    writer_.begin(layer.linear.name + kCodesSuffix);
-    for (std::int64_t block = 0; block < layout.row_blocks(); block += kBlocksPerBatch) {
-      const std::int64_t blocks = std::min(kBlocksPerBatch, layout.row_blocks() - block);
-      pack_batch(tensor, layout, block, blocks, scales, zeros, result.error);
+    writer_.begin(layer.linear.name + packed.parts()[0].suffix);
+    for (std::int64_t block = 0; block < block_count(layout); block += kBlocksPerBatch) {
+      const std::int64_t blocks = std::min(kBlocksPerBatch, block_count(layout) - block);
+      packed.begin_batch(block, blocks);
+      pack_batch(tensor, layout, {block, blocks}, packed, result.error);
       if (!result.error.finite) {
         fail("{}: tensor \"{}\" holds weights that are not finite numbers",
              checkpoint_.path().string(), tensor.name);
       }
+      writer_.write(packed.bytes(0));
       const std::int64_t first = block * kRowBlock;
       done_with(tensor, {first, std::min(blocks * kRowBlock, layout.rows - first)}, bytes_in);
     }
-    writer_.write_tensor(layer.linear.name + kScalesSuffix, bytes_of(scales));
-    writer_.write_tensor(layer.linear.name + kZerosSuffix, bytes_of(zeros));
+    for (std::size_t i = 1; i < packed.parts().size(); ++i) {
+      writer_.write_tensor(layer.linear.name + packed.parts()[i].suffix, packed.bytes(i));
+    }
     return result;
   }
 
-  /// Packs `blocks` blocks of rows from `first_block` on; writes their integers, and puts their
-  /// scales and zero points into place.
-  void pack_batch(const CheckpointTensor& tensor, const PackedGroup& layout,
-                  std::int64_t first_block, std::int64_t blocks, std::vector<BFloat16>& scales,
-                  std::vector<std::uint8_t>& zeros, RoundingError& total) {
-    const auto code_bytes = static_cast<std::size_t>(layout.block_code_bytes());
-    const auto scale_count = static_cast<std::size_t>(layout.block_scale_bytes() / 2);
-    const auto zero_bytes = static_cast<std::size_t>(layout.block_zero_bytes());
-    codes_.resize(static_cast<std::size_t>(blocks) * code_bytes);
-    std::vector<RoundingError> errors(static_cast<std::size_t>(blocks));
-    compute_.pool().parallel_for(blocks, [&](std::int64_t i, int) {
-      const Batch rows{(first_block + i) * kRowBlock,
-                       std::min(kRowBlock, layout.rows - (first_block + i) * kRowBlock)};
-      std::vector<float> weights(static_cast<std::size_t>(rows.rows * layout.cols));
+  /// Rounds and packs some blocks of rows.
+  void pack_batch(const CheckpointTensor& tensor, const WeightLayout& layout, const Batch& blocks,
+                  PackedParts& packed, RoundingError& total) {
+    std::vector<RoundingError> errors(static_cast<std::size_t>(blocks.count));
+    compute_.pool().parallel_for(blocks.count, [&](std::int64_t i, int) {
+      const std::int64_t block = blocks.first + i;
+      const std::int64_t first = block * kRowBlock;
+      const Batch rows{first, std::min(kRowBlock, layout.rows - first)};
+      std::vector<float> weights(static_cast<std::size_t>(rows.count * layout.cols));
       read_rounded(tensor, rows, weights);
-      const auto at = static_cast<std::size_t>(i);
-      const auto place = static_cast<std::size_t>(first_block + i);
-      errors[at] = pack_block(layout, weights, rows.rows,
-                              {std::span(codes_).subspan(at * code_bytes, code_bytes),
-                               std::span(scales).subspan(place * scale_count, scale_count),
-                               std::span(zeros).subspan(place * zero_bytes, zero_bytes)});
+      IntegerBlock integers(layout.cols, group_count(layout));
+      errors[static_cast<std::size_t>(i)] = round_block(layout, weights, rows.count, integers);
+      codec_of(layout.format).pack(layout, integers, packed.block(block));
     });
     for (const RoundingError& error : errors) total += error;  // in order: the same for any threads
-    writer_.write(bytes_of(codes_));
   }
 
-  void write_dense(const ParameterSpec& dense, std::int64_t& bytes_in) {
+  void write_dense(const Parameter& dense, std::int64_t& bytes_in) {
     const CheckpointTensor tensor = checkpoint_.float_tensor(dense.name, dense.shape);
     const std::int64_t rows = tensor.view.rows();
     const std::int64_t cols = tensor.view.cols();
@@ -167,7 +191,7 @@ class TensorWriter {
     for (std::int64_t first = 0; first < rows; first += rows_per_batch) {
       check_interrupt();
       const Batch batch{first, std::min(rows_per_batch, rows - first)};
-      values.resize(static_cast<std::size_t>(batch.rows * cols));
+      values.resize(static_cast<std::size_t>(batch.count * cols));
       read_rounded(tensor, batch, values);
       stored.resize(values.size() *
                     static_cast<std::size_t>(dtype_layout(plan_.options.dtype).bytes));
@@ -181,7 +205,6 @@ class TensorWriter {
   const QuantizePlan& plan_;
   Compute& compute_;
   Progress& progress_;
-  std::vector<std::uint8_t> codes_;
   SafetensorsWriter writer_;
 };
 
@@ -191,24 +214,19 @@ std::int64_t work_of(const ModelSpec& spec, const QuantizePlan& plan) {
   for (const LayerPlan& layer : plan.layers) {
     if (layer.packed) work += layer.linear.out * layer.linear.in;
   }
-  for (const ParameterSpec& tensor : dense_tensors(spec, plan)) {
-    work += TensorView{.shape = tensor.shape}.elements();
+  for (const Parameter& tensor : dense_parameters(spec, plan)) {
+    work += tensor.count();
   }
   return work;
 }
 
 void add_sizes(const ModelSpec& spec, const QuantizePlan& plan, QuantizeReport& report) {
-  const double dense_bits = 8.0 * static_cast<double>(dtype_layout(plan.options.dtype).bytes);
-  double bits = 0;
-  double weights = 0;
+  std::vector<LinearCost> costs;
   for (const LayerPlan& layer : plan.layers) {
-    const double count =
-        static_cast<double>(layer.linear.out) * static_cast<double>(layer.linear.in);
-    weights += count;
-    bits +=
-        layer.packed ? 8.0 * static_cast<double>(packed_bytes(layer.layout)) : dense_bits * count;
+    const auto layout = layer.packed ? std::optional(layer.layout) : std::nullopt;
+    costs.push_back(linear_cost(layer.linear, layout, plan.options.dtype));
   }
-  report.bits_per_weight = bits / weights;
+  report.bits_per_weight = token_cost(spec, costs).bits_per_weight();
   report.file_bits_per_parameter =
       8.0 * static_cast<double>(report.bytes_out) / static_cast<double>(parameter_count(spec));
 }

@@ -1,11 +1,14 @@
 #include "nibble/quant/plan.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 #include <string_view>
 #include <utility>
 
 #include "nibble/core/error.h"
+#include "nibble/weights/weight_codec.h"
 
 namespace nibble {
 namespace {
@@ -54,8 +57,8 @@ void check_patterns(const QuantizeOptions& options, const ModelSpec& spec) {
 
 }  // namespace
 
-int usable_group_size(int wanted, std::int64_t in_features) {
-  for (const int size : {128, 64, 32}) {
+int usable_group_size(const WeightCodec& codec, int wanted, std::int64_t in_features) {
+  for (const int size : codec.group_sizes) {
     if (size <= wanted && in_features % size == 0) return size;
   }
   return 0;
@@ -69,46 +72,60 @@ PackedLayouts QuantizePlan::packed_layouts() const {
   return layouts;
 }
 
-namespace {
-
-PackedGroup plan_groups(const QuantizeOptions& options, const LinearSpec& linear) {
-  const int group_size = usable_group_size(options.group_size, linear.in);
-  if (group_size == 0) {
-    fail(
-        "tensor \"{}.weight\": no group size of 128, 64, 32 up to {} divides its {} input features "
-        "(--exclude keeps a layer as it is)",
-        linear.name, options.group_size, linear.in);
+LayerActivations QuantizePlan::layer_activations() const {
+  LayerActivations activations;
+  if (!options.activations) return activations;
+  for (const LayerPlan& layer : layers) {
+    if (layer.packed && !layer.is_head)
+      activations.emplace(layer.linear.name, *options.activations);
   }
-  return {options.bits, group_size, linear.out, linear.in};
+  return activations;
 }
 
-Int8PerChannel plan_int8(const LinearSpec& linear) {
-  if (linear.in > kMaxInt8Cols) {
-    fail(
-        "tensor \"{}.weight\": 8 bits take up to {} input features, it has {} (--exclude keeps a "
-        "layer as it is)",
-        linear.name, kMaxInt8Cols, linear.in);
+namespace {
+
+/// The layout of a layer in the format with so many bits.
+WeightLayout plan_layout(const QuantizeOptions& options, const WeightCodec& codec,
+                         const LinearSpec& linear) {
+  WeightLayout layout{.format = codec.format, .rows = linear.out, .cols = linear.in};
+  if (codec.has_groups()) {
+    layout.group_size = usable_group_size(codec, options.group_size, linear.in);
+    if (layout.group_size == 0) {
+      fail(
+          "tensor \"{}.weight\": no group size of {} up to {} divides its {} input features "
+          "(--exclude keeps a layer as it is)",
+          linear.name, fmt::join(codec.group_sizes, ", "), options.group_size, linear.in);
+    }
   }
-  return {linear.out, linear.in};
+  if (codec.max_cols > 0 && linear.in > codec.max_cols) {
+    fail(
+        "tensor \"{}.weight\": {} bits take up to {} input features, it has {} (--exclude keeps a "
+        "layer as it is)",
+        linear.name, codec.bits, codec.max_cols, linear.in);
+  }
+  return layout;
+}
+
+/// The format that is asked for.
+const WeightCodec& wanted_codec(int bits) {
+  const WeightCodec* codec = find_checkpoint_codec(bits);
+  if (codec == nullptr) fail("there is no format of {} bits a weight", bits);
+  return *codec;
 }
 
 }  // namespace
 
 QuantizePlan plan_quantization(const ModelSpec& spec, const QuantizeOptions& options) {
   check_patterns(options, spec);
+  const WeightCodec& codec = wanted_codec(options.bits);
   QuantizePlan plan{.options = options};
   std::map<std::pair<int, std::int64_t>, int> fallbacks;  // (group size, in features) -> layers
   for (const LinearSpec& linear : spec.linears()) {
-    LayerPlan layer{.linear = linear};
-    const bool is_head = linear.name == spec.head.name;
-    layer.packed = !is_excluded(options, linear.name) && (!is_head || options.quantize_head);
-    if (layer.packed && options.bits == 8) {
-      layer.layout = plan_int8(linear);
-    } else if (layer.packed) {
-      const PackedGroup layout = plan_groups(options, linear);
-      if (layout.group_size != options.group_size) ++fallbacks[{layout.group_size, linear.in}];
-      layer.layout = layout;
-    }
+    LayerPlan layer{.linear = linear, .is_head = linear.name == spec.head.name};
+    layer.packed = !is_excluded(options, linear.name) && (!layer.is_head || options.quantize_head);
+    if (layer.packed) layer.layout = plan_layout(options, codec, linear);
+    const int group_size = layer.layout.group_size;
+    if (group_size > 0 && group_size != options.group_size) ++fallbacks[{group_size, linear.in}];
     plan.layers.push_back(std::move(layer));
   }
   for (const auto& [key, count] : fallbacks) {

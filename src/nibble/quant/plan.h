@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "nibble/core/dtype.h"
 #include "nibble/models/model_spec.h"
 #include "nibble/models/quantization_config.h"
+#include "nibble/weights/weight_codec.h"
 
 namespace nibble {
 
@@ -16,14 +18,17 @@ struct QuantizeOptions {
   int group_size = 128;        // asked for: 32, 64 or 128; means nothing to 8 bits
   DType dtype = DType::kBF16;  // weights are rounded to this first, and kept in it if not packed
   bool quantize_head = true;   // lm_head too; a tied one gets a packed copy
+  // What the checkpoint says that inputs of packed layers are rounded to, but for the head's.
+  std::optional<ActivationType> activations = {};
   std::vector<std::string> exclude;  // layers to keep dense: names, "*" standing for any characters
 };
 
 /// One linear layer.
 struct LayerPlan {
   LinearSpec linear;
+  bool is_head = false;
   bool packed = false;
-  PackedLayout layout{};  // of a packed layer
+  WeightLayout layout{};  // of a packed layer
 };
 
 struct QuantizePlan {
@@ -32,11 +37,12 @@ struct QuantizePlan {
   std::vector<std::string> notes;  // what is done otherwise than asked: a smaller group size
 
   PackedLayouts packed_layouts() const;
+  LayerActivations layer_activations() const;
 };
 
-/// The largest of 128, 64 and 32 that is not above `wanted` and divides `in_features`; 0 if none
-/// does.
-int usable_group_size(int wanted, std::int64_t in_features);
+/// The largest group size of a format that is not above `wanted` and divides `in_features`; 0 if
+/// none does.
+int usable_group_size(const WeightCodec& codec, int wanted, std::int64_t in_features);
 
 /// Throws Error naming the layer if no group size divides its input features or 8 bits cannot take
 /// as many, or if an --exclude pattern matches no layer.

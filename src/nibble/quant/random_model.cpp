@@ -1,8 +1,6 @@
 #include "nibble/quant/random_model.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <span>
@@ -15,6 +13,8 @@
 #include "nibble/models/architecture.h"
 #include "nibble/models/companions.h"
 #include "nibble/quant/model_folder.h"
+#include "nibble/weights/random_bits.h"
+#include "nibble/weights/weight_codec.h"
 
 namespace nibble {
 namespace fs = std::filesystem;
@@ -26,25 +26,6 @@ constexpr float kDeviation = 0.02F;
 constexpr std::size_t kItemBytes = std::size_t{256} << 10;
 constexpr std::size_t kBatchBytes = std::size_t{16} << 20;
 
-/// SplitMix64 (Steele, Lea, Flood 2014): any state is as good as any other, so that every unit of
-/// every tensor can begin a stream of its own.
-class RandomBits {
- public:
-  RandomBits(std::uint64_t seed, std::uint64_t tensor, std::uint64_t unit)
-      : state_(mix(mix(mix(seed) + tensor) + unit)) {}
-
-  std::uint64_t next() { return mix(state_ += 0x9e3779b97f4a7c15u); }
-
- private:
-  static std::uint64_t mix(std::uint64_t x) {
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-  }
-
-  std::uint64_t state_;
-};
-
 /// The bytes of a tensor as units that are made independently: a row, or a block of 16 packed rows.
 struct Units {
   std::int64_t count;
@@ -52,103 +33,14 @@ struct Units {
   std::function<void(std::int64_t unit, RandomBits& random, std::span<std::byte> out)> fill;
 };
 
-/// Standard deviation of integers drawn evenly from 0 .. 2^bits - 1.
-float integer_deviation(int bits) {
-  const float values = std::ldexp(1.0F, bits);
-  return std::sqrt((values * values - 1) / 12);
-}
-
-/// Rows of the matrix in a block of 16.
-std::int64_t rows_in_block(std::int64_t rows, std::int64_t block) {
-  return std::min(kRowBlock, rows - block * kRowBlock);
-}
-
-/// A factor of 0.75 .. 1.25.
-float jitter(RandomBits& random) {
-  return 0.75F + static_cast<float>(random.next() >> 40) * 0x1p-25F;
-}
-
-std::span<std::uint8_t> as_uint8(std::span<std::byte> bytes) {
-  return {reinterpret_cast<std::uint8_t*>(bytes.data()), bytes.size()};
-}
-
-/// Rows past the matrix hold zeros.
-void clear_padding(const PackedGroup& layout, std::int64_t rows, std::span<std::uint8_t> codes) {
-  std::vector<std::uint8_t> q(static_cast<std::size_t>(kRowBlock * layout.cols));
-  unpack_codes(layout, codes, q);
-  std::fill(q.begin() + rows * layout.cols, q.end(), std::uint8_t{0});
-  pack_codes(layout, q, codes);
-}
-
-/// Integers over the whole range: random bits.
-Units code_units(const PackedGroup& layout) {
-  return {layout.row_blocks(), static_cast<std::size_t>(layout.block_code_bytes()),
-          [layout](std::int64_t block, RandomBits& random, std::span<std::byte> out) {
-            for (std::size_t i = 0; i < out.size(); i += 8) {  // cols is a multiple of 32
-              const std::uint64_t bits = random.next();
-              std::memcpy(out.data() + i, &bits, 8);
-            }
-            const std::int64_t rows = rows_in_block(layout.rows, block);
-            if (rows < kRowBlock) clear_padding(layout, rows, as_uint8(out));
-          }};
-}
-
-/// Scales that differ by a quarter up and down.
-Units scale_units(const PackedGroup& layout) {
-  const float typical = kDeviation / integer_deviation(layout.bits);
-  return {layout.row_blocks(), static_cast<std::size_t>(layout.block_scale_bytes()),
-          [layout, typical](std::int64_t block, RandomBits& random, std::span<std::byte> out) {
-            auto* scales = reinterpret_cast<BFloat16*>(out.data());
-            for (std::int64_t i = 0; i < layout.groups() * kRowBlock; ++i) {
-              const float scale = jitter(random) * typical;
-              const bool exists = i % kRowBlock < rows_in_block(layout.rows, block);
-              scales[i] = to_bfloat16(exists ? scale : 0.0F);
-            }
-          }};
-}
-
-/// Zero points of the two integers in the middle of the range, so that weights are 0 on average.
-Units zero_units(const PackedGroup& layout) {
-  return {layout.row_blocks(), static_cast<std::size_t>(layout.block_zero_bytes()),
-          [layout](std::int64_t block, RandomBits& random, std::span<std::byte> out) {
-            const unsigned middle = (1U << (layout.bits - 1)) - 1;
-            std::vector<std::uint8_t> zeros(static_cast<std::size_t>(layout.groups() * kRowBlock));
-            for (std::size_t i = 0; i < zeros.size(); ++i) {
-              const bool exists =
-                  static_cast<std::int64_t>(i) % kRowBlock < rows_in_block(layout.rows, block);
-              const auto value = middle + static_cast<unsigned>(random.next() >> 63);
-              zeros[i] = static_cast<std::uint8_t>(exists ? value : 0);
-            }
-            pack_zeros(layout, zeros, as_uint8(out));
-          }};
-}
-
-/// Integers of -127 .. 127.
-Units code_units(const Int8PerChannel& layout) {
-  return {layout.row_blocks(), static_cast<std::size_t>(layout.block_code_bytes()),
-          [layout](std::int64_t block, RandomBits& random, std::span<std::byte> out) {
-            std::vector<std::int8_t> q(static_cast<std::size_t>(kRowBlock * layout.cols));
-            const std::int64_t rows = rows_in_block(layout.rows, block);
-            for (std::int64_t i = 0; i < rows * layout.cols; i += 8) {
-              std::uint64_t bits = random.next();
-              for (std::int64_t j = i; j < std::min(i + 8, rows * layout.cols); ++j, bits >>= 8) {
-                const auto value = static_cast<std::int8_t>(bits & 0xffu);
-                q[static_cast<std::size_t>(j)] = std::max(value, std::int8_t{-127});
-              }
-            }
-            pack_int8(layout, q, as_uint8(out));
-          }};
-}
-
-Units scale_units(const Int8PerChannel& layout) {
-  const float typical = kDeviation / integer_deviation(8);
-  return {layout.row_blocks(), static_cast<std::size_t>(layout.block_scale_bytes()),
-          [layout, typical](std::int64_t block, RandomBits& random, std::span<std::byte> out) {
-            float scales[kRowBlock] = {};
-            for (std::int64_t i = 0; i < rows_in_block(layout.rows, block); ++i) {
-              scales[i] = jitter(random) * typical;
-            }
-            std::memcpy(out.data(), scales, sizeof scales);
+/// A part of a packed layer: its blocks are made as the format says.
+Units packed_units(const WeightLayout& layout, const PartLayout& part, std::size_t index) {
+  return {block_count(layout), static_cast<std::size_t>(part.block_bytes()),
+          [layout, index](std::int64_t block, RandomBits& random, std::span<std::byte> out) {
+            const std::int64_t rows = std::min(kRowBlock, layout.rows - block * kRowBlock);
+            codec_of(layout.format)
+                .fill_random(layout, {.part = index, .rows = rows, .deviation = kDeviation}, random,
+                             out);
           }};
 }
 
@@ -170,10 +62,10 @@ void fill_normal(RandomBits& random, std::span<BFloat16> out) {
 }
 
 /// Matrices are random, norms multiply by 1 and biases are 0.
-Units dense_units(const ModelSpec& spec, const ParameterSpec& tensor) {
+Units dense_units(const ModelSpec& spec, const Parameter& tensor) {
   const auto bytes = static_cast<std::size_t>(tensor.shape.back()) * sizeof(BFloat16);
-  const bool is_vector = tensor.shape.size() == 1;
-  const float constant = tensor.name.ends_with(".bias") ? 0.0F : 1.0F - spec.norm.weight_offset;
+  const bool is_vector = !tensor.is_matrix();
+  const float constant = tensor.is_bias ? 0.0F : 1.0F - spec.norm.weight_offset;
   return {is_vector ? 1 : tensor.shape.front(), bytes,
           [is_vector, constant](std::int64_t, RandomBits& random, std::span<std::byte> out) {
             const std::span values(reinterpret_cast<BFloat16*>(out.data()), out.size() / 2);
@@ -195,24 +87,19 @@ class RandomTensors {
 
   void write(const ModelSpec& spec, const QuantizePlan& plan) {
     for (const LayerPlan& layer : plan.layers) {
-      if (!layer.packed) continue;
-      std::visit([&](const auto& layout) { write_packed(layer.linear.name, layout); },
-                 layer.layout);
+      if (layer.packed) write_packed(layer.linear.name, layer.layout);
     }
-    for (const ParameterSpec& tensor : dense_tensors(spec, plan)) {
+    for (const Parameter& tensor : dense_parameters(spec, plan)) {
       write(tensor.name, dense_units(spec, tensor));
     }
   }
 
  private:
-  void write_packed(const std::string& name, const PackedGroup& layout) {
-    write(name + kCodesSuffix, code_units(layout));
-    write(name + kScalesSuffix, scale_units(layout));
-    write(name + kZerosSuffix, zero_units(layout));
-  }
-  void write_packed(const std::string& name, const Int8PerChannel& layout) {
-    write(name + kCodesSuffix, code_units(layout));
-    write(name + kScalesSuffix, scale_units(layout));
+  void write_packed(const std::string& name, const WeightLayout& layout) {
+    std::size_t index = 0;
+    for (const PartLayout& part : codec_of(layout.format).parts(layout)) {
+      write(name + part.suffix, packed_units(layout, part, index++));
+    }
   }
 
   void write(const std::string& name, const Units& units) {
@@ -248,7 +135,9 @@ class RandomTensors {
 };
 
 QuantizePlan plan_random(const ModelSpec& spec, const RandomModelOptions& options) {
-  QuantizeOptions plan{.group_size = options.group_size, .quantize_head = options.quantize_head};
+  QuantizeOptions plan{.group_size = options.group_size,
+                       .quantize_head = options.quantize_head,
+                       .activations = options.activations};
   if (options.bits == 16) {
     plan.exclude = {"*"};
   } else {

@@ -4,10 +4,12 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "nibble/core/thread_pool.h"
+#include "nibble/ops/activation_type.h"
 
 namespace nibble {
 
@@ -16,6 +18,8 @@ struct RandomModelOptions {
       4;  // of linear layers: 4, 3, 8 (with a scale for each output channel), 16 for bfloat16
   int group_size = 128;
   bool quantize_head = true;  // lm_head too, if the other layers are packed
+  // What the model says that inputs of packed layers are rounded to (quant/plan.h).
+  std::optional<ActivationType> activations = {};
   std::uint64_t seed = 0;
 };
 

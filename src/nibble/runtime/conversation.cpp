@@ -86,21 +86,20 @@ void Conversation::generate_answer(const std::vector<std::int32_t>& prompt, Chat
   if (options.max_tokens < 0) options.max_tokens = cache_.capacity();
   options.end_ids = tokenizer_.end_ids();
   options.sampler.seed += turns_.size();  // another draw each turn
-  const std::vector<std::int32_t> fresh(prompt.begin() + turn.cached_tokens, prompt.end());
+  Sequence sequence(tokenizer_, model_.spec(), prompt, cache_.capacity(), options);
   std::string text;
   const auto emit = [&](std::string_view piece) {
     text += piece;
     on_text(piece);
   };
   try {
-    turn.generation = generate(model_, tokenizer_, cache_, held_, fresh, options, emit);
+    turn.generation = generate(model_, cache_, sequence, emit);
   } catch (const Interrupted&) {
     clear_interrupt();
     turn.interrupted = true;
     turn.generation.text = text;
-    // A prompt broken off may have left positions whose tokens are not listed.
-    cache_.truncate(std::min(cache_.length(), static_cast<std::int64_t>(held_.size())));
   }
+  held_.assign(sequence.tokens().begin(), sequence.tokens().end());
 }
 
 ChatTurn Conversation::answer(const std::string& text,

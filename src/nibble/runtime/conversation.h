@@ -70,7 +70,7 @@ class Conversation {
   const ChatFormat& format_;
   ConversationOptions options_;
   KvCache cache_;
-  std::vector<std::int32_t> held_;  // the tokens of the cache, and perhaps one or more behind them
+  std::vector<std::int32_t> held_;  // the tokens of the cache, and perhaps more behind them
   std::vector<ChatMessage> messages_;
   std::vector<ChatTurn> turns_;
 };

@@ -8,22 +8,9 @@
 
 #include "nibble/core/function_ref.h"
 #include "nibble/runtime/model.h"
-#include "nibble/runtime/sampler.h"
-#include "nibble/tokenizer/tokenizer.h"
+#include "nibble/runtime/sequence.h"
 
 namespace nibble {
-
-struct GenerateOptions {
-  std::int64_t max_tokens = 60;  // new ones at the most
-  SamplerOptions sampler;
-  std::vector<std::string> stop;  // texts that end generation and are not part of it
-  bool ignore_eos = false;
-  std::vector<std::int32_t> end_ids;  // tokens that end it besides the model's EOS
-};
-
-enum class StopReason { kEos, kStop, kLength, kContext };
-/// "eos", "stop", "length", "context".
-const char* stop_reason_name(StopReason reason);
 
 struct Generation {
   std::vector<std::int32_t> ids;  // an EOS that ended it included
@@ -35,14 +22,10 @@ struct Generation {
   double ms_per_token() const;
 };
 
-/// Continues `prompt` after what is in `cache`. `context` lists the tokens so far, for the
-/// repetition penalty; it grows by prompt and completion. So does the cache, but for the last token
-/// of the completion, which needs no place there unless something follows it: a cache of C
-/// positions gives C - p + 1 tokens after a prompt of p. Calls `on_text` with each piece of text as
-/// it is final. Throws Error if the prompt is empty or does not fit in the cache.
-Generation generate(Model& model, const Tokenizer& tokenizer, KvCache& cache,
-                    std::vector<std::int32_t>& context, const std::vector<std::int32_t>& prompt,
-                    const GenerateOptions& options,
+/// Drives `sequence` to its end. The cache holds the first of its tokens, or none, and grows by all
+/// others but the last, which needs no place there unless something follows it. Calls `on_text`
+/// with each piece of text as it is final.
+Generation generate(Model& model, KvCache& cache, Sequence& sequence,
                     FunctionRef<void(std::string_view text)> on_text);
 
 }  // namespace nibble

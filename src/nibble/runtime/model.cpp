@@ -13,9 +13,9 @@
 namespace nibble {
 namespace {
 
-// Tokens of one pass: enough to keep the arithmetic units busy, few enough that activations stay
+// Rows of one pass: enough to keep the arithmetic units busy, few enough that activations stay
 // small.
-constexpr std::size_t kBatch = 512;
+constexpr std::size_t kPassRows = 512;
 
 /// Says which weights are not kept as the file has them: ggml's blocks that no packed format holds.
 void note_conversions(const Checkpoint& checkpoint, DType dtype) {
@@ -42,12 +42,50 @@ bool has_integers(const Checkpoint& checkpoint) {
   });
 }
 
+std::size_t row_count(std::span<const SequenceTokens> sequences) {
+  std::size_t rows = 0;
+  for (const SequenceTokens& sequence : sequences) rows += sequence.tokens.size();
+  return rows;
+}
+
+/// Cuts the tokens of some sequences, one after the other, into passes.
+class PassCutter {
+ public:
+  explicit PassCutter(std::span<const SequenceTokens> sequences) : sequences_(sequences) {}
+
+  /// Puts the next pass into `pieces`, a piece a sequence. False if nothing is left.
+  bool next(std::vector<SequenceTokens>& pieces) {
+    pieces.clear();
+    first_ = sequence_;
+    for (std::size_t room = kPassRows; room > 0 && sequence_ < sequences_.size();) {
+      const auto& [tokens, cache] = sequences_[sequence_];
+      const auto piece = tokens.subspan(token_, std::min(room, tokens.size() - token_));
+      pieces.push_back({piece, cache});
+      room -= piece.size();
+      token_ += piece.size();
+      if (token_ < tokens.size()) break;
+      ++sequence_;
+      token_ = 0;
+    }
+    return !pieces.empty();
+  }
+
+  /// Which sequence the first piece is of.
+  std::size_t first() const { return first_; }
+
+ private:
+  std::span<const SequenceTokens> sequences_;
+  std::size_t sequence_ = 0;
+  std::size_t token_ = 0;
+  std::size_t first_ = 0;
+};
+
 }  // namespace
 
 Model::Model(const std::filesystem::path& path, ThreadPool& pool, const ComputeOptions& options)
     : checkpoint_(path),
-      compute_(select_kernels(), pool, options.activations),
-      decoder_(checkpoint_, compute_, options.dtype),
+      compute_(select_kernels(), pool),
+      decoder_(checkpoint_, compute_, options.dtype, options.activations),
       kv_(options.kv) {
   note_conversions(checkpoint_, options.dtype);
   if (options.activations == ActivationType::kInt8 && !has_integers(checkpoint_)) {
@@ -55,7 +93,7 @@ Model::Model(const std::filesystem::path& path, ThreadPool& pool, const ComputeO
   }
 }
 
-KvCache Model::make_cache(std::int64_t context) const {
+std::int64_t Model::positions_for(std::int64_t context) const {
   const ModelSpec& spec = checkpoint_.spec();
   if (spec.positions && context > spec.context) {
     fail("a context of {} positions is longer than the {} that this model has embeddings for",
@@ -65,50 +103,82 @@ KvCache Model::make_cache(std::int64_t context) const {
     warn("a context of {} is longer than the {} positions that the model was made for", context,
          spec.context);
   }
-  return KvCache({.n_layers = spec.n_layers,
-                  .n_kv_heads = spec.n_kv_heads,
-                  .head_dim = spec.head_dim,
-                  .capacity = context > 0 ? context : spec.context},
-                 kv_);
+  return context > 0 ? context : spec.context;
 }
 
-void Model::check(std::span<const std::int32_t> tokens, const KvCache& cache) const {
-  for (const std::int32_t token : tokens) {
+std::shared_ptr<KvPool> Model::make_pool(std::int64_t positions) const {
+  const ModelSpec& spec = checkpoint_.spec();
+  const KvCacheShape shape{.n_layers = spec.n_layers,
+                           .n_kv_heads = spec.n_kv_heads,
+                           .head_dim = spec.head_dim,
+                           .capacity = positions};
+  return std::make_shared<KvPool>(shape, kv_);
+}
+
+KvCache Model::make_cache(std::shared_ptr<KvPool> pool, std::int64_t context) const {
+  return KvCache(std::move(pool), positions_for(context));
+}
+
+KvCache Model::make_cache(std::int64_t context) const {
+  const std::int64_t positions = positions_for(context);
+  return KvCache(make_pool(positions), positions);
+}
+
+void Model::begin(std::span<const SequenceTokens> sequences) const {
+  for (const SequenceTokens& sequence : sequences) check(sequence);
+  for (const auto& [tokens, cache] : sequences) {
+    cache->require(static_cast<std::int64_t>(tokens.size()));
+  }
+}
+
+void Model::check(const SequenceTokens& sequence) const {
+  for (const std::int32_t token : sequence.tokens) {
     if (token < 0 || token >= spec().vocab) {
       fail("token id {} is not one of this model's vocabulary of {}", token, spec().vocab);
     }
   }
+  const KvCache& cache = *sequence.cache;
+  const auto count = static_cast<std::int64_t>(sequence.tokens.size());
   const std::int64_t room = cache.capacity() - cache.length();
-  if (static_cast<std::int64_t>(tokens.size()) > room) {
-    fail("{} tokens do not fit in the context: {} of its {} positions are free", tokens.size(),
-         room, cache.capacity());
+  if (count > room) {
+    fail("{} tokens do not fit in the context: {} of its {} positions are free", count, room,
+         cache.capacity());
   }
 }
 
-void Model::forward(std::span<const std::int32_t> tokens, KvCache& cache, float* hidden) {
-  check(tokens, cache);
-  for (std::size_t at = 0; at < tokens.size(); at += kBatch) {
-    const auto batch = tokens.subspan(at, std::min(kBatch, tokens.size() - at));
-    decoder_.forward(compute_, batch, cache, hidden);
-    hidden += static_cast<std::int64_t>(batch.size()) * spec().hidden;
+void Model::forward(std::span<const SequenceTokens> sequences, float* hidden) {
+  const std::lock_guard lock(mutex_);
+  begin(sequences);
+  for (PassCutter passes(sequences); passes.next(pieces_);) {
+    decoder_.forward(compute_, pieces_, hidden);
+    hidden += static_cast<std::int64_t>(row_count(pieces_)) * spec().hidden;
   }
 }
 
-void Model::forward_last(std::span<const std::int32_t> tokens, KvCache& cache, float* logits_out) {
-  assert(!tokens.empty());
-  check(tokens, cache);
+void Model::forward_last(std::span<const SequenceTokens> sequences, float* logits_out) {
+  const std::lock_guard lock(mutex_);
+  begin(sequences);
   const auto width = static_cast<std::size_t>(spec().hidden);
-  hidden_.resize(std::min(kBatch, tokens.size()) * width);
-  std::size_t last = 0;  // row of hidden_
-  for (std::size_t at = 0; at < tokens.size(); at += kBatch) {
-    const auto batch = tokens.subspan(at, std::min(kBatch, tokens.size() - at));
-    decoder_.forward(compute_, batch, cache, hidden_.data());
-    last = batch.size() - 1;
+  hidden_.resize(std::min(kPassRows, row_count(sequences)) * width);
+  last_.resize(sequences.size() * width);
+  for (PassCutter passes(sequences); passes.next(pieces_);) {
+    decoder_.forward(compute_, pieces_, hidden_.data());
+    const float* end = hidden_.data();
+    for (std::size_t i = 0; i < pieces_.size(); ++i) {  // a longer sequence's next piece overwrites
+      end += pieces_[i].tokens.size() * width;
+      std::copy_n(end - width, width, last_.data() + (passes.first() + i) * width);
+    }
   }
-  logits(hidden_.data() + last * width, 1, logits_out);
+  decoder_.logits(compute_, last_.data(), std::ssize(sequences), logits_out);
+}
+
+void Model::move_weights() {
+  const std::lock_guard lock(mutex_);
+  decoder_.move_weights();
 }
 
 void Model::logits(const float* hidden, std::int64_t rows, float* out) {
+  const std::lock_guard lock(mutex_);
   decoder_.logits(compute_, hidden, rows, out);
 }
 

@@ -196,6 +196,10 @@ std::vector<std::int32_t> Tokenizer::end_ids() const {
   return ids;
 }
 
+std::string_view Tokenizer::token_bytes(std::int32_t id) const {
+  return parts_->decoder.bytes(id);
+}
+
 StreamDecoder::StreamDecoder(const Tokenizer& tokenizer, const StreamOptions& options)
     : parts_(tokenizer.parts_.get()), options_(options) {
   finish();

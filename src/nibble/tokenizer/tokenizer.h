@@ -73,6 +73,9 @@ class Tokenizer {
   std::optional<std::int32_t> token_to_id(std::string_view token) const;
   /// The token as the vocabulary writes it ("Ġthe", "▁the", "<0x0A>"); empty if there is none.
   std::string_view id_to_token(std::int32_t id) const;
+  /// What the token stands for in the middle of a text (" the", "\n"), which may be part of a
+  /// character; empty if there is none.
+  std::string_view token_bytes(std::int32_t id) const;
 
   std::optional<std::int32_t> bos_id() const;
   std::optional<std::int32_t> eos_id() const;

@@ -201,10 +201,12 @@ void encode_q4_1(std::span<const std::uint8_t> q, float scale, int zero, std::by
   store_half_bytes(q.data(), out + 4);
 }
 
-void encode_q8_0(std::span<const std::int8_t> q, float scale, std::byte* out) {
+void encode_q8_0(std::span<const std::uint8_t> q, float scale, int zero, std::byte* out) {
   assert(q.size() == kBlock);
   store_half(scale, out);
-  std::memcpy(out + 2, q.data(), kBlock);
+  for (std::size_t i = 0; i < kBlock; ++i) {
+    bytes_at(out + 2)[i] = static_cast<std::uint8_t>(q[i] - zero);
+  }
 }
 
 void encode_q4_k(std::span<const float> values, const ScalesOf256& wanted, std::byte* out) {

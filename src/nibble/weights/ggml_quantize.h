@@ -18,8 +18,9 @@ void quantize_row(DType dtype, std::span<const float> values, std::byte* out);
 /// are, the scale and -zero * scale rounded to float16. q: (32), below 16.
 void encode_q4_1(std::span<const std::uint8_t> q, float scale, int zero, std::byte* out);
 
-/// A block of Q8_0 out of 32 integers: as they are, the scale rounded to float16.
-void encode_q8_0(std::span<const std::int8_t> q, float scale, std::byte* out);
+/// A block of Q8_0 out of 32 integers with a zero point: the differences as they are, the scale
+/// rounded to float16. q - zero: -128..127.
+void encode_q8_0(std::span<const std::uint8_t> q, float scale, int zero, std::byte* out);
 
 /// Scale and distance of the minimum below 0 of each 32 elements of a block of Q4_K: scale * q -
 /// minimum, both 0 or more.

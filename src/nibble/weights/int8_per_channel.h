@@ -14,7 +14,7 @@
 #include <cstdint>
 #include <span>
 
-#include "nibble/weights/packed_group.h"
+#include "nibble/weights/weight_codec.h"
 
 namespace nibble {
 
@@ -29,13 +29,9 @@ struct Int8PerChannel {
 
   std::int64_t row_blocks() const { return (rows + kRowBlock - 1) / kRowBlock; }
   std::int64_t chunks() const { return (cols + 3) / 4; }
-  /// Bytes of the integers and scales of one block of 16 rows ...
+  /// Bytes of the integers and scales of one block of 16 rows.
   std::int64_t block_code_bytes() const { return chunks() * 64; }
   std::int64_t block_scale_bytes() const { return kRowBlock * 4; }
-  /// ... and of all of them.
-  std::int64_t code_bytes() const { return row_blocks() * block_code_bytes(); }
-  std::int64_t scale_bytes() const { return row_blocks() * block_scale_bytes(); }
-  std::int64_t total_bytes() const { return code_bytes() + scale_bytes(); }
 };
 
 /// Packs the integers of one block of rows. `q`: (16, cols), -127..127, rows past the matrix zero.
@@ -43,14 +39,10 @@ struct Int8PerChannel {
 void pack_int8(const Int8PerChannel& layout, std::span<const std::int8_t> q,
                std::span<std::uint8_t> out);
 
-/// The inverse of pack_int8.
-void unpack_int8(const Int8PerChannel& layout, std::span<const std::uint8_t> codes,
-                 std::span<std::int8_t> q);
-
-/// One value out of a packed block: what unpack_int8 writes to q[row * cols + col].
+/// One value out of a packed block: what pack_int8 took from q[row * cols + col].
 int int8_at(const std::uint8_t* block, std::int64_t row, std::int64_t col);
 
-/// The layout of a view of format kW8.
-Int8PerChannel int8_per_channel_of(const WeightView& view);
+/// The sizes of a matrix of format kW8.
+Int8PerChannel int8_per_channel_of(const WeightLayout& layout);
 
 }  // namespace nibble

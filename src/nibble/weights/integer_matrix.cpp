@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "nibble/core/bfloat16.h"
-#include "nibble/weights/packed_group.h"
+#include "nibble/weights/weight_codec.h"
 
 namespace nibble {
 namespace {

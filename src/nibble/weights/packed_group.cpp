@@ -3,8 +3,6 @@
 #include <cassert>
 #include <cstring>
 
-#include "nibble/weights/int8_per_channel.h"
-
 namespace nibble {
 namespace {
 
@@ -80,19 +78,6 @@ void for_each_lane(const PackedGroup& layout, Visit visit) {
   }
 }
 
-// One value out of a packed block: what unpack_codes writes to q[row * cols + col].
-unsigned code_at(int bits, const std::uint8_t* block, std::int64_t row, std::int64_t col) {
-  const std::int64_t lane = 2 * row + col % 2;
-  if (bits == 4) {
-    const unsigned value = load_lane(block + col / kW4Chunk * 64, lane);
-    return (value >> (4 * (col % kW4Chunk / 2))) & 15u;
-  }
-  const std::uint8_t* byte = block + col / kW3Chunk * 192 + 2 * lane + col % 8 / 4;
-  const std::int64_t v = col % kW3Chunk / 8;
-  const unsigned six = v < 3 ? byte[64 * v] : fourth_w3(byte);
-  return (six >> (3 * (col % 4 / 2))) & 7u;
-}
-
 // A unit of 16 zero points as one number; it has 2 * bits bytes.
 std::uint64_t load_unit(int bits, const std::uint8_t* unit) {
   std::uint64_t value = 0;
@@ -104,45 +89,6 @@ std::uint64_t load_unit(int bits, const std::uint8_t* unit) {
 
 unsigned zero_at(int bits, std::uint64_t unit, std::int64_t row) {
   return static_cast<unsigned>(unit >> (bits * row)) & ((1u << bits) - 1u);
-}
-
-void packed_row(const WeightView& view, std::int64_t row, std::span<float> out) {
-  const PackedGroup layout = packed_group_of(view);
-  const std::int64_t block = row / kRowBlock;
-  const std::int64_t in_block = row % kRowBlock;
-  const auto* codes =
-      static_cast<const std::uint8_t*>(view.data) + block * layout.block_code_bytes();
-  for (std::int64_t group = 0; group < layout.groups(); ++group) {
-    const std::int64_t unit = block * layout.groups() + group;
-    const float scale = packed_scale(view, unit * kRowBlock + in_block);
-    const auto zero = static_cast<int>(zero_at(
-        layout.bits, load_unit(layout.bits, view.zeros + unit * 2 * layout.bits), in_block));
-    for (std::int64_t c = group * layout.group_size; c < (group + 1) * layout.group_size; ++c) {
-      const auto q = static_cast<int>(code_at(layout.bits, codes, in_block, c));
-      out[static_cast<std::size_t>(c)] = static_cast<float>(q - zero) * scale;
-    }
-  }
-}
-
-void int8_row(const WeightView& view, std::int64_t row, std::span<float> out) {
-  const auto* block = static_cast<const std::uint8_t*>(view.data) +
-                      row / kRowBlock * int8_per_channel_of(view).block_code_bytes();
-  for (std::int64_t col = 0; col < view.cols; ++col) {
-    out[static_cast<std::size_t>(col)] =
-        static_cast<float>(int8_at(block, row % kRowBlock, col)) * view.row_scales[row];
-  }
-}
-
-// Row `row` of a row-major matrix; the elements may lie at any byte of a file.
-template <typename Element, typename ToFloat>
-void dense_row(const WeightView& view, std::int64_t row, std::span<float> out, ToFloat widen) {
-  const auto* source = static_cast<const std::byte*>(view.data) + row * view.cols * sizeof(Element);
-  for (float& value : out) {
-    Element element;
-    std::memcpy(&element, source, sizeof element);
-    source += sizeof element;
-    value = widen(element);
-  }
 }
 
 }  // namespace
@@ -208,56 +154,18 @@ void unpack_zeros(const PackedGroup& layout, std::span<const std::uint8_t> packe
   }
 }
 
-PackedGroup packed_group_of(const WeightView& view) {
-  assert(view.format == WeightFormat::kW4 || view.format == WeightFormat::kW3);
-  return {.bits = view.format == WeightFormat::kW4 ? 4 : 3,
-          .group_size = view.group_size,
-          .rows = view.rows,
-          .cols = view.cols};
+PackedGroup packed_group_of(const WeightLayout& layout) {
+  assert(layout.format == WeightFormat::kW4 || layout.format == WeightFormat::kW3);
+  return {.bits = layout.format == WeightFormat::kW4 ? 4 : 3,
+          .group_size = layout.group_size,
+          .rows = layout.rows,
+          .cols = layout.cols};
 }
 
 float packed_scale(const WeightView& view, std::int64_t index) {
-  return view.scales != nullptr ? to_float(view.scales[index]) : to_float(view.f16_scales[index]);
-}
-
-void weight_row(const WeightView& view, std::int64_t row, std::span<float> out) {
-  assert(row >= 0 && row < view.rows && std::ssize(out) == view.cols);
-  switch (view.format) {
-    case WeightFormat::kF32:
-      return dense_row<float>(view, row, out, [](float x) { return x; });
-    case WeightFormat::kF16:
-      return dense_row<Float16>(view, row, out, [](Float16 x) { return to_float(x); });
-    case WeightFormat::kBF16:
-      return dense_row<BFloat16>(view, row, out, [](BFloat16 x) { return to_float(x); });
-    case WeightFormat::kW4:
-    case WeightFormat::kW3:
-      return packed_row(view, row, out);
-    case WeightFormat::kW8:
-      return int8_row(view, row, out);
-  }
-}
-
-double bits_per_weight(const WeightView& view) {
-  switch (view.format) {
-    case WeightFormat::kF32:
-      return 32;
-    case WeightFormat::kF16:
-    case WeightFormat::kBF16:
-      return 16;
-    case WeightFormat::kW4:
-    case WeightFormat::kW3:
-    case WeightFormat::kW8:
-      break;
-  }
-  const std::int64_t bytes = view.format == WeightFormat::kW8
-                                 ? int8_per_channel_of(view).total_bytes()
-                                 : packed_group_of(view).total_bytes();
-  return 8.0 * static_cast<double>(bytes) / static_cast<double>(view.rows * view.cols);
-}
-
-const char* weight_format_name(WeightFormat format) {
-  constexpr const char* kNames[kWeightFormats] = {"f32", "f16", "bf16", "w4", "w3", "w8"};
-  return kNames[static_cast<int>(format)];
+  const void* scales = view.parts[kScalesPart];
+  return view.scale_type == ScaleType::kBF16 ? to_float(static_cast<const BFloat16*>(scales)[index])
+                                             : to_float(static_cast<const Float16*>(scales)[index]);
 }
 
 }  // namespace nibble

@@ -19,15 +19,12 @@
 // bits, row r of the block in bits bits * r .. of the unit read as one little-endian number.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <span>
 
-#include "nibble/weights/weight_view.h"
+#include "nibble/weights/weight_codec.h"
 
 namespace nibble {
-
-inline constexpr std::int64_t kRowBlock = 16;
 
 /// The sizes of one packed matrix.
 struct PackedGroup {
@@ -38,15 +35,10 @@ struct PackedGroup {
 
   std::int64_t row_blocks() const { return (rows + kRowBlock - 1) / kRowBlock; }
   std::int64_t groups() const { return cols / group_size; }
-  /// Bytes of the integers, scales and zero points of one block of 16 rows ...
+  /// Bytes of the integers, scales and zero points of one block of 16 rows.
   std::int64_t block_code_bytes() const { return kRowBlock * cols * bits / 8; }
   std::int64_t block_scale_bytes() const { return groups() * kRowBlock * 2; }
   std::int64_t block_zero_bytes() const { return groups() * 2 * bits; }
-  /// ... and of all of them.
-  std::int64_t code_bytes() const { return row_blocks() * block_code_bytes(); }
-  std::int64_t scale_bytes() const { return row_blocks() * block_scale_bytes(); }
-  std::int64_t zero_bytes() const { return row_blocks() * block_zero_bytes(); }
-  std::int64_t total_bytes() const { return code_bytes() + scale_bytes() + zero_bytes(); }
 };
 
 /// Packs the integers of one block of rows. `q`: (16, cols), values below 2^bits, rows past the
@@ -67,20 +59,10 @@ void pack_zeros(const PackedGroup& layout, std::span<const std::uint8_t> zeros,
 void unpack_zeros(const PackedGroup& layout, std::span<const std::uint8_t> packed,
                   std::span<std::uint8_t> zeros);
 
-/// The layout of a packed view (format kW4 or kW3).
-PackedGroup packed_group_of(const WeightView& view);
+/// The sizes of a matrix of format kW4 or kW3.
+PackedGroup packed_group_of(const WeightLayout& layout);
 
 /// Scale `index` of a packed view, (row blocks, groups, 16) in one, whichever type it has.
 float packed_scale(const WeightView& view, std::int64_t index);
-
-/// Row `row` of any weight matrix as float32: dense formats widened, packed ones as (q - zero) *
-/// scale in float32 (w8: q * scale). `out`: (cols).
-void weight_row(const WeightView& view, std::int64_t row, std::span<float> out);
-
-/// Bits a weight costs when read, scales and zero points included: 16 for bf16, 4.15625 at w4 g128.
-double bits_per_weight(const WeightView& view);
-
-/// "f32", "f16", "bf16", "w4", "w3" or "w8".
-const char* weight_format_name(WeightFormat format);
 
 }  // namespace nibble

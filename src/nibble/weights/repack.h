@@ -7,22 +7,20 @@
 
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <vector>
 
 #include "nibble/weights/integer_matrix.h"
-#include "nibble/weights/packed_layout.h"
+#include "nibble/weights/weight_codec.h"
 
 namespace nibble {
 
 /// How a matrix will be held.
 struct RepackPlan {
-  PackedLayout layout;      // its columns are those of input_order where that is not empty
-  bool f16_scales = false;  // of PackedGroup: float16, where bfloat16 could not hold them
+  WeightLayout layout;  // its columns are those of input_order where that is not empty
   /// (layout's cols): which input feature each column multiplies, -1 for none; empty if each its
   /// own.
   std::vector<std::int32_t> input_order;
-  // Of PackedGroup:
+  // Of a layout with groups:
   std::vector<std::int32_t> groups;  // (groups of one half): the matrix's group of each of ours
   int halves = 1;                    // 2 where a weight's bits are in two matrices
 };
@@ -31,15 +29,17 @@ struct RepackPlan {
 /// neither float16 nor bfloat16 numbers).
 std::optional<RepackPlan> plan_repack(const IntegerMatrix& matrix);
 
+/// The layout of that plan but for the type of its scales, without a look at the weights: blocks of
+/// ggml's are not touched, and of other tools' tensors only scales in float32. (Float16 scales that
+/// 16 times would be infinite make no plan; they are not looked for.)
+std::optional<WeightLayout> repacked_layout(const IntegerMatrix& matrix);
+
 /// One block of 16 rows from row `first` on, packed as the plan says.
-struct RepackedBlock {
-  std::span<std::uint8_t> codes;    // block_code_bytes()
-  std::span<std::uint16_t> scales;  // PackedGroup: (groups, 16) float16 or bfloat16
-  std::span<std::uint8_t> zeros;    // PackedGroup: block_zero_bytes()
-  std::span<float> row_scales;      // Int8PerChannel: (16)
-};
 void repack_block(const IntegerMatrix& matrix, const RepackPlan& plan, std::int64_t first,
-                  const RepackedBlock& out);
+                  const BlockSpans& out);
+
+/// The same in the matrix's own groups, which must be consecutive columns.
+IntegerBlock read_block(const IntegerMatrix& matrix, std::int64_t first);
 
 /// Rows first .. first + count - 1, up to 16, as (q - zero) * scale in float32. out: (count, cols).
 void dequantize_integers(const IntegerMatrix& matrix, std::int64_t first, std::int64_t count,

@@ -2,37 +2,48 @@
 // Plain data, no inline functions: kernel files compiled for one instruction set include this.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "nibble/core/bfloat16.h"
 
 namespace nibble {
 
-/// How the weights of one matrix are stored.
+/// How the weights of one matrix are stored. What there is to know of each says its codec
+/// (weights/weight_codec.h).
 enum class WeightFormat : std::uint8_t {
   kF32,   // row-major (rows, cols)
   kF16,   // "
   kBF16,  // "
-  kW4,    // PackedGroup, 4 bits (weights/packed_group.h)
-  kW3,    // PackedGroup, 3 bits
-  kW8,    // Int8PerChannel (weights/int8_per_channel.h)
+  kW4,    // 4 bits in groups (weights/packed_group.h)
+  kW3,    // 3 bits in groups
+  kW8,    // 8 bits (weights/int8_per_channel.h)
 };
 inline constexpr int kWeightFormats = 6;
 
-/// A weight matrix (rows = out_features, cols = in_features) that somebody else owns.
-struct WeightView {
+/// What the scales of groups are stored as.
+enum class ScaleType : std::uint8_t { kBF16, kF16 };
+
+/// The format of a matrix with all that its size follows from.
+struct WeightLayout {
   WeightFormat format = WeightFormat::kBF16;
-  std::int64_t rows = 0;
-  std::int64_t cols = 0;
-  const void* data = nullptr;  // the elements, or the packed integers
-  // Of PackedGroup only:
-  int group_size = 0;                   // consecutive columns that share a scale: 32, 64 or 128
-  const BFloat16* scales = nullptr;     // (row blocks, groups, 16), or null, and then f16_scales
-  const std::uint8_t* zeros = nullptr;  // (row blocks, groups, 2 * bits): 16 zero points packed
-  // Of Int8PerChannel only:
-  const float* row_scales = nullptr;  // (row blocks, 16)
-  // Of PackedGroup again, in place of `scales`: what other tools' checkpoints hold.
-  const Float16* f16_scales = nullptr;  // (row blocks, groups, 16)
+  std::int64_t rows = 0;                    // out features
+  std::int64_t cols = 0;                    // in features
+  int group_size = 0;                       // consecutive columns that share a scale; 0: no groups
+  ScaleType scale_type = ScaleType::kBF16;  // of groups
+};
+
+/// Arrays that a matrix lies in at the most.
+inline constexpr std::size_t kWeightParts = 3;
+// Which they are: the elements or integers, in groups or rows that have them the scales, and in
+// groups the zero points.
+inline constexpr std::size_t kCodesPart = 0;
+inline constexpr std::size_t kScalesPart = 1;
+inline constexpr std::size_t kZerosPart = 2;
+
+/// A weight matrix that somebody else owns.
+struct WeightView : WeightLayout {
+  const void* parts[kWeightParts] = {};  // null for those that the format has not
 };
 
 }  // namespace nibble

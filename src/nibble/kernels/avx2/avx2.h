@@ -32,6 +32,7 @@ void matmul_int8_w8_vnni(const MatmulTask& task);
 std::size_t matmul_int8_scratch_bytes();
 std::size_t matmul_int8_vnni_scratch_bytes();
 void quantize_int8(const QuantizeTask& task);
+float int8_scale(const float* x, std::int64_t n);
 double peak_int8_dot(std::int64_t iterations);
 double peak_int8_vnni(std::int64_t iterations);
 

@@ -5,8 +5,8 @@ namespace nibble {
 namespace {
 
 constexpr PeakKernel kPeaks[] = {
-    {PeakType::kF32, "f32 multiply-add (AVX2)", avx2::peak_f32_fma},
-    {PeakType::kInt8, "int8 dot (VPDPBUSD or VPMADDUBSW)", avx2::peak_int8_dot}};
+    {ProductType::kF32, "f32 multiply-add (AVX2)", avx2::peak_f32_fma},
+    {ProductType::kInt8, "int8 dot (VPDPBUSD or VPMADDUBSW)", avx2::peak_int8_dot}};
 
 }  // namespace
 
@@ -19,6 +19,7 @@ const KernelSet kAvx2Kernels = {
     .matmul_int8 = {nullptr, nullptr, nullptr, avx2::matmul_int8_w4, avx2::matmul_int8_w3,
                     avx2::matmul_int8_w8},
     .quantize_int8 = avx2::quantize_int8,
+    .int8_scale = avx2::int8_scale,
     .matmul_scratch_bytes = avx2::matmul_scratch_bytes,
     .panel_rows = 64,
     .int8_panel_rows = 64,

@@ -92,6 +92,9 @@ std::size_t matmul_int8_scratch_bytes() {
 void quantize_int8(const QuantizeTask& task) {
   quantize_row(task);
 }
+float int8_scale(const float* x, std::int64_t n) {
+  return group_scale(x, n);
+}
 
 double peak_int8_dot(std::int64_t iterations) {
   return has_avx_vnni() ? peak_int8_vnni(iterations) : peak_int8_maddubs(iterations);

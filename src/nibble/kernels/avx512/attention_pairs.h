@@ -367,13 +367,14 @@ void pack_values(const AttentionTask& task, std::int64_t span, const PairScratch
 template <typename Cache>
 [[gnu::always_inline]] inline void prefetch_next_chunk(const AttentionTask& task,
                                                        std::int64_t first, std::int64_t count) {
+  if (task.next_keys == nullptr) return;
   const std::int64_t bytes =
-      task.positions * task.head_dim * static_cast<std::int64_t>(sizeof(Cache));
+      kAttentionMaxPositions * task.head_dim * static_cast<std::int64_t>(sizeof(Cache));
   const std::int64_t rows = task.tokens * task.heads;
-  const std::int64_t end = bytes + bytes * (first + count) / rows;
-  for (std::int64_t at = bytes + bytes * first / rows; at < end; at += 64) {
-    prefetch(static_cast<const char*>(task.keys) + at);
-    prefetch(static_cast<const char*>(task.values) + at);
+  const std::int64_t end = bytes * (first + count) / rows;
+  for (std::int64_t at = bytes * first / rows; at < end; at += 64) {
+    prefetch(static_cast<const char*>(task.next_keys) + at);
+    prefetch(static_cast<const char*>(task.next_values) + at);
   }
 }
 
@@ -412,7 +413,7 @@ void attend_pair_tile(const AttentionTask& task, std::int64_t first, std::int64_
 // --- Few rows: everything in registers.
 
 // Fetches some rows of the keys or values that will be asked for half a chunk later: the values
-// while the keys are at work, then the next chunk's keys, which follow this chunk's in memory.
+// while the keys are at work, then the next chunk's keys.
 template <typename Cache>
 [[gnu::always_inline]] inline void prefetch_rows(const void* matrix, std::int64_t position,
                                                  std::int64_t positions, std::int64_t head_dim) {
@@ -475,8 +476,8 @@ void add_few_values(const AttentionTask& task, std::int64_t begin, std::int64_t 
     load_tile(acc + begin + b * kTileCols, task.head_dim, width(b), sums[b]);
   }
   for (std::int64_t position = 0; position < span; position += 2) {
-    if (begin == 0) {
-      prefetch_rows<Cache>(task.keys, task.positions + position, 2, task.head_dim);
+    if (begin == 0 && task.next_keys != nullptr) {
+      prefetch_rows<Cache>(task.next_keys, position, 2, task.head_dim);
     }
 #pragma GCC unroll 4
     for (int b = 0; b < kBlocks; ++b) {

@@ -25,6 +25,7 @@ void matmul_int8_w3(const MatmulTask& task);
 void matmul_int8_w8(const MatmulTask& task);
 std::size_t matmul_int8_scratch_bytes();
 void quantize_int8(const QuantizeTask& task);
+float int8_scale(const float* x, std::int64_t n);
 
 // attention.cpp
 void attention_f32(const AttentionTask& task);

@@ -5,9 +5,9 @@ namespace nibble {
 namespace {
 
 constexpr PeakKernel kPeaks[] = {
-    {PeakType::kBF16, "bf16 dot (VDPBF16PS)", avx512::peak_bf16_dot},
-    {PeakType::kInt8, "int8 dot (VPDPBUSD)", avx512::peak_int8_dot},
-    {PeakType::kF32, "f32 multiply-add (AVX-512)", avx512::peak_f32_fma}};
+    {ProductType::kBF16, "bf16 dot (VDPBF16PS)", avx512::peak_bf16_dot},
+    {ProductType::kInt8, "int8 dot (VPDPBUSD)", avx512::peak_int8_dot},
+    {ProductType::kF32, "f32 multiply-add (AVX-512)", avx512::peak_f32_fma}};
 
 }  // namespace
 
@@ -20,6 +20,7 @@ const KernelSet kAvx512Kernels = {
     .matmul_int8 = {nullptr, nullptr, nullptr, avx512::matmul_int8_w4, avx512::matmul_int8_w3,
                     avx512::matmul_int8_w8},
     .quantize_int8 = avx512::quantize_int8,
+    .int8_scale = avx512::int8_scale,
     .matmul_scratch_bytes = avx512::matmul_scratch_bytes,
     .panel_rows = 32,
     .int8_panel_rows = 64,

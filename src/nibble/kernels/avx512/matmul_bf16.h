@@ -122,7 +122,8 @@ inline void unpack_w8_pairs(const WeightView& weight, std::int64_t row, std::int
 
 inline void transpose_pair_panel(const WeightView& weight, std::int64_t row, std::int64_t rows,
                                  std::int64_t begin, std::int64_t depth, BFloat16* out) {
-  const auto* source = static_cast<const BFloat16*>(weight.data) + row * weight.cols + begin;
+  const auto* source =
+      static_cast<const BFloat16*>(weight.parts[kCodesPart]) + row * weight.cols + begin;
   for (std::int64_t c = 0; c < depth; c += 32) {
     __m512i pairs[16];
     transpose_pairs(source + c, weight.cols, rows, depth - c, pairs);

@@ -22,5 +22,8 @@ std::size_t matmul_int8_scratch_bytes() {
 void quantize_int8(const QuantizeTask& task) {
   quantize_row(task);
 }
+float int8_scale(const float* x, std::int64_t n) {
+  return group_scale(x, n);
+}
 
 }  // namespace nibble::avx512

@@ -27,14 +27,15 @@ void load_group(const WeightView& weight, std::int64_t row, std::int64_t group, 
   const PackedGroup whole = packed_group_of(weight);
   const PackedGroup part = {whole.bits, whole.group_size, kRowBlock, whole.group_size};
   const std::int64_t block = row / kRowBlock;
-  const auto* codes = static_cast<const std::uint8_t*>(weight.data) +
+  const auto* codes = static_cast<const std::uint8_t*>(weight.parts[kCodesPart]) +
                       block * whole.block_code_bytes() + group * part.block_code_bytes();
   const std::int64_t unit = block * whole.groups() + group;
   unpack_codes(part, {codes, static_cast<std::size_t>(part.block_code_bytes())},
                {out.codes, static_cast<std::size_t>(kRowBlock * whole.group_size)});
+  const auto* zeros = static_cast<const std::uint8_t*>(weight.parts[kZerosPart]);
   unpack_zeros(
       part,
-      {weight.zeros + unit * 2 * whole.bits, static_cast<std::size_t>(part.block_zero_bytes())},
+      {zeros + unit * part.block_zero_bytes(), static_cast<std::size_t>(part.block_zero_bytes())},
       out.zeros);
   for (std::int64_t r = 0; r < kRowBlock; ++r) {
     out.scales[r] = packed_scale(weight, unit * kRowBlock + r);
@@ -60,16 +61,6 @@ void add_group(const MatmulTask& task, const Group& group, std::int64_t index, s
   }
 }
 
-float group_scale(const float* x, std::int64_t n) {
-  float most = 0;
-  for (std::int64_t c = 0; c < n; ++c) {
-    const float magnitude = std::fabs(x[c]);
-    if (!(magnitude <= most)) most = magnitude;  // NaN too,
-    if (std::isnan(most)) break;                 // and for good
-  }
-  return (most < 1e-5F ? 1e-5F : most) / 127.0F;
-}
-
 }  // namespace
 
 void matmul_int8(const MatmulTask& task) {
@@ -90,8 +81,9 @@ void matmul_int8_w8(const MatmulTask& task) {
   const WeightView& weight = task.weight;
   const Int8PerChannel layout = int8_per_channel_of(weight);
   for (std::int64_t row = task.row_begin; row < task.row_end; ++row) {
-    const auto* block =
-        static_cast<const std::uint8_t*>(weight.data) + row / kRowBlock * layout.block_code_bytes();
+    const auto* block = static_cast<const std::uint8_t*>(weight.parts[kCodesPart]) +
+                        row / kRowBlock * layout.block_code_bytes();
+    const float scale = static_cast<const float*>(weight.parts[kScalesPart])[row];
     for (std::int64_t t = 0; t < task.tokens; ++t) {
       const auto* x = static_cast<const std::int8_t*>(task.x) + t * task.x_stride;
       std::int32_t sum = 0;
@@ -99,10 +91,20 @@ void matmul_int8_w8(const MatmulTask& task) {
         const std::int64_t c = i / kCodeRun * kCodeRun + kCodeOrderW8[i % kCodeRun];
         if (c < weight.cols) sum += int8_at(block, row % kRowBlock, c) * x[i];
       }
-      const float factor = weight.row_scales[row] * task.x_scales[t];
+      const float factor = scale * task.x_scales[t];
       task.out[t * task.out_stride + row] = std::fma(factor, static_cast<float>(sum), 0.0F);
     }
   }
+}
+
+float int8_scale(const float* x, std::int64_t n) {
+  float most = 0;
+  for (std::int64_t c = 0; c < n; ++c) {
+    const float magnitude = std::fabs(x[c]);
+    if (!(magnitude <= most)) most = magnitude;  // NaN too,
+    if (std::isnan(most)) break;                 // and for good
+  }
+  return (most < 1e-5F ? 1e-5F : most) / 127.0F;
 }
 
 void quantize_int8(const QuantizeTask& task) {
@@ -110,7 +112,7 @@ void quantize_int8(const QuantizeTask& task) {
   for (std::int64_t g = 0; g < task.cols / task.group_size; ++g) {
     const float* x = task.x + g * task.group_size;
     std::int8_t* codes = task.codes + g * task.group_size;
-    const float scale = group_scale(x, task.group_size);
+    const float scale = task.scale != 0 ? task.scale : int8_scale(x, task.group_size);
     std::int32_t sum = 0;
     for (std::int64_t i = 0; i < (task.group_size + kCodeRun - 1) / kCodeRun * kCodeRun; ++i) {
       const std::int64_t c = i / kCodeRun * kCodeRun + order[i % kCodeRun];

@@ -4,25 +4,21 @@
 namespace nibble {
 namespace {
 
-constexpr PeakKernel kPeaks[] = {{PeakType::kF32, "f32 multiply and add (SSE2)", scalar::peak_f32}};
+constexpr PeakKernel kPeaks[] = {
+    {ProductType::kF32, "f32 multiply and add (SSE2)", scalar::peak_f32}};
 
 }  // namespace
 
 const KernelSet kScalarKernels = {
     .name = "scalar",
-    .matmul_f32 = {scalar::matmul<WeightFormat::kF32, float>,
-                   scalar::matmul<WeightFormat::kF16, float>,
-                   scalar::matmul<WeightFormat::kBF16, float>,
-                   scalar::matmul<WeightFormat::kW4, float>,
-                   scalar::matmul<WeightFormat::kW3, float>,
-                   scalar::matmul<WeightFormat::kW8, float>},
-    .matmul_bf16 = {nullptr, nullptr, scalar::matmul<WeightFormat::kBF16, BFloat16>,
-                    scalar::matmul<WeightFormat::kW4, BFloat16>,
-                    scalar::matmul<WeightFormat::kW3, BFloat16>,
-                    scalar::matmul<WeightFormat::kW8, BFloat16>},
+    .matmul_f32 = {scalar::matmul<float>, scalar::matmul<float>, scalar::matmul<float>,
+                   scalar::matmul<float>, scalar::matmul<float>, scalar::matmul<float>},
+    .matmul_bf16 = {nullptr, nullptr, scalar::matmul<BFloat16>, scalar::matmul<BFloat16>,
+                    scalar::matmul<BFloat16>, scalar::matmul<BFloat16>},
     .matmul_int8 = {nullptr, nullptr, nullptr, scalar::matmul_int8, scalar::matmul_int8,
                     scalar::matmul_int8_w8},
     .quantize_int8 = scalar::quantize_int8,
+    .int8_scale = scalar::int8_scale,
     .matmul_scratch_bytes = scalar::matmul_scratch_bytes,
     .panel_rows = 64,
     .int8_panel_rows = 64,

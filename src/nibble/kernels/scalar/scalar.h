@@ -6,14 +6,15 @@
 namespace nibble::scalar {
 
 // matmul.cpp
-template <WeightFormat format, typename Activation>
-void matmul(const MatmulTask& task);
+template <typename Activation>
+void matmul(const MatmulTask& task);  // of any format
 std::size_t matmul_scratch_bytes(std::int64_t cols);
 
 // int8.cpp
 void matmul_int8(const MatmulTask& task);  // of w4 and w3
 void matmul_int8_w8(const MatmulTask& task);
 void quantize_int8(const QuantizeTask& task);
+float int8_scale(const float* x, std::int64_t n);
 
 // attention.cpp
 template <typename Cache>

@@ -18,25 +18,27 @@ constexpr std::int64_t kPrefetchScaleBytes = 1024;
 // Where the parts of one block of 16 packed rows lie.
 struct PackedBlock {
   const std::uint8_t* codes;
-  const BFloat16* scales;     // (groups, 16), or null, and then
-  const Float16* f16_scales;  // "
-  const std::uint8_t* zeros;  // (groups, 2 * bits)
+  const std::uint16_t* scales;  // (groups, 16) bfloat16 or float16
+  const std::uint8_t* zeros;    // (groups, 2 * bits)
+  ScaleType scale_type;
 };
 
 template <int kBits>
 PackedBlock packed_block(const WeightView& weight, std::int64_t row) {
   const std::int64_t block = row / 16;
   const std::int64_t groups = weight.cols / weight.group_size;
-  return {static_cast<const std::uint8_t*>(weight.data) + block * weight.cols * 2 * kBits,
-          weight.scales == nullptr ? nullptr : weight.scales + block * groups * 16,
-          weight.f16_scales == nullptr ? nullptr : weight.f16_scales + block * groups * 16,
-          weight.zeros + block * groups * 2 * kBits};
+  return {
+      static_cast<const std::uint8_t*>(weight.parts[kCodesPart]) + block * weight.cols * 2 * kBits,
+      static_cast<const std::uint16_t*>(weight.parts[kScalesPart]) + block * groups * 16,
+      static_cast<const std::uint8_t*>(weight.parts[kZerosPart]) + block * groups * 2 * kBits,
+      weight.scale_type};
 }
 
 // The scales of vector v of a group's 16 rows.
 inline Vec load_scales(const PackedBlock& block, std::int64_t group, int v) {
-  const std::int64_t at = group * 16 + v * kLanes;
-  return block.scales != nullptr ? load(block.scales + at) : load(block.f16_scales + at);
+  const void* scales = block.scales + group * 16 + v * kLanes;
+  return block.scale_type == ScaleType::kBF16 ? load(static_cast<const BFloat16*>(scales))
+                                              : load(static_cast<const Float16*>(scales));
 }
 
 // Writes the sums of one block of rows; the rows past the matrix are left out.
@@ -74,9 +76,7 @@ struct Product<float> {
 
 template <int kBits>
 [[gnu::always_inline]] inline void prefetch_scales(const PackedBlock& block, std::int64_t group) {
-  const void* either = block.f16_scales;  // both kinds take two bytes each
-  if (block.scales != nullptr) either = block.scales;
-  const char* scales = static_cast<const char*>(either) + group * 16 * 2;
+  const auto* scales = reinterpret_cast<const char*>(block.scales + group * 16);
   const auto* zeros = reinterpret_cast<const char*>(block.zeros + group * 2 * kBits);
   _mm_prefetch(scales + kPrefetchScaleBytes, _MM_HINT_T0);
   _mm_prefetch(zeros + kPrefetchScaleBytes * kBits / 16, _MM_HINT_T0);  // as many groups ahead
@@ -184,7 +184,12 @@ void few_packed(const MatmulTask& task, const Activation* x, std::int64_t x_stri
 // The first packed chunk of the block of 16 rows of w8 that begins with `row`.
 inline const std::uint8_t* w8_block(const WeightView& weight, std::int64_t row) {
   const std::int64_t chunks = (weight.cols + 3) / 4;
-  return static_cast<const std::uint8_t*>(weight.data) + row / 16 * chunks * 64;
+  return static_cast<const std::uint8_t*>(weight.parts[kCodesPart]) + row / 16 * chunks * 64;
+}
+
+// The scales of the rows of w8 from `row` on.
+inline const float* w8_scales(const WeightView& weight, std::int64_t row) {
+  return static_cast<const float*>(weight.parts[kScalesPart]) + row;
 }
 
 // sums[part % kChains] += q x for a chunk of four columns.
@@ -248,7 +253,7 @@ void few_w8(const MatmulTask& task, const Activation* x, std::int64_t x_stride) 
       for (int v = 0; v < kBlockVectors; ++v) {
 #pragma GCC unroll 4
         for (int i = 1; i < kChains; ++i) sums[0][t][v] = sums[0][t][v] + sums[i][t][v];
-        sums[0][t][v] = sums[0][t][v] * load(task.weight.row_scales + row + v * kLanes);
+        sums[0][t][v] = sums[0][t][v] * load(w8_scales(task.weight, row) + v * kLanes);
       }
     }
     store_block<kTokens>(task, row, sums[0]);
@@ -312,7 +317,8 @@ template <typename Element, int kRows, int kTokens, typename Activation>
 void few_dense_rows(const MatmulTask& task, std::int64_t row, const Strided<Activation>& x) {
   constexpr int kCols = RowProduct<Activation>::kCols;
   const std::int64_t cols = task.weight.cols;
-  const Strided<Element> w{static_cast<const Element*>(task.weight.data) + row * cols, cols};
+  const auto* elements = static_cast<const Element*>(task.weight.parts[kCodesPart]);
+  const Strided<Element> w{elements + row * cols, cols};
   Vec sums[kRows][kTokens];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {

@@ -29,7 +29,7 @@ Groups groups_of(const WeightView& weight) {
 template <int kBits>
 PackedBlock int8_block(const WeightView& weight, std::int64_t row) {
   if constexpr (kBits == 8) {
-    return {w8_block(weight, row), nullptr, nullptr, nullptr};
+    return {w8_block(weight, row), nullptr, nullptr, ScaleType::kBF16};
   } else {
     return packed_block<kBits>(weight, row);
   }
@@ -66,7 +66,7 @@ template <int kBits, int kTokens>
 #pragma GCC unroll 2
   for (int v = 0; v < kBlockVectors; ++v) {
     const Vec scale =
-        kBits == 8 ? load(task.weight.row_scales + row + v * kLanes) : load_scales(block, group, v);
+        kBits == 8 ? load(w8_scales(task.weight, row) + v * kLanes) : load_scales(block, group, v);
     const Ints zeros = load_zero_pairs<kBits>(block, group, v);
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) {

@@ -347,7 +347,7 @@ inline void many_w8(const MatmulTask& task, std::int64_t row, std::int64_t rows,
     tile.bytes[b] = w8_block(task.weight, 16 * b < rows ? row + 16 * b : row);
   }
   for (std::int64_t r = 0; r < kInt8Rows; r += kLanes) {
-    store(panel.scales[0] + r, load(task.weight.row_scales + row + r, first_lanes(rows - r)));
+    store(panel.scales[0] + r, load(w8_scales(task.weight, row) + r, first_lanes(rows - r)));
   }
   multiply_int8_tiles<8>(tile, task.tokens);
 }

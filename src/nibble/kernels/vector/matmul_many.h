@@ -62,7 +62,7 @@ inline void unpack_w8_block(const WeightView& weight, std::int64_t row, std::int
 inline void scale_rows(const MatmulTask& task, std::int64_t row, std::int64_t rows) {
   for (std::int64_t r = 0; r < rows; r += kLanes) {
     const Part part = first_lanes(rows - r);
-    const Vec scale = load(task.weight.row_scales + row + r, part);
+    const Vec scale = load(w8_scales(task.weight, row) + r, part);
     for (std::int64_t t = 0; t < task.tokens; ++t) {
       float* out = task.out + t * task.out_stride + row + r;
       store(out, load(out, part) * scale, part);
@@ -73,7 +73,7 @@ inline void scale_rows(const MatmulTask& task, std::int64_t row, std::int64_t ro
 template <typename Element>
 void transpose_weights(const WeightView& weight, std::int64_t row, std::int64_t rows,
                        std::int64_t begin, std::int64_t depth, float* out) {
-  const auto* elements = static_cast<const Element*>(weight.data);
+  const auto* elements = static_cast<const Element*>(weight.parts[kCodesPart]);
   for (std::int64_t v = 0; v < kTileCols && v < rows; v += kLanes) {
     transpose_rows(elements + (row + v) * weight.cols + begin, weight.cols, rows - v, depth,
                    out + v, kTileCols);

@@ -38,7 +38,7 @@ inline void quantize_row(const QuantizeTask& task) {
   const std::int8_t* order = task.format == WeightFormat::kW8 ? kCodeOrderW8 : kCodeOrderW4;
   for (std::int64_t g = 0; g < task.cols / task.group_size; ++g) {
     const float* x = task.x + g * task.group_size;
-    const float scale = group_scale(x, task.group_size);
+    const float scale = task.scale != 0 ? task.scale : group_scale(x, task.group_size);
     task.scales[g] = scale;
     task.sums[g] =
         quantize_group(x, task.group_size, scale, order, task.codes + g * task.group_size);

@@ -24,7 +24,7 @@ TensorView ModuleParts::part(const char* suffix, std::initializer_list<DType> dt
     }
     fail("{}: tensor \"{}\" has dtype {}, expected {}", origin_, name, dtype_name(dtype), list);
   }
-  names_.push_back(name);
+  names_.push_back(found->name);
   return found->view;
 }
 

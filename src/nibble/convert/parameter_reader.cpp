@@ -1,14 +1,12 @@
-#include "nibble/convert/parameters.h"
+#include "nibble/convert/parameter_reader.h"
 
 #include <algorithm>
 #include <cmath>
 
 #include "nibble/core/error.h"
 #include "nibble/core/interrupt.h"
-#include "nibble/models/weight_loader.h"
-#include "nibble/weights/int8_per_channel.h"
-#include "nibble/weights/packed_group.h"
 #include "nibble/weights/repack.h"
+#include "nibble/weights/weight_codec.h"
 
 namespace nibble {
 namespace {
@@ -19,56 +17,19 @@ using RowVisitor = FunctionRef<void(std::int64_t, const ParameterRow&)>;
 constexpr std::int64_t kBatchBytes = 8 << 20;
 constexpr std::int64_t kRowsPerItem = kRowBlock;
 
-/// Sixteen rows of integers in groups, however they are stored.
-struct IntegerBlock {
-  std::size_t cols;
-  std::size_t groups;
-  std::vector<std::uint8_t> q;      // (16, cols)
-  std::vector<std::uint8_t> zeros;  // (groups, 16)
-  std::vector<float> scales;        // (groups, 16)
-
-  IntegerBlock(std::int64_t n_cols, std::int64_t n_groups)
-      : cols(static_cast<std::size_t>(n_cols)),
-        groups(static_cast<std::size_t>(n_groups)),
-        q(kRowBlock * cols),
-        zeros(kRowBlock * groups),
-        scales(kRowBlock * groups) {}
-};
-
-IntegerBlock unpack_block(const WeightView& view, std::int64_t block) {
-  const PackedGroup layout = packed_group_of(view);
-  IntegerBlock out(layout.cols, layout.groups());
-  const auto part = [block](const std::uint8_t* data, std::int64_t bytes) {
-    return std::span(data + block * bytes, static_cast<std::size_t>(bytes));
-  };
-  unpack_codes(layout, part(static_cast<const std::uint8_t*>(view.data), layout.block_code_bytes()),
-               out.q);
-  unpack_zeros(layout, part(view.zeros, layout.block_zero_bytes()), out.zeros);
-  const BFloat16* scales = view.scales + block * layout.groups() * kRowBlock;
-  for (std::size_t i = 0; i < out.scales.size(); ++i) out.scales[i] = to_float(scales[i]);
-  return out;
-}
-
-/// Another tool's matrix, whose groups are consecutive.
-IntegerBlock read_block(const IntegerMatrix& matrix, std::int64_t block) {
-  IntegerBlock out(matrix.cols, matrix.groups);
-  read_codes(matrix, block * kRowBlock, out.q);
-  read_zeros(matrix, block * kRowBlock, out.zeros);
-  read_scales(matrix, block * kRowBlock, out.scales);
-  return out;
-}
-
 /// Rows `begin` to `end` (of the matrix) out of their block of 16.
-void visit_groups(const IntegerBlock& block, std::int64_t begin, std::int64_t end,
+void visit_groups(const IntegerBlock& block, int bits, std::int64_t begin, std::int64_t end,
                   RowVisitor visit) {
-  const std::size_t size = block.cols / block.groups;
-  std::vector<float> values(block.cols);
-  std::vector<float> scales(block.groups);
-  std::vector<std::uint8_t> zeros(block.groups);
+  const auto cols = static_cast<std::size_t>(block.cols);
+  const auto groups = static_cast<std::size_t>(block.groups);
+  const std::size_t size = cols / groups;
+  std::vector<float> values(cols);
+  std::vector<float> scales(groups);
+  std::vector<std::uint8_t> zeros(groups);
   for (std::int64_t row = begin; row < end; ++row) {
     const auto in_block = static_cast<std::size_t>(row % kRowBlock);
-    const auto codes = std::span(block.q).subspan(in_block * block.cols, block.cols);
-    for (std::size_t group = 0; group < block.groups; ++group) {
+    const auto codes = std::span(block.q).subspan(in_block * cols, cols);
+    for (std::size_t group = 0; group < groups; ++group) {
       scales[group] = block.scales[group * kRowBlock + in_block];
       zeros[group] = block.zeros[group * kRowBlock + in_block];
       for (std::size_t i = group * size; i < (group + 1) * size; ++i) {
@@ -76,30 +37,11 @@ void visit_groups(const IntegerBlock& block, std::int64_t begin, std::int64_t en
       }
     }
     visit(row, {.values = values,
+                .bits = bits,
                 .q = codes,
                 .scales = scales,
                 .zeros = zeros,
                 .group_size = static_cast<int>(size)});
-  }
-}
-
-/// The same of an Int8PerChannel.
-void visit_int8(const WeightView& view, std::int64_t begin, std::int64_t end, RowVisitor visit) {
-  const Int8PerChannel layout = int8_per_channel_of(view);
-  const auto cols = static_cast<std::size_t>(layout.cols);
-  std::vector<std::int8_t> q(kRowBlock * cols);
-  const auto bytes = static_cast<std::size_t>(layout.block_code_bytes());
-  unpack_int8(layout,
-              {static_cast<const std::uint8_t*>(view.data) +
-                   static_cast<std::size_t>(begin / kRowBlock) * bytes,
-               bytes},
-              q);
-  std::vector<float> values(cols);
-  for (std::int64_t row = begin; row < end; ++row) {
-    const auto codes = std::span(q).subspan(static_cast<std::size_t>(row % kRowBlock) * cols, cols);
-    const float scale = view.row_scales[row];
-    for (std::size_t i = 0; i < cols; ++i) values[i] = static_cast<float>(codes[i]) * scale;
-    visit(row, {.values = values, .q8 = codes, .row_scale = scale});
   }
 }
 
@@ -129,9 +71,8 @@ std::int64_t place_of(const RowFormat& format, std::int64_t rows, std::int64_t r
 std::optional<IntegerFormat> integer_format(const Checkpoint& checkpoint,
                                             const LinearSpec& linear) {
   if (const auto packed = checkpoint.packed_weight(linear)) {
-    const int bits = packed_bits(packed->layout);
-    return IntegerFormat{bits, packed_group_size(packed->layout),
-                         bits == 8 ? DType::kQ8_0 : DType::kQ4_1};
+    const WeightCodec& codec = codec_of(packed->layout.format);
+    return IntegerFormat{codec.bits, packed->layout.group_size, codec.ggml_type};
   }
   if (const auto foreign = checkpoint.foreign_weight(linear)) {
     const IntegerMatrix& matrix = foreign->matrix;
@@ -144,29 +85,21 @@ std::optional<IntegerFormat> integer_format(const Checkpoint& checkpoint,
   return std::nullopt;
 }
 
-std::vector<Parameter> list_parameters(const Checkpoint& checkpoint) {
-  const ModelSpec& spec = checkpoint.spec();
-  std::vector<Parameter> parameters;
-  const auto add = [&](const std::string& name, std::vector<std::int64_t> shape) {
-    parameters.push_back({name, std::move(shape), std::nullopt});
+std::vector<StoredParameter> parameters_to_export(const Checkpoint& checkpoint) {
+  std::vector<StoredParameter> parameters = stored_parameters(checkpoint);
+  const auto is_linear = [](const StoredParameter& parameter) {
+    return parameter.module.kind == ModuleKind::kLinear;
   };
-  for (ParameterSpec& table : spec.embeddings()) add(table.name, std::move(table.shape));
-  for (ParameterSpec& norm : spec.norm_parameters()) add(norm.name, std::move(norm.shape));
-  for (const LinearSpec& linear : spec.linears()) {
-    const bool quantized = integer_format(checkpoint, linear).has_value();
-    const bool is_tied_head = spec.tied_head && linear.name == spec.head.name;
-    if (quantized || !is_tied_head) {
-      add(linear.name + ".weight", {linear.out, linear.in});
-      if (quantized) parameters.back().quantized = linear;
-    }
-    if (linear.bias) add(linear.name + ".bias", {linear.out});
-  }
+  std::stable_sort(parameters.begin(), parameters.end(),
+                   [&](const StoredParameter& a, const StoredParameter& b) {
+                     return is_linear(a) < is_linear(b);
+                   });
   return parameters;
 }
 
 bool has_own_packed_head(const Checkpoint& checkpoint) {
-  const ModelSpec& spec = checkpoint.spec();
-  return spec.tied_head && integer_format(checkpoint, spec.head).has_value();
+  const LinearSpec& head = checkpoint.spec().head;
+  return checkpoint.spec().is_tied(head) && integer_format(checkpoint, head);
 }
 
 void EncodingCost::operator+=(const EncodingCost& other) {
@@ -180,15 +113,14 @@ double EncodingCost::relative() const {
 }
 
 ParameterReader::ParameterReader(const Checkpoint& checkpoint, Compute& compute,
-                                 const Parameter& parameter)
+                                 const StoredParameter& parameter)
     : checkpoint_(checkpoint), compute_(compute), parameter_(parameter) {
-  if (parameter.quantized && checkpoint.packed_weight(*parameter.quantized)) {
-    packed_ = WeightLoader(checkpoint, compute, DType::kF32).linear(*parameter.quantized);
-  } else if (parameter.quantized) {
-    foreign_ = checkpoint.foreign_weight(*parameter.quantized);
-  } else {
+  if (!parameter.is_quantized) {
     dense_ = checkpoint.float_tensor(parameter.name, parameter.shape);
+    return;
   }
+  packed_ = checkpoint.packed_weight(parameter.module.linear());
+  if (!packed_) foreign_ = checkpoint.foreign_weight(parameter.module.linear());
 }
 
 std::int64_t ParameterReader::rows() const {
@@ -212,12 +144,15 @@ void ParameterReader::visit_dense(std::int64_t first, std::int64_t count, RowVis
 /// Rows of one block of 16.
 void ParameterReader::visit_block(std::int64_t begin, std::int64_t end, RowVisitor visit) const {
   const std::int64_t block = begin / kRowBlock;
-  if (packed_ && packed_->weight.view.format == WeightFormat::kW8) {
-    visit_int8(packed_->weight.view, begin, end, visit);
-  } else if (packed_) {
-    visit_groups(unpack_block(packed_->weight.view, block), begin, end, visit);
+  if (packed_) {
+    const WeightView view = packed_->view();
+    const WeightCodec& codec = codec_of(view.format);
+    IntegerBlock integers(view.cols, group_count(view));
+    codec.unpack(view, block, integers);
+    visit_groups(integers, codec.bits, begin, end, visit);
   } else if (has_small_groups(foreign_->matrix)) {
-    visit_groups(read_block(foreign_->matrix, block), begin, end, visit);
+    const IntegerMatrix& matrix = foreign_->matrix;
+    visit_groups(read_block(matrix, block * kRowBlock), matrix.bits, begin, end, visit);
   } else {
     const auto width = static_cast<std::size_t>(cols());
     const std::int64_t first = block * kRowBlock;
@@ -251,16 +186,8 @@ void ParameterReader::drop(std::int64_t first, std::int64_t count) const {
 
 void ParameterReader::drop_integers() const {
   if (dense_) return;
-  if (foreign_) {
-    const TensorView& codes = foreign_->matrix.code_tensor;
-    return checkpoint_.tensors().drop({codes.data, codes.bytes});
-  }
-  const WeightView& view = packed_->weight.view;
-  const std::int64_t bytes = view.format == WeightFormat::kW8
-                                 ? int8_per_channel_of(view).code_bytes()
-                                 : packed_group_of(view).code_bytes();
-  checkpoint_.tensors().drop(
-      {static_cast<const std::byte*>(view.data), static_cast<std::size_t>(bytes)});
+  const TensorView& codes = foreign_ ? foreign_->matrix.code_tensor : packed_->parts[0].view;
+  checkpoint_.tensors().drop({codes.data, codes.bytes});
 }
 
 EncodingCost ParameterReader::stream(const RowFormat& format, Progress& progress,

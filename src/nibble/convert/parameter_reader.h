@@ -10,20 +10,11 @@
 
 #include "nibble/core/function_ref.h"
 #include "nibble/core/progress.h"
-#include "nibble/layers/linear.h"
 #include "nibble/models/checkpoint.h"
+#include "nibble/models/inspection.h"
 #include "nibble/ops/compute.h"
 
 namespace nibble {
-
-/// A parameter under its name in a Hugging Face checkpoint.
-struct Parameter {
-  std::string name;
-  std::vector<std::int64_t> shape;
-  std::optional<LinearSpec> quantized;  // the layer that it is the weight of, if it holds integers
-
-  bool is_matrix() const { return shape.size() > 1; }
-};
 
 /// The integers that a layer's weight is stored as, in Nibble's format or another tool's.
 struct IntegerFormat {
@@ -35,8 +26,8 @@ struct IntegerFormat {
 /// Nothing for a dense layer.
 std::optional<IntegerFormat> integer_format(const Checkpoint& checkpoint, const LinearSpec& linear);
 
-/// All of the model's. A tied head is left out unless it is a packed copy of its own.
-std::vector<Parameter> list_parameters(const Checkpoint& checkpoint);
+/// stored_parameters() in the order of exported folders: tables, norms, linear layers.
+std::vector<StoredParameter> parameters_to_export(const Checkpoint& checkpoint);
 
 /// Whether a head that config.json calls tied is stored packed, so that an export without packed
 /// layers has to have a head of its own.
@@ -45,14 +36,12 @@ bool has_own_packed_head(const Checkpoint& checkpoint);
 /// One row of a parameter (a vector is one row), and what it was unpacked from.
 struct ParameterRow {
   std::span<const float> values;  // (cols)
-  // Of integers of up to 4 bits in groups: values are (q - zero) * scale.
+  // Of integers of `bits` bits: values are (q - zero) * scale. 0 where there are none.
+  int bits = 0;
   std::span<const std::uint8_t> q = {};      // (cols)
   std::span<const float> scales = {};        // (groups)
   std::span<const std::uint8_t> zeros = {};  // (groups)
-  int group_size = 0;
-  // Of Int8PerChannel: values are q8 * row_scale.
-  std::span<const std::int8_t> q8 = {};  // (cols)
-  float row_scale = 0;
+  int group_size = 0;                        // of a row that is one group all its columns
 };
 
 /// What encoding some values cost.
@@ -78,7 +67,7 @@ struct RowFormat {
 class ParameterReader {
  public:
   /// All three must outlive this.
-  ParameterReader(const Checkpoint& checkpoint, Compute& compute, const Parameter& parameter);
+  ParameterReader(const Checkpoint& checkpoint, Compute& compute, const StoredParameter& parameter);
 
   std::int64_t rows() const;
   std::int64_t cols() const { return parameter_.shape.back(); }
@@ -103,8 +92,8 @@ class ParameterReader {
 
   const Checkpoint& checkpoint_;
   Compute& compute_;
-  const Parameter& parameter_;
-  std::optional<Linear> packed_;
+  const StoredParameter& parameter_;
+  std::optional<PackedTensors> packed_;
   std::optional<ForeignLayer> foreign_;
   std::optional<CheckpointTensor> dense_;
 };

@@ -1,0 +1,13 @@
+// Where tests find files of the repository and the built command.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace nibble::testing {
+
+std::string test_file(std::string_view name);  // tests/NAME
+std::string data_file(std::string_view name);  // data/NAME
+std::string built_command();
+
+}  // namespace nibble::testing
