@@ -1,6 +1,5 @@
 // nibble export as users and scripts see it.
-#include "cli/expect_failure.h"
-#include "core/temporary_folder.h"
+#include "cli/in_a_folder.h"
 
 namespace nibble::testing {
 namespace {
@@ -8,18 +7,7 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
-class Export : public ::testing::Test {
- protected:
-  Outcome here(const std::vector<std::string>& args) const {
-    Invocation run;
-    run.args = args;
-    run.folder = folder_.path();
-    return run_command(run);
-  }
-
-  const TemporaryFolder folder_;
-  const fs::path model_ = copy_stories(folder_ / "model");
-};
+class Export : public BesideAModel {};
 
 TEST_F(Export, EveryFormIsTheSameStory) {
   expect_success(here({"export", "model", "--to", "gguf", "-o", "m.gguf", "-q"}));

@@ -2,26 +2,14 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
-#include "cli/expect_failure.h"
-#include "core/temporary_folder.h"
+#include "cli/in_a_folder.h"
 
 namespace nibble::testing {
 namespace {
 
 namespace fs = std::filesystem;
 
-class Output : public ::testing::Test {
- protected:
-  Outcome here(const std::vector<std::string>& args) const {
-    Invocation run;
-    run.args = args;
-    run.folder = folder_.path();
-    return run_command(run);
-  }
-
-  const TemporaryFolder folder_;
-  const fs::path model_ = copy_stories(folder_ / "model");
-};
+class Output : public BesideAModel {};
 
 TEST_F(Output, AnExistingFolderNeedsForce) {
   for (const char* const command : {"quantize", "init"}) {

@@ -1,22 +1,11 @@
 // nibble report: what it takes and writes. The page itself is tested in a browser
 // (apps/web/report).
-#include "cli/expect_failure.h"
-#include "core/temporary_folder.h"
+#include "cli/in_a_folder.h"
 
 namespace nibble::testing {
 namespace {
 
-class Report : public ::testing::Test {
- protected:
-  Outcome here(const std::vector<std::string>& args) const {
-    Invocation run;
-    run.args = args;
-    run.folder = folder_.path();
-    return run_command(run);
-  }
-
-  const TemporaryFolder folder_;
-};
+class Report : public InAFolder {};
 
 TEST_F(Report, ResultsStandInThePageAsData) {
   write_file(folder_ / "a.json",

@@ -140,15 +140,18 @@ std::vector<fs::path> Checkpoint::places() const {
 }
 
 void Checkpoint::read_quantization(const JsonObject& config) {
-  const auto quantization = config.find_object("quantization_config");
+  // What llm-compressor wrote until 0.2 under the second name need not name its method.
+  auto quantization = config.find_object("quantization_config");
+  std::string method;
   if (quantization) {
-    foreign_ = read_foreign_quantization(*quantization, quantization->get_string("quant_method"));
-    if (!foreign_) read_own_quantization(*quantization);
-  } else if (const auto compression = config.find_object("compression_config")) {
-    const auto method = compression->find_string("quant_method").value_or("compressed-tensors");
-    foreign_ = read_foreign_quantization(*compression, method);
-    if (!foreign_) read_own_quantization(*compression);
+    method = quantization->get_string("quant_method");
+  } else {
+    quantization = config.find_object("compression_config");
+    if (!quantization) return;
+    method = quantization->find_string("quant_method").value_or("compressed-tensors");
   }
+  foreign_ = read_foreign_quantization(*quantization, method);
+  if (!foreign_) read_own_quantization(*quantization);
 }
 
 /// Nibble's own way of saying it, which is compressed-tensors' (docs/formats.md).
