@@ -32,7 +32,7 @@ struct QuantizeFlags {
 Json report_json(const QuantizeFlags& flags, const QuantizeReport& report,
                  const QuantizePlan& plan) {
   Json tensors = Json::array();
-  for (const QuantizedTensor& tensor : report.tensors) {
+  for (const WrittenTensor& tensor : report.tensors) {
     tensors.push_back({{"name", tensor.name},
                        {"shape", tensor.shape},
                        {"bits", tensor.bits},
@@ -54,9 +54,9 @@ Json report_json(const QuantizeFlags& flags, const QuantizeReport& report,
 }
 
 /// "30 layers at w4 g128, 6 at w4 g64": a group size may have given way to a smaller one.
-std::string formats_text(const std::vector<QuantizedTensor>& tensors) {
+std::string formats_text(const std::vector<WrittenTensor>& tensors) {
   std::map<std::pair<int, int>, std::int64_t, std::greater<>> counts;
-  for (const QuantizedTensor& tensor : tensors) ++counts[{tensor.bits, tensor.group_size}];
+  for (const WrittenTensor& tensor : tensors) ++counts[{tensor.bits, tensor.group_size}];
   std::string text;
   for (const auto& [format, count] : counts) {
     text += fmt::format("{}{}{} at w{} g{}", text.empty() ? "" : ", ", count,
@@ -67,7 +67,7 @@ std::string formats_text(const std::vector<QuantizedTensor>& tensors) {
 
 void print_report(const QuantizeFlags& flags, const QuantizeReport& report) {
   RoundingError total;
-  for (const QuantizedTensor& tensor : report.tensors) total += tensor.error;
+  for (const WrittenTensor& tensor : report.tensors) total += tensor.error;
   fmt::print("{}: {}\n", flags.output, formats_text(report.tensors));
   fmt::print("  size            {} from {}\n", human_bytes(static_cast<double>(report.bytes_out)),
              human_bytes(static_cast<double>(report.bytes_in)));

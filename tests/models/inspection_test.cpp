@@ -217,9 +217,9 @@ TEST(Inspection, TensorsOutsideTheModelAreNamed) {
   }
   const std::vector<float> extra = {1, 2};
   SafetensorsWriter writer(path / "model.safetensors", declarations);
-  writer.write_tensor("rotary.inv_freq", std::as_bytes(std::span(extra)));
+  writer.append("rotary.inv_freq", std::as_bytes(std::span(extra)));
   for (const TensorEntry& entry : original.entries()) {
-    writer.write_tensor(entry.name, {entry.view.data, entry.view.bytes});
+    writer.append(entry.name, {entry.view.data, entry.view.bytes});
   }
   writer.commit();
   const Inspection inspection = inspect(Checkpoint(path), DType::kBF16);

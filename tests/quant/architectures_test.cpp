@@ -7,7 +7,7 @@
 #include "bench/tiny_model.h"
 #include "models/architecture_configs.h"
 #include "models/logits.h"
-#include "nibble/quant/model_folder.h"
+#include "nibble/models/parameters.h"
 #include "nibble/quant/pipeline.h"
 #include "quant/dequantized_model.h"
 

@@ -92,7 +92,7 @@ TEST(QuantizeStories, Reports) {
   EXPECT_EQ(report.tensors[0].name, "model.layers.0.self_attn.q_proj.weight");
   EXPECT_EQ(report.tensors[0].shape, (std::vector<std::int64_t>{64, 64}));
   EXPECT_EQ(report.tensors.back().name, "lm_head.weight");
-  for (const QuantizedTensor& tensor : report.tensors) {
+  for (const WrittenTensor& tensor : report.tensors) {
     EXPECT_EQ(tensor.bits, 4);
     EXPECT_EQ(tensor.group_size, 64);
     EXPECT_GT(tensor.error.relative(), 0.01) << tensor.name;
@@ -156,11 +156,14 @@ INSTANTIATE_TEST_SUITE_P(
         RunCase{"stories_w3_g32_head_dense",
                 kStories,
                 {.bits = 3, .group_size = 32, .quantize_head = false}},
+        RunCase{"stories_w8", kStories, {.bits = 8}},
         RunCase{"stories_f32_exclude",
                 kStories,
                 {.group_size = 32, .dtype = DType::kF32, .exclude = {"*.2.*", "*v_proj"}}},
         // 264 rows of the head: no multiple of 16. Untied.
         RunCase{"gguf_untied_w4", kModels / "gguf_mixed_gpt2/model.gguf", {.bits = 4}},
+        RunCase{"gguf_untied_w8", kModels / "gguf_mixed_gpt2/model.gguf", {.bits = 8}},
+        RunCase{"biases_w8", kModels / "biases_f16", {.bits = 8}},  // widths of 24 and 40
         RunCase{"gguf_untied_w3", kModels / "gguf_mixed_gpt2/model.gguf", {.bits = 3}},
         RunCase{"gguf_tied_w4_f16",
                 kModels / "gguf_rope_freqs_llama/model.gguf",
@@ -213,7 +216,7 @@ class OwnModel : public ::testing::Test {
     }
     SafetensorsWriter writer(model_ / "model.safetensors", declarations);
     for (const auto& [name, tensor] : tensors_) {
-      writer.write_tensor(name, std::as_bytes(std::span(tensor.second)));
+      writer.append(name, std::as_bytes(std::span(tensor.second)));
     }
     writer.commit();
   }

@@ -8,23 +8,15 @@
 #include <vector>
 
 #include "nibble/models/checkpoint.h"
+#include "nibble/models/checkpoint_writer.h"
 #include "nibble/ops/compute.h"
-#include "nibble/quant/per_group.h"
 #include "nibble/quant/plan.h"
 
 namespace nibble {
 
-struct QuantizedTensor {
-  std::string name;                 // "model.layers.0.mlp.up_proj.weight"
-  std::vector<std::int64_t> shape;  // (out, in)
-  int bits = 0;
-  int group_size = 0;
-  RoundingError error;
-};
-
 struct QuantizeReport {
-  std::vector<QuantizedTensor> tensors;  // the packed ones
-  double seconds = 0;                    // all work but the last sync
+  std::vector<WrittenTensor> tensors;  // the packed ones
+  double seconds = 0;                  // all work but the last sync
   double sync_seconds = 0;
   std::int64_t bytes_in = 0;           // of the source's tensors read
   std::int64_t bytes_out = 0;          // of the tensors written
