@@ -26,6 +26,7 @@ struct QuantizeFlags {
   std::string head = "quantized";
   QuantizeOptions options;
   bool force = false;
+  bool resume = false;
   bool dry_run = false;
 };
 
@@ -125,8 +126,11 @@ void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
   }
   ThreadPool pool(common.threads);
   Compute compute(select_kernels(), pool);
-  const QuantizeReport report =
-      quantize_model(checkpoint, plan, compute, flags.output, flags.force);
+  const QuantizeReport report = quantize_model(checkpoint, plan, compute,
+                                               {.path = flags.output,
+                                                .replace = flags.force,
+                                                .sources = {},
+                                                .resumption = {.resume = flags.resume}});
   show_notes();  // only now: a failure is to be one line
   common.json ? print_json(report_json(flags, report, plan)) : print_report(flags, report);
 }
@@ -155,6 +159,9 @@ void add_quantize(CommandLine& line, CommonFlags& common) {
       .one_value_each_time();
   add_dtype_flag(command, flags->dtype);
   command.add_switch("--force", flags->force, "Replace the output folder if it exists");
+  command.add_switch("--resume", flags->resume,
+                     "Go on with what an unfinished run of the same options left; and leave what "
+                     "is done if this one does not finish");
   const Flag dry_run = command.add_switch("--dry-run", flags->dry_run,
                                           "Show what would be done to each layer, and stop");
   command.check([output, dry_run] {

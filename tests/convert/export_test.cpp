@@ -44,7 +44,7 @@ void quantize(const fs::path& model, const fs::path& out, const QuantizeOptions&
   const Checkpoint checkpoint(model);
   ThreadPool pool(2);
   Compute compute(select_kernels(), pool);
-  quantize_model(checkpoint, plan_quantization(checkpoint.spec(), options), compute, out, false);
+  quantize_model(checkpoint, plan_quantization(checkpoint.spec(), options), compute, {.path = out});
 }
 
 std::vector<float> logits(const fs::path& model, DType dtype = DType::kBF16) {

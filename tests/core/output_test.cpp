@@ -113,14 +113,52 @@ TEST(OutputFolder, GoesOnWithWhatAKilledProcessLeft) {
   EXPECT_EQ(entries(folder.path()), 1);
 }
 
-TEST(OutputFolder, WhatALivingProcessWritesIsNotTaken) {
+TEST(Outputs, AreWrittenByOneProcessAtATime) {
   const TemporaryFolder folder;
   const OutputFolder out(folder / "m", false);
-  write_file(out.temporary() / "a", "hello");
-  // Under the name that a process of another number would give it.
+  const OutputFile file(folder / "a");
+  write_file(out.temporary() / "b", "hello");
+  const auto refused = HasSubstr("is being written by another process");
+  EXPECT_ERROR(OutputFolder(folder / "m", false), refused);
+  EXPECT_ERROR(OutputFile(folder / "a"), refused);
+  // Under the names that a process of another number would give them.
   fs::rename(out.temporary(), folder / ".m.partial-1");
-  EXPECT_TRUE(fs::is_empty(OutputFolder(folder / "m", false, Leftover::kTake).temporary()));
-  EXPECT_TRUE(fs::exists(folder / ".m.partial-1" / "a"));
+  fs::rename(file.temporary(), folder / ".a.partial-1");
+  for (const Leftover leftover : {Leftover::kLeave, Leftover::kTake}) {
+    EXPECT_ERROR(OutputFolder(folder / "m", false, leftover), refused);
+    EXPECT_ERROR(OutputFile(folder / "a", leftover), refused);
+  }
+  EXPECT_EQ(read_file(folder / ".m.partial-1" / "b"), "hello");
+  EXPECT_EQ(entries(folder.path()), 2);
+  fs::remove_all(folder / ".m.partial-1");
+}
+
+TEST(Outputs, StayForLaterIfAsked) {
+  const TemporaryFolder folder;
+  {
+    OutputFolder out(folder / "m", false);
+    OutputFile file(folder / "a");
+    write_file(out.temporary() / "b", "hello");
+    file.write("hello");
+    out.keep();
+    file.keep();
+  }
+  EXPECT_FALSE(fs::exists(folder / "m") || fs::exists(folder / "a"));
+  OutputFile file(folder / "a", Leftover::kTake);
+  std::string read(5, ' ');
+  EXPECT_EQ(file.read_at(0, std::as_writable_bytes(std::span(read))), 5u);
+  EXPECT_EQ(read, "hello");
+  EXPECT_EQ(read_file(OutputFolder(folder / "m", false, Leftover::kTake).temporary() / "b"),
+            "hello");
+}
+
+TEST(OutputFolder, WhatCameInItsPlaceMeanwhileStays) {
+  const TemporaryFolder folder;
+  OutputFolder out(folder / "m", false);
+  fs::create_directory(folder / "m");
+  write_file(folder / "m/config.json", "{}");
+  EXPECT_ERROR(out.commit(), HasSubstr("exists already"));
+  EXPECT_EQ(read_file(folder / "m/config.json"), "{}");
 }
 
 TEST(OutputFile, FollowsALinkAndKeepsIt) {

@@ -11,6 +11,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::die;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using testing::leave_behind;
 using testing::read_file;
@@ -82,9 +83,14 @@ void begin(const fs::path& path, const Resumption& resumption) {
     TensorFileWriter writer(path, three_tensors(), resumption);
     writer.append("c", bytes_of("xx"));
     writer.append("a", bytes_of("aaa"));
-    writer.record();
+    writer.record("first");
     die();
   });
+}
+
+fs::path only_entry(const TemporaryFolder& folder) {
+  EXPECT_EQ(entries(folder), 1);
+  return fs::directory_iterator(folder.path())->path();
 }
 
 TEST(ResumedTensorFile, KeepsWhatWasRecorded) {
@@ -95,6 +101,7 @@ TEST(ResumedTensorFile, KeepsWhatWasRecorded) {
   EXPECT_TRUE(writer.is_resumed());
   EXPECT_TRUE(writer.is_complete("a"));
   EXPECT_FALSE(writer.is_complete("c")) << "not recorded: it begins again";
+  EXPECT_THAT(writer.notes(), ElementsAre("first"));
   const std::vector<std::byte> a = writer.read("a");
   EXPECT_TRUE(std::equal(a.begin(), a.end(), bytes_of("aaa").begin()));
   writer.append("c", bytes_of("ccccc"));
@@ -109,37 +116,82 @@ TEST(ResumedTensorFile, MayBeKilledAgain) {
   leave_behind([&] {
     TensorFileWriter writer(folder / "x", three_tensors(), kAgain);
     writer.append("c", bytes_of("ccccc"));
-    writer.record();
+    writer.record("second");
     die();
   });
   TensorFileWriter writer(folder / "x", three_tensors(), kAgain);
   EXPECT_TRUE(writer.is_complete("a") && writer.is_complete("c"));
+  EXPECT_THAT(writer.notes(), ElementsAre("first", "second"));
   writer.commit();
   EXPECT_EQ(read_file(folder / "x"), kFile);
 }
 
-TEST(ResumedTensorFile, OfAnotherIdentityOrLayoutBeginsAnew) {
+TEST(ResumedTensorFile, StaysWhereAnErrorEndsARunThatMayResume) {
+  const TemporaryFolder folder;
+  {
+    TensorFileWriter writer(folder / "x", three_tensors(), kAgain);
+    EXPECT_FALSE(writer.is_resumed());
+    EXPECT_FALSE(writer.is_kept()) << "nothing is recorded";
+    writer.append("a", bytes_of("aaa"));
+    writer.record();
+    EXPECT_TRUE(writer.is_kept());
+    EXPECT_ERROR(writer.commit(), HasSubstr("tensor \"c\" lacks"));
+  }
+  { const TensorFileWriter writer(folder / "x", three_tensors(), kAgain); }
+  EXPECT_TRUE(TensorFileWriter(folder / "x", three_tensors(), kAgain).is_complete("a"));
+  const TemporaryFolder other;
+  {
+    TensorFileWriter writer(other / "x", three_tensors(), kFirst);
+    writer.append("a", bytes_of("aaa"));
+    writer.record();
+  }
+  EXPECT_EQ(entries(other), 0) << "it did not ask to resume";
+}
+
+TEST(ResumedTensorFile, OfAnotherIdentityOrLayoutIsRefusedAndStays) {
   for (const bool other_layout : {false, true}) {
     const TemporaryFolder folder;
     begin(folder / "x", kFirst);
     const auto layout = three_tensors(other_layout ? "HEAD" : "head");
     const Resumption other{.identity = other_layout ? "w4" : "w3", .resume = true};
-    // Killed again before anything is recorded: what the first left must not be taken for its own.
-    leave_behind([&] {
-      TensorFileWriter writer(folder / "x", layout, other);
-      die();
-    });
-    TensorFileWriter writer(folder / "x", layout, other);
-    EXPECT_TRUE(writer.is_resumed());
-    EXPECT_FALSE(writer.is_complete("a"));
+    EXPECT_ERROR(TensorFileWriter(folder / "x", layout, other),
+                 HasSubstr("is of another model or other options"));
+    EXPECT_TRUE(TensorFileWriter(folder / "x", three_tensors(), kAgain).is_complete("a"));
   }
 }
 
-TEST(ResumedTensorFile, HalfAnEntryIsNone) {
+TEST(ResumedTensorFile, TornAnywhereHoldsWhatIsWhole) {
+  for (std::size_t cut = 1;; ++cut) {
+    const TemporaryFolder folder;
+    begin(folder / "x", kFirst);
+    leave_behind([&] {
+      TensorFileWriter writer(folder / "x", three_tensors(), kAgain);
+      writer.append("c", bytes_of("ccccc"));
+      writer.record("second");
+      die();
+    });
+    const fs::path left = only_entry(folder);
+    const std::size_t size = fs::file_size(left);
+    if (cut > size) break;
+    fs::resize_file(left, size - cut);
+    TensorFileWriter writer(folder / "x", three_tensors(), kAgain);
+    EXPECT_FALSE(writer.is_complete("c")) << cut;
+    EXPECT_EQ(writer.is_complete("a"), writer.notes().size() == 1) << cut;
+    if (!writer.is_complete("a")) writer.append("a", bytes_of("aaa"));
+    writer.append("c", bytes_of("ccccc"));
+    writer.record("again");
+    writer.commit();
+    ASSERT_EQ(read_file(folder / "x"), kFile) << cut;
+  }
+}
+
+TEST(ResumedTensorFile, ARecordWithAWrongByteIsNone) {
   const TemporaryFolder folder;
   begin(folder / "x", kFirst);
-  const fs::path left = fs::directory_iterator(folder.path())->path();
-  fs::resize_file(left, fs::file_size(left) - 9);  // the entry of b, and a byte of that of a
+  const fs::path left = only_entry(folder);
+  std::string bytes = read_file(left);
+  bytes.back() ^= 1;
+  testing::write_file(left, bytes);
   TensorFileWriter writer(folder / "x", three_tensors(), kAgain);
   EXPECT_TRUE(writer.is_resumed());
   EXPECT_FALSE(writer.is_complete("a"));
@@ -156,13 +208,11 @@ TEST(ResumedTensorFile, WithoutAskingOrAnIdentityBeginsAnew) {
   EXPECT_FALSE(TensorFileWriter(folder / "x", three_tensors(), kAgain).is_resumed());
 }
 
-TEST(ResumedTensorFile, WhatAnotherProcessWritesIsNotTaken) {
+TEST(ResumedTensorFile, WhatAnotherProcessWritesIsRefused) {
   const TemporaryFolder folder;
   const TensorFileWriter first(folder / "x", three_tensors(), kFirst);
-  // Under the name that a process of another number would give it.
-  fs::rename(first.temporary(), folder / ".x.partial-1");
-  EXPECT_FALSE(TensorFileWriter(folder / "x", three_tensors(), kAgain).is_resumed());
-  EXPECT_TRUE(fs::exists(folder / ".x.partial-1"));
+  EXPECT_ERROR(TensorFileWriter(folder / "x", three_tensors(), kAgain),
+               HasSubstr("is being written by another process"));
 }
 
 }  // namespace

@@ -176,19 +176,74 @@ TEST(ResumedCheckpoint, OfAGgufFile) {
   EXPECT_EQ(read_file(folder / "m.gguf"), read_file(folder / "whole.gguf"));
 }
 
-TEST(ResumedCheckpoint, OfAnotherIdentityHoldsNothingOfTheFirst) {
+TEST(ResumedCheckpoint, OfAnotherSourceIsRefusedAndStays) {
+  const TemporaryFolder folder;
+  fs::create_directory(folder / "source");
+  write_file(folder / "source" / "model.safetensors", "weights");
+  CheckpointDestination to = destination(folder / "m", "w4", false);
+  to.sources = {folder / "source"};
+  begin(to, folder_contents());
+  to.resumption.resume = true;
+  const auto resume = [&](const FolderContents& contents) {
+    return CheckpointWriter(to, contents).tensors().is_complete("large");
+  };
+  const auto refused = HasSubstr("is of another model or other options");
+  EXPECT_TRUE(resume(folder_contents()));
+  FolderContents other = folder_contents();
+  other.config = "{}";
+  EXPECT_ERROR(resume(other), refused);
+  write_file(folder / "source" / "model.safetensors", "changed");  // of the same size
+  fs::last_write_time(folder / "source" / "model.safetensors", {});
+  EXPECT_ERROR(resume(folder_contents()), refused);
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), {}), 2) << "it is still there";
+}
+
+TEST(ResumedCheckpoint, HoldsNoOtherFilesOfTheRunBefore) {
   const TemporaryFolder folder;
   leave_behind([&] {
     CheckpointWriter writer(destination(folder / "m", "w4", false), folder_contents());
-    write_file(writer.folder() / "left.json", "{}");
+    write_file(writer.folder() / ".config.json.partial-1", "{");
     write_large(writer, 1600, 1);
     writer.tensors().record();
     die();
   });
-  CheckpointWriter writer(destination(folder / "m", "w3", true), folder_contents());
-  EXPECT_FALSE(writer.tensors().is_resumed());
-  EXPECT_FALSE(writer.tensors().is_complete("large"));
-  EXPECT_FALSE(fs::exists(writer.folder() / "left.json"));
+  CheckpointWriter writer(destination(folder / "m", "w4", true), folder_contents());
+  EXPECT_TRUE(writer.tensors().is_complete("large"));
+  EXPECT_FALSE(fs::exists(writer.folder() / ".config.json.partial-1"));
+}
+
+TEST(ResumedCheckpoint, KilledAtAnyMomentEndsInTheSameBytes) {
+  const TemporaryFolder folder;
+  const auto work = [&](const fs::path& path) {
+    CheckpointWriter writer(destination(path, "w4", true), folder_contents());
+    if (!writer.tensors().is_complete("small")) {
+      writer.tensors().append("small", std::span(kSmall).first(3));
+      writer.tensors().record("small");
+    }
+    if (!writer.tensors().is_complete("large")) {
+      write_large(writer, 1600, 1);
+      writer.tensors().record("large");
+    }
+    writer.commit();
+  };
+  work(folder / "whole");
+  for (int milliseconds = 0; !fs::exists(folder / "m"); milliseconds += 1 + milliseconds / 4) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      work(folder / "m");
+      ::_exit(0);
+    }
+    ::usleep(static_cast<useconds_t>(1000 * milliseconds));
+    ::kill(child, SIGKILL);
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFSIGNALED(status) || WEXITSTATUS(status) == 0) << "it failed";
+  }
+  for (const char* file : {"config.json", "model.safetensors"}) {
+    EXPECT_EQ(read_file(folder / "m" / file), read_file(folder / "whole" / file));
+  }
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder / "m"), {}), 2);
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), {}), 2);
 }
 
 }  // namespace

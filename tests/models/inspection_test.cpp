@@ -173,7 +173,7 @@ TEST(ModuleTree, BlocksThatDifferStandApart) {
   Compute compute(select_kernels(), pool);
   const QuantizePlan plan =
       plan_quantization(dense.spec(), {.exclude = {"model.layers.2.mlp.up_proj"}});
-  quantize_model(dense, plan, compute, folder / "mixed", false);
+  quantize_model(dense, plan, compute, {.path = folder / "mixed"});
   const Checkpoint mixed(folder / "mixed");
   const std::string tree = module_tree(mixed);
   EXPECT_THAT(tree, HasSubstr("      (0-1): 2 x LlamaDecoderLayer(\n"));

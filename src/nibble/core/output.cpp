@@ -58,19 +58,40 @@ bool lock(int fd) {
   return ::flock(fd, LOCK_EX | LOCK_NB) == 0;
 }
 
-/// Gives the newest temporary output for `path` that nobody holds the name `temporary`, and opens
-/// it with `flags`; -1 if there is none.
-int take_leftover(const fs::path& path, const fs::path& temporary, int flags) {
+[[noreturn]] void fail_as_written(const fs::path& path, const fs::path& temporary) {
+  fail("{}: is being written by another process (as {}); expected it to end first", path.string(),
+       temporary.filename().string());
+}
+
+/// Temporary output that is open and locked; -1 if it is gone or another's.
+int open_leftover(const fs::path& found) {
+  const int fd = ::open(found.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+  if (fd >= 0 || errno != EISDIR) return fd;
+  return ::open(found.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+/// Throws Error if a living process writes `path`. Gives the newest temporary output for it that
+/// nobody holds the name `temporary` if that is asked for, and opens it; -1 if there is none.
+int find_leftover(const fs::path& path, const fs::path& temporary, Leftover leftover) {
+  int taken = -1;
   for (const fs::path& found : find_temporaries(path)) {
-    const int fd = ::open(found.c_str(), flags | O_NOFOLLOW | O_CLOEXEC);
+    const int fd = open_leftover(found);
     if (fd < 0) continue;
-    std::error_code error;
     const bool is_left = lock(fd);
-    if (is_left) fs::rename(found, temporary, error);
-    if (is_left && !error) return fd;
-    ::close(fd);
+    const bool is_held = !is_left && errno == EWOULDBLOCK;
+    std::error_code error;
+    const bool takes = is_left && leftover == Leftover::kTake && taken < 0;
+    if (takes) fs::rename(found, temporary, error);
+    if (takes && !error) {
+      taken = fd;
+    } else {
+      ::close(fd);
+    }
+    if (!is_held) continue;
+    if (taken >= 0) ::close(taken);
+    fail_as_written(path, found);
   }
-  return -1;
+  return taken;
 }
 
 /// The folder that `path` leads to, so that filename() is its own name and a link to it stays when
@@ -124,17 +145,20 @@ OutputFile::OutputFile(const fs::path& path, Leftover leftover)
   if (fs::exists(status) && !fs::is_regular_file(status)) {
     fail("{}: is not a regular file, so it is not replaced", path.string());  // /dev/null, a pipe
   }
-  if (leftover == Leftover::kTake) fd_ = take_leftover(path_, temporary_, O_RDWR);
+  fd_ = find_leftover(path_, temporary_, leftover);
   if (fd_ >= 0) return;
-  fd_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  fd_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (fd_ < 0) fail("{}: cannot be written: {}", path.string(), std::strerror(errno));
-  lock(fd_);
+  const bool is_free = lock(fd_) || errno != EWOULDBLOCK;
+  if (is_free && ::ftruncate(fd_, 0) == 0) return;
+  ::close(fd_);
+  fail_as_written(path_, temporary_);
 }
 
 OutputFile::~OutputFile() {
   if (fd_ < 0) return;
+  if (!is_kept_) ::unlink(temporary_.c_str());
   ::close(fd_);
-  ::unlink(temporary_.c_str());
 }
 
 void OutputFile::reserve(std::uint64_t bytes) {
@@ -181,7 +205,9 @@ void OutputFile::sync() {
 }
 
 void OutputFile::commit(std::uint64_t bytes) {
-  // posix_fallocate may have made the file longer than what was written.
+  // What takes long comes first: until the next line a killed process leaves all that it had. The
+  // file may be longer than what is to stay, by posix_fallocate or by notes of who writes it.
+  sync();
   const bool good = ::ftruncate(fd_, static_cast<off_t>(bytes)) == 0 && ::fsync(fd_) == 0;
   if (!good) fail("{}: writing failed: {}", path_.string(), std::strerror(errno));
   ::close(fd_);
@@ -196,20 +222,12 @@ void OutputFile::commit(std::uint64_t bytes) {
 }
 
 OutputFolder::OutputFolder(const fs::path& path, bool replace, Leftover leftover)
-    : path_(folder_path(path)), temporary_(temporary_beside(path_)) {
+    : path_(folder_path(path)), temporary_(temporary_beside(path_)), replace_(replace) {
   require_name(path);
-  std::error_code error;
-  const fs::file_status status = fs::symlink_status(path_, error);
-  if (fs::exists(status)) {
-    if (!replace) fail("{}: exists already (--force replaces it)", path_.string());
-    const bool replaceable = fs::is_directory(status) && (fs::is_empty(path_, error) ||
-                                                          fs::exists(path_ / "config.json", error));
-    if (!replaceable) {
-      fail("{}: is not a model folder (no config.json), so it is not replaced", path_.string());
-    }
-  }
-  if (leftover == Leftover::kTake) fd_ = take_leftover(path_, temporary_, O_RDONLY | O_DIRECTORY);
+  require_replaceable();
+  fd_ = find_leftover(path_, temporary_, leftover);
   if (fd_ >= 0) return;
+  std::error_code error;
   fs::remove_all(temporary_, error);
   if (!fs::create_directory(temporary_, error)) {
     fail("{}: cannot be created: {}", path_.string(), error.message());
@@ -219,12 +237,26 @@ OutputFolder::OutputFolder(const fs::path& path, bool replace, Leftover leftover
 }
 
 OutputFolder::~OutputFolder() {
-  if (fd_ >= 0) ::close(fd_);
   std::error_code ignored;
-  if (!temporary_.empty()) fs::remove_all(temporary_, ignored);
+  if (!temporary_.empty() && !is_kept_) fs::remove_all(temporary_, ignored);
+  if (fd_ >= 0) ::close(fd_);
+}
+
+/// Throws Error if something stands in the folder's place that is to stay there.
+void OutputFolder::require_replaceable() const {
+  std::error_code error;
+  const fs::file_status status = fs::symlink_status(path_, error);
+  if (!fs::exists(status)) return;
+  if (!replace_) fail("{}: exists already (--force replaces it)", path_.string());
+  const bool replaceable = fs::is_directory(status) &&
+                           (fs::is_empty(path_, error) || fs::exists(path_ / "config.json", error));
+  if (!replaceable) {
+    fail("{}: is not a model folder (no config.json), so it is not replaced", path_.string());
+  }
 }
 
 void OutputFolder::commit() {
+  require_replaceable();  // it may have come meanwhile
   sync_folder(temporary_);
   const fs::path old = temporary_.string() + ".old";
   std::error_code error;

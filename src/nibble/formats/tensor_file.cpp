@@ -13,8 +13,9 @@ namespace nibble {
 namespace {
 
 // Behind the tensors of a file that is not finished stands its journal: a head with the identity,
-// then an entry for each tensor that is complete. commit() cuts it off.
+// then a record for each call of record(). commit() cuts it off.
 constexpr std::string_view kJournalTitle = "nibble: unfinished, complete tensors:\n";
+constexpr std::size_t kMaxJournal = std::size_t{256} << 20;
 
 std::uint64_t aligned(std::uint64_t offset, std::uint64_t alignment) {
   return (offset + alignment - 1) / alignment * alignment;
@@ -26,12 +27,69 @@ std::string make_journal_head(const std::string& identity) {
   return std::string(kJournalTitle) + std::string(size.data(), size.size()) + identity;
 }
 
-/// The number of a tensor, twice: an entry that a crash left half written is none.
-using JournalEntry = std::array<std::uint32_t, 2>;
+/// 64 bits that tell whether bytes are what they were: FNV-1a (draft-eastlake-fnv, section 2).
+std::uint64_t checksum(std::string_view bytes) {
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for (const char byte : bytes) hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3;
+  return hash;
+}
 
-JournalEntry make_entry(std::size_t tensor) {
-  const auto number = static_cast<std::uint32_t>(tensor);
-  return {number, ~number};
+struct JournalRecord {
+  std::vector<std::uint32_t> tensors;
+  std::string note;
+};
+
+struct RecordHead {
+  std::uint64_t checksum;  // of all behind it
+  std::uint32_t n_tensors;
+  std::uint32_t note_bytes;
+};
+
+std::string to_bytes(const JournalRecord& record) {
+  RecordHead head{.checksum = 0,
+                  .n_tensors = static_cast<std::uint32_t>(record.tensors.size()),
+                  .note_bytes = static_cast<std::uint32_t>(record.note.size())};
+  std::string bytes(sizeof head, '\0');
+  bytes.append(reinterpret_cast<const char*>(record.tensors.data()),
+               record.tensors.size() * sizeof record.tensors[0]);
+  bytes += record.note;
+  std::memcpy(bytes.data(), &head, sizeof head);
+  head.checksum = checksum(std::string_view(bytes).substr(sizeof head.checksum));
+  std::memcpy(bytes.data(), &head, sizeof head);
+  return bytes;
+}
+
+/// The record that `journal` opens with, taken off it; nothing where it is not whole.
+std::optional<JournalRecord> take_record(std::string_view& journal) {
+  RecordHead head;
+  if (journal.size() < sizeof head) return std::nullopt;
+  std::memcpy(&head, journal.data(), sizeof head);
+  const std::uint64_t tensor_bytes = head.n_tensors * std::uint64_t{sizeof(std::uint32_t)};
+  const std::uint64_t bytes = sizeof head + tensor_bytes + head.note_bytes;
+  if (bytes > journal.size()) return std::nullopt;
+  const std::string_view whole = journal.substr(0, bytes);
+  if (checksum(whole.substr(sizeof head.checksum)) != head.checksum) return std::nullopt;
+  journal.remove_prefix(bytes);
+  JournalRecord record{.tensors = std::vector<std::uint32_t>(head.n_tensors),
+                       .note = std::string(whole.substr(sizeof head + tensor_bytes))};
+  if (tensor_bytes > 0) {
+    std::memcpy(record.tensors.data(), whole.data() + sizeof head, tensor_bytes);
+  }
+  return record;
+}
+
+std::string read_to_end(const OutputFile& file, std::uint64_t offset) {
+  constexpr std::size_t kPiece = std::size_t{1} << 16;
+  std::string bytes;
+  while (bytes.size() < kMaxJournal) {
+    const std::size_t had = bytes.size();
+    bytes.resize(had + kPiece);
+    const auto piece = std::as_writable_bytes(std::span(bytes).subspan(had));
+    const std::size_t count = file.read_at(offset + had, piece);
+    bytes.resize(had + count);
+    if (count < kPiece) break;
+  }
+  return bytes;
 }
 
 }  // namespace
@@ -63,40 +121,71 @@ TensorFileLayout::TensorFileLayout(std::string head, std::vector<TensorExtent> e
 TensorFileWriter::TensorFileWriter(const std::filesystem::path& path, TensorFileLayout layout,
                                    const Resumption& resumption)
     : path_(path),
+      resumption_(resumption),
       journal_head_(make_journal_head(resumption.identity)),
       file_bytes_(layout.file_bytes),
       journal_end_(file_bytes_ + journal_head_.size()) {
   for (TensorExtent& extent : layout.tensors) tensors_.push_back({std::move(extent)});
   for (std::size_t i = 0; i < tensors_.size(); ++i) index_.emplace(tensors_[i].extent.name, i);
-  if (resumption.resume && !journal_head_.empty()) {
-    output_.emplace(path, Leftover::kTake);
-    is_resumed_ = read_journal(layout.header);
-    if (is_resumed_) return;
+  const bool resumes = resumption.resume && !journal_head_.empty();
+  output_.emplace(path, resumes ? Leftover::kTake : Leftover::kLeave);
+  if (resumes) {
+    if (resume(layout.header)) return;
+    output_.emplace(path);  // empty
   }
-  output_.emplace(path);
   output_->reserve(file_bytes_);
   output_->write(layout.header);
   output_->write_at(file_bytes_, std::as_bytes(std::span(journal_head_)));
 }
 
-/// Takes over what the file holds already; gives whether it is one of this layout and identity.
-bool TensorFileWriter::read_journal(const std::string& header) {
-  const auto holds = [&](std::uint64_t offset, const std::string& expected) {
-    std::string found(expected.size(), '\0');
-    output_->read_at(offset, std::as_writable_bytes(std::span(found)));
-    return found == expected;
+/// Takes over what the file holds already; gives whether it holds anything. Throws Error if that is
+/// not of this layout and identity.
+bool TensorFileWriter::resume(const std::string& header) {
+  const auto read = [&](std::uint64_t offset, std::size_t size) {
+    std::string found(size, '\0');
+    found.resize(output_->read_at(offset, std::as_writable_bytes(std::span(found))));
+    return found;
   };
-  if (!holds(0, header) || !holds(file_bytes_, journal_head_)) return false;
-  JournalEntry entry;
-  const auto bytes = std::as_writable_bytes(std::span(entry));
-  while (output_->read_at(journal_end_, bytes) == sizeof entry && entry[0] < tensors_.size() &&
-         entry == make_entry(entry[0])) {
-    Tensor& tensor = tensors_[entry[0]];
-    tensor.written = tensor.extent.bytes;
-    tensor.is_recorded = true;
-    journal_end_ += sizeof entry;
+  // Both are written before all else: where either is missing, nothing is lost.
+  const auto is_missing = [](const std::string& found, std::string_view begin) {
+    return found.size() < begin.size() || found.find_first_not_of('\0') == std::string::npos;
+  };
+  const std::string found_header = read(0, header.size());
+  if (is_missing(found_header, std::string_view(header).substr(0, 8))) return false;
+  const std::string found_head = read(file_bytes_, journal_head_.size());
+  const bool is_same = found_header == header;
+  if (is_same && is_missing(found_head, kJournalTitle)) return false;
+  if (!is_same || found_head != journal_head_) {
+    keep();
+    fail(
+        "{}: what was left of it unfinished, {}, is of another model or other options; expected "
+        "the same (remove it, or do not resume)",
+        path_.string(), output_->temporary().filename().string());
   }
+  read_journal();
   return true;
+}
+
+void TensorFileWriter::read_journal() {
+  is_resumed_ = true;
+  keep();
+  const std::string journal = read_to_end(*output_, journal_end_);
+  std::string_view rest = journal;
+  while (std::optional<JournalRecord> record = take_record(rest)) {
+    for (const std::uint32_t number : record->tensors) {
+      if (number >= tensors_.size()) continue;
+      tensors_[number].written = tensors_[number].extent.bytes;
+      tensors_[number].is_recorded = true;
+    }
+    notes_.push_back(std::move(record->note));
+  }
+  journal_end_ += journal.size() - rest.size();
+}
+
+/// What is recorded stays for whoever goes on with it.
+void TensorFileWriter::keep() {
+  is_kept_ = true;
+  output_->keep();
 }
 
 std::size_t TensorFileWriter::find(std::string_view name) const {
@@ -125,20 +214,26 @@ void TensorFileWriter::append(std::string_view name, std::span<const std::byte> 
   tensor.written += bytes.size();
 }
 
-void TensorFileWriter::record() {
+void TensorFileWriter::record(std::string_view note) {
   if (journal_head_.empty()) return;
-  std::vector<JournalEntry> entries;
+  JournalRecord record{.tensors = {}, .note = std::string(note)};
   for (std::size_t i = 0; i < tensors_.size(); ++i) {
     Tensor& tensor = tensors_[i];
     if (tensor.is_recorded || !tensor.is_complete()) continue;
     tensor.is_recorded = true;
-    entries.push_back(make_entry(i));
+    record.tensors.push_back(static_cast<std::uint32_t>(i));
   }
-  output_->sync();  // an entry must not outlast a crash that its tensor does not
-  const auto bytes = std::as_bytes(std::span(entries));
-  output_->write_at(journal_end_, bytes);
+  output_->sync();  // a record must not outlast a crash that its tensors do not
+  const std::string bytes = to_bytes(record);
+  output_->write_at(journal_end_, std::as_bytes(std::span(bytes)));
   journal_end_ += bytes.size();
   output_->sync();
+  since_record_ = Stopwatch();
+  if (resumption_.resume) keep();
+}
+
+bool TensorFileWriter::is_record_due() const {
+  return !journal_head_.empty() && since_record_.seconds() >= resumption_.seconds_between_records;
 }
 
 void TensorFileWriter::commit() {

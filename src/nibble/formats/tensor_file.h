@@ -15,6 +15,7 @@
 
 #include "nibble/core/dtype.h"
 #include "nibble/core/output.h"
+#include "nibble/core/stopwatch.h"
 
 namespace nibble {
 
@@ -49,15 +50,18 @@ struct TensorFileLayout {
 /// How output goes on after its process was killed.
 struct Resumption {
   /// All that the bytes depend on besides the layout: only what was begun with the same is gone on
-  /// with. Where this is empty, nothing is.
+  /// with. Where this is empty, record() does nothing.
   std::string identity;
-  bool resume = false;  // whether to look for something to go on with
+  /// Go on with what was left, if there is any; and leave what was recorded where an error or
+  /// Ctrl-C ends this too.
+  bool resume = false;
+  double seconds_between_records = 10;  // at least: each waits for the disk
 };
 
 class TensorFileWriter {
  public:
   /// Takes the disk space of the whole file at once and writes the header. Throws Error if the disk
-  /// is full.
+  /// is full, or if what was left is of another identity or layout; it stays then.
   TensorFileWriter(const std::filesystem::path& path, TensorFileLayout layout,
                    const Resumption& resumption = {});
 
@@ -73,13 +77,20 @@ class TensorFileWriter {
   /// The next bytes of a tensor. Throws Error if they are more than it has, or if there is no such
   /// tensor: a mistake of the caller that must never end in a wrong file.
   void append(std::string_view name, std::span<const std::byte> bytes);
-  /// Notes which tensors are complete for whoever goes on with this, and syncs them.
-  void record();
+  /// Records for whoever goes on with this which tensors are complete, and what to know about them.
+  /// They are on the disk before the record is.
+  void record(std::string_view note = {});
+  /// Whether it is time to, where nothing else says when.
+  bool is_record_due() const;
+  /// The notes of the records that this goes on from, the first first.
+  const std::vector<std::string>& notes() const { return notes_; }
 
   /// The size of the whole file.
   std::uint64_t file_bytes() const { return file_bytes_; }
   /// Where the file is until commit().
   const std::filesystem::path& temporary() const { return output_->temporary(); }
+  /// Whether the file stays for whoever goes on with it when this is destroyed.
+  bool is_kept() const { return is_kept_; }
   /// Throws Error if a tensor is missing or incomplete; else the file appears under its name.
   void commit();
 
@@ -93,13 +104,19 @@ class TensorFileWriter {
   };
 
   std::size_t find(std::string_view name) const;
-  bool read_journal(const std::string& header);
+  bool resume(const std::string& header);
+  void read_journal();
+  void keep();
 
   std::filesystem::path path_;
-  std::string journal_head_;  // empty: what is complete is not noted
+  Resumption resumption_;
+  std::string journal_head_;  // empty: what is complete is not recorded
   std::uint64_t file_bytes_;
   std::uint64_t journal_end_;
   bool is_resumed_ = false;
+  bool is_kept_ = false;
+  std::vector<std::string> notes_;
+  Stopwatch since_record_;
   std::vector<Tensor> tensors_;
   std::unordered_map<std::string_view, std::size_t> index_;
   std::optional<OutputFile> output_;

@@ -18,11 +18,47 @@ void check_sources(const CheckpointDestination& to) {
   for (const fs::path& source : to.sources) check_not_model(source, to.path);
 }
 
-/// Removes what is in `folder` but `file`.
-void remove_others(const fs::path& folder, const fs::path& file) {
+/// Tells whether a file is the one that it was, or the files of a folder are.
+std::string identity_of(const fs::path& source) {
+  std::error_code error;
+  std::vector<fs::path> files = {source};
+  if (fs::is_directory(source, error)) {
+    files.clear();
+    for (const auto& entry : fs::directory_iterator(source, error)) files.push_back(entry.path());
+    std::sort(files.begin(), files.end());
+  }
+  std::string identity;
+  for (const fs::path& file : files) {
+    const std::string name = file.filename().string();
+    // Hidden ones come and go: the output itself may be on its way there.
+    if (name.starts_with('.') || !fs::is_regular_file(file, error)) continue;
+    identity += fmt::format("\n{} {} {}", name, fs::file_size(file, error),
+                            fs::last_write_time(file, error).time_since_epoch().count());
+  }
+  return identity;
+}
+
+/// With all else that the bytes depend on.
+Resumption complete(const CheckpointDestination& to, std::string_view contents) {
+  Resumption resumption = to.resumption;
+  if (resumption.identity.empty()) return resumption;
+  resumption.identity += '\n';
+  resumption.identity += contents;
+  for (const fs::path& source : to.sources) resumption.identity += identity_of(source);
+  return resumption;
+}
+
+/// Removes the files in `folder` but `kept`.
+void remove_others(const fs::path& folder, const fs::path& kept) {
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(folder, ignored)) {
-    if (entry.path() != file) fs::remove_all(entry.path(), ignored);
+    if (entry.path() != kept && !entry.is_directory(ignored)) fs::remove(entry.path(), ignored);
+  }
+}
+
+void require_absent(const CheckpointDestination& to) {
+  if (!to.replace && fs::exists(to.path)) {
+    fail("{}: exists already (--force replaces it)", to.path.string());
   }
 }
 
@@ -32,23 +68,34 @@ std::int64_t pieces_in(std::size_t bytes, std::size_t piece_bytes) {
 
 }  // namespace
 
-CheckpointWriter::CheckpointWriter(const CheckpointDestination& to,
-                                   const FolderContents& contents) {
-  folder_.emplace(to.path, to.replace, to.resumption.resume ? Leftover::kTake : Leftover::kLeave);
-  check_sources(to);
-  const fs::path file = folder_->temporary() / "model.safetensors";
-  file_ =
-      std::make_unique<SafetensorsWriter>(file, contents.tensors, contents.metadata, to.resumption);
-  if (!file_->is_resumed()) remove_others(folder_->temporary(), file_->temporary());
+CheckpointWriter::CheckpointWriter(const CheckpointDestination& to, const FolderContents& contents)
+    : to_(to) {
+  const Resumption resumption = complete(to, contents.config);
+  const bool resumes = resumption.resume && !resumption.identity.empty();
+  folder_.emplace(to.path, to.replace, resumes ? Leftover::kTake : Leftover::kLeave);
+  const bool had_files = !fs::is_empty(folder_->temporary());
+  try {
+    check_sources(to);
+    file_ = std::make_unique<SafetensorsWriter>(folder_->temporary() / "model.safetensors",
+                                                contents.tensors, contents.metadata, resumption);
+  } catch (...) {
+    if (had_files) folder_->keep();
+    throw;
+  }
+  remove_others(folder_->temporary(), file_->temporary());
   write_file("config.json", contents.config);
 }
 
-CheckpointWriter::CheckpointWriter(const CheckpointDestination& to, const GgufContents& contents) {
-  if (fs::exists(to.path) && !to.replace) {
-    fail("{}: exists already (--force replaces it)", to.path.string());
-  }
+CheckpointWriter::CheckpointWriter(const CheckpointDestination& to, const GgufContents& contents)
+    : to_(to) {
+  require_absent(to);
   check_sources(to);
-  file_ = std::make_unique<GgufWriter>(to.path, contents.metadata, contents.tensors, to.resumption);
+  file_ =
+      std::make_unique<GgufWriter>(to.path, contents.metadata, contents.tensors, complete(to, {}));
+}
+
+CheckpointWriter::~CheckpointWriter() {
+  if (folder_ && file_ && file_->is_kept()) folder_->keep();
 }
 
 void CheckpointWriter::write_file(const std::string& name, std::string_view text) {
@@ -84,6 +131,7 @@ void CheckpointWriter::write(const std::string& name, ThreadPool& pool,
 }
 
 void CheckpointWriter::commit() {
+  if (!folder_) require_absent(to_);  // it may have come meanwhile
   file_->commit();
   if (folder_) folder_->commit();
 }

@@ -17,7 +17,7 @@
 #include "nibble/core/output.h"
 #include "nibble/core/thread_pool.h"
 #include "nibble/formats/gguf_writer.h"
-#include "nibble/weights/rounding_error.h"
+#include "nibble/models/written_tensor.h"
 
 namespace nibble {
 
@@ -25,7 +25,8 @@ struct CheckpointDestination {
   std::filesystem::path path;
   bool replace = false;                        // it may exist
   std::vector<std::filesystem::path> sources;  // files and folders that are read
-  Resumption resumption;
+  /// Of the identity only what the options say: contents and sources are added.
+  Resumption resumption = {};
 };
 
 /// A Hugging Face folder.
@@ -40,16 +41,6 @@ struct GgufContents {
   std::vector<TensorDeclaration> tensors;
 };
 
-/// A parameter as it was written, for a report.
-struct WrittenTensor {
-  std::string name;
-  std::vector<std::int64_t> shape;  // (out, in) of a linear layer, packed or not
-  std::string format;               // "w4", "BF16", "Q4_1", "AWQ w4 g128"
-  int bits = 0;                     // of a packed layer
-  int group_size = 0;               // "
-  RoundingError error;
-};
-
 /// A tensor that is made piece by piece, on any thread and in any order.
 struct TensorPieces {
   std::size_t piece_bytes;  // the last may have fewer
@@ -62,11 +53,15 @@ struct TensorPieces {
 class CheckpointWriter {
  public:
   /// Takes the disk space of all tensors and writes config.json. Throws Error if the path exists
-  /// and may not be replaced, if that would replace a source, or if the disk is full.
+  /// and may not be replaced, if that would replace a source, if it is being written already, if
+  /// the disk is full, or if what was left of it is of another model or other options.
   CheckpointWriter(const CheckpointDestination& to, const FolderContents& contents);
   /// The same of a GGUF file.
   CheckpointWriter(const CheckpointDestination& to, const GgufContents& contents);
+  ~CheckpointWriter();
 
+  /// Where all appears in the end.
+  const std::filesystem::path& path() const { return to_.path; }
   /// Where other files of the folder go until commit().
   const std::filesystem::path& folder() const { return folder_->temporary(); }
   /// Writes such a file.
@@ -80,6 +75,7 @@ class CheckpointWriter {
   void commit();
 
  private:
+  CheckpointDestination to_;
   std::optional<OutputFolder> folder_;
   std::unique_ptr<TensorFileWriter> file_;
 };

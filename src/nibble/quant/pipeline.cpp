@@ -65,8 +65,10 @@ class Quantizer {
         progress_("quantizing", work(), "weights") {}
 
   void run() {
+    report_.tensors = tensors_of(writer_.tensors().notes(), writer_.path().string());
+    n_recorded_ = report_.tensors.size();
     for (const LayerPlan& layer : plan_.layers) {
-      if (layer.packed) report_.tensors.push_back(write_packed(layer));
+      if (layer.packed) write_packed(layer);
     }
     for (const Parameter& parameter : dense_) write_dense(parameter);
     report_.bytes_out = static_cast<std::int64_t>(writer_.tensors().file_bytes());
@@ -105,9 +107,24 @@ class Quantizer {
     progress_.advance(batch.rows * tensor.view.cols());
   }
 
-  WrittenTensor write_packed(const LayerPlan& layer) {
+  /// What was done before this resumed.
+  void skip(const CheckpointTensor& tensor) {
+    report_.bytes_in += tensor.view.rows() * static_cast<std::int64_t>(tensor.view.row_bytes());
+    progress_.advance(tensor.view.elements());
+  }
+
+  void record_if_due() {
+    if (!writer_.tensors().is_record_due()) return;
+    writer_.tensors().record(note_of(std::span(report_.tensors).subspan(n_recorded_)));
+    n_recorded_ = report_.tensors.size();
+  }
+
+  void write_packed(const LayerPlan& layer) {
     const WeightCodec& codec = codec_of(layer.layout.format);
     const CheckpointTensor tensor = checkpoint_.dense_weight(layer.linear);
+    // All its parts are recorded at once.
+    const PartLayouts parts = codec.parts(layer.layout);
+    if (writer_.tensors().is_complete(layer.linear.name + parts[0].suffix)) return skip(tensor);
     WrittenTensor written{.name = layer.linear.name + ".weight",
                           .shape = {layer.linear.out, layer.linear.in},
                           .format = codec.name,
@@ -124,7 +141,8 @@ class Quantizer {
       }
       done_with(tensor, batch);
     }
-    return written;
+    report_.tensors.push_back(std::move(written));
+    record_if_due();
   }
 
   /// Rounds and packs whole blocks of rows and writes their share of each part.
@@ -162,6 +180,7 @@ class Quantizer {
 
   void write_dense(const Parameter& parameter) {
     const CheckpointTensor tensor = checkpoint_.float_tensor(parameter.name, parameter.shape);
+    if (writer_.tensors().is_complete(parameter.name)) return skip(tensor);
     const DType dtype = plan_.options.dtype;
     const auto cols = static_cast<std::size_t>(tensor.view.cols());
     const auto make = [&](std::int64_t row, std::span<std::byte> out) {
@@ -175,6 +194,7 @@ class Quantizer {
                    .made = [&](std::int64_t first, std::int64_t count) {
                      done_with(tensor, {first, count});
                    }});
+    record_if_due();
   }
 
   const Checkpoint& checkpoint_;
@@ -183,6 +203,7 @@ class Quantizer {
   CheckpointWriter& writer_;
   QuantizeReport& report_;
   std::vector<Parameter> dense_;
+  std::size_t n_recorded_ = 0;  // of the report's tensors
   Progress progress_;
 };
 
@@ -200,12 +221,14 @@ void add_sizes(const ModelSpec& spec, const QuantizePlan& plan, QuantizeReport& 
 }  // namespace
 
 QuantizeReport quantize_model(const Checkpoint& checkpoint, const QuantizePlan& plan,
-                              Compute& compute, const std::filesystem::path& out, bool replace) {
+                              Compute& compute, CheckpointDestination to) {
   const Stopwatch stopwatch;
   if (checkpoint.is_quantized()) {
     fail("{}: is quantized already; quantize the original instead", checkpoint.path().string());
   }
-  CheckpointWriter writer({.path = out, .replace = replace, .sources = checkpoint.source_paths()},
+  to.sources = checkpoint.source_paths();
+  to.resumption.identity = "pergrp";
+  CheckpointWriter writer(to,
                           packed_contents(checkpoint.config(), checkpoint.spec(), plan, "pergrp"));
   write_tokenizer_files(checkpoint, writer.folder());
   QuantizeReport report;

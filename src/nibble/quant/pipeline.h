@@ -24,9 +24,10 @@ struct QuantizeReport {
   double file_bits_per_parameter = 0;  // bits written / parameters of the model
 };
 
-/// Carries `plan` out: writes the folder `out` whole or not at all; `replace` allows it to exist.
-/// Throws Error (a full disk, weights that are not finite), Interrupted.
+/// Carries `plan` out: writes a folder whole or not at all, `to` saying where and whether to
+/// resume; sources and identity are filled in here. A run that resumes reports what it would have
+/// if nothing had ended it. Throws Error (a full disk, weights that are not finite), Interrupted.
 QuantizeReport quantize_model(const Checkpoint& checkpoint, const QuantizePlan& plan,
-                              Compute& compute, const std::filesystem::path& out, bool replace);
+                              Compute& compute, CheckpointDestination to);
 
 }  // namespace nibble
