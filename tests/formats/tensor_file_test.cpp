@@ -161,28 +161,50 @@ TEST(ResumedTensorFile, OfAnotherIdentityOrLayoutIsRefusedAndStays) {
 }
 
 TEST(ResumedTensorFile, TornAnywhereHoldsWhatIsWhole) {
-  for (std::size_t cut = 1;; ++cut) {
-    const TemporaryFolder folder;
-    begin(folder / "x", kFirst);
-    leave_behind([&] {
-      TensorFileWriter writer(folder / "x", three_tensors(), kAgain);
-      writer.append("c", bytes_of("ccccc"));
-      writer.record("second");
-      die();
-    });
-    const fs::path left = only_entry(folder);
-    const std::size_t size = fs::file_size(left);
-    if (cut > size) break;
-    fs::resize_file(left, size - cut);
+  const TemporaryFolder folder;
+  begin(folder / "x", kFirst);
+  leave_behind([&] {
     TensorFileWriter writer(folder / "x", three_tensors(), kAgain);
-    EXPECT_FALSE(writer.is_complete("c")) << cut;
-    EXPECT_EQ(writer.is_complete("a"), writer.notes().size() == 1) << cut;
+    writer.append("c", bytes_of("ccccc"));
+    writer.record("second");
+    die();
+  });
+  const fs::path left = only_entry(folder);
+  const std::string whole = read_file(left);
+  fs::remove(left);
+  std::size_t n_notes = 0;
+  for (std::size_t size = 0; size < whole.size(); ++size) {
+    testing::write_file(left, whole.substr(0, size));
+    TensorFileWriter writer(folder / "x", three_tensors(), kAgain);
+    EXPECT_GE(writer.notes().size(), n_notes) << "more is left";
+    n_notes = writer.notes().size();
+    EXPECT_EQ(writer.is_complete("a"), n_notes == 1) << size;
+    EXPECT_FALSE(writer.is_complete("c")) << size;
     if (!writer.is_complete("a")) writer.append("a", bytes_of("aaa"));
     writer.append("c", bytes_of("ccccc"));
-    writer.record("again");
     writer.commit();
-    ASSERT_EQ(read_file(folder / "x"), kFile) << cut;
+    ASSERT_EQ(read_file(folder / "x"), kFile) << size;
+    fs::remove(folder / "x");
   }
+  EXPECT_EQ(n_notes, 1u);
+}
+
+TEST(ResumedTensorFile, ATornRecordIsWrittenOver) {
+  const TemporaryFolder folder;
+  begin(folder / "x", kFirst);
+  const fs::path left = only_entry(folder);
+  fs::resize_file(left, fs::file_size(left) - 3);
+  leave_behind([&] {
+    TensorFileWriter writer(folder / "x", three_tensors(), kAgain);
+    writer.append("a", bytes_of("aaa"));  // throws if it were complete
+    writer.record();
+    writer.append("c", bytes_of("ccccc"));
+    writer.record("third");
+    die();
+  });
+  TensorFileWriter writer(folder / "x", three_tensors(), kAgain);
+  EXPECT_THAT(writer.notes(), ElementsAre("", "third"));
+  EXPECT_TRUE(writer.is_complete("a") && writer.is_complete("c"));
 }
 
 TEST(ResumedTensorFile, ARecordWithAWrongByteIsNone) {

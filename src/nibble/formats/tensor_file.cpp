@@ -78,6 +78,22 @@ std::optional<JournalRecord> take_record(std::string_view& journal) {
   return record;
 }
 
+/// What a file has where `expected` is to be.
+enum class Found {
+  kWhole,
+  kPart,  // its beginning, or zeros: whoever wrote it did not get further
+  kOther,
+};
+
+Found compare(const OutputFile& file, std::uint64_t offset, std::string_view expected) {
+  std::string found(expected.size(), '\0');
+  found.resize(file.read_at(offset, std::as_writable_bytes(std::span(found))));
+  if (found == expected) return Found::kWhole;
+  const bool is_part =
+      expected.starts_with(found) || found.find_first_not_of('\0') == std::string::npos;
+  return is_part ? Found::kPart : Found::kOther;
+}
+
 std::string read_to_end(const OutputFile& file, std::uint64_t offset) {
   constexpr std::size_t kPiece = std::size_t{1} << 16;
   std::string bytes;
@@ -141,21 +157,12 @@ TensorFileWriter::TensorFileWriter(const std::filesystem::path& path, TensorFile
 /// Takes over what the file holds already; gives whether it holds anything. Throws Error if that is
 /// not of this layout and identity.
 bool TensorFileWriter::resume(const std::string& header) {
-  const auto read = [&](std::uint64_t offset, std::size_t size) {
-    std::string found(size, '\0');
-    found.resize(output_->read_at(offset, std::as_writable_bytes(std::span(found))));
-    return found;
-  };
-  // Both are written before all else: where either is missing, nothing is lost.
-  const auto is_missing = [](const std::string& found, std::string_view begin) {
-    return found.size() < begin.size() || found.find_first_not_of('\0') == std::string::npos;
-  };
-  const std::string found_header = read(0, header.size());
-  if (is_missing(found_header, std::string_view(header).substr(0, 8))) return false;
-  const std::string found_head = read(file_bytes_, journal_head_.size());
-  const bool is_same = found_header == header;
-  if (is_same && is_missing(found_head, kJournalTitle)) return false;
-  if (!is_same || found_head != journal_head_) {
+  // Header and journal head are written before all else: where they are not whole, nothing is lost.
+  const Found found_header = compare(*output_, 0, header);
+  if (found_header == Found::kPart) return false;
+  const Found head = compare(*output_, file_bytes_, journal_head_);
+  if (found_header == Found::kWhole && head == Found::kPart) return false;
+  if (found_header == Found::kOther || head == Found::kOther) {
     keep();
     fail(
         "{}: what was left of it unfinished, {}, is of another model or other options; expected "
