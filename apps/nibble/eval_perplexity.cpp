@@ -2,6 +2,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -9,7 +10,7 @@
 #include "eval_tasks.h"
 #include "nibble/core/error.h"
 #include "nibble/core/progress.h"
-#include "nibble/eval/perplexity.h"
+#include "nibble/eval/protocols.h"
 #include "nibble/eval/text.h"
 #include "nibble/models/token_cost.h"
 #include "table.h"
@@ -19,26 +20,41 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// What one length of segments gives.
+struct Measured {
+  std::int64_t seqlen = 0;
+  PerplexityResult result;
+  std::int64_t tokens = 0;  // of the whole text
+  std::int64_t words = 0;   // of kWord only: of the documents that were measured
+  std::int64_t bytes = 0;   // likewise
+
+  double bits_per_byte() const {
+    return result.nll * static_cast<double>(words) / static_cast<double>(bytes) / std::log(2.0);
+  }
+};
+
 /// One model's column of the table.
 struct Column {
   std::string name;
   double bytes = 0;  // its linear layers, as read for a token
   double bits_per_weight = 0;
   std::string activations;
-  std::size_t tokens = 0;
-  std::vector<PerplexityResult> results;
+  std::vector<Measured> results;
 };
 
 PerplexityProtocol parse_protocol(const std::string& name) {
-  return name == "paper" ? PerplexityProtocol::kPaper : PerplexityProtocol::kSegments;
+  return name == "paper"      ? PerplexityProtocol::kPaper
+         : name == "llamacpp" ? PerplexityProtocol::kLlamaCpp
+         : name == "word"     ? PerplexityProtocol::kWord
+                              : PerplexityProtocol::kSegments;
 }
 
 /// Where the text comes from: --text, standard input or the default.
 std::string read_text(const PerplexityFlags& flags) {
   const PerplexityProtocol protocol = parse_protocol(flags.protocol);
   if (flags.text == "-") {
-    const std::string raw = TextFlags{.text = "-", .file = "", .given = true}.read();
-    return flags.rows ? join_rows(raw, protocol) : raw;
+    return prepare_evaluation_text(TextFlags{.text = "-", .file = "", .given = true}.read(),
+                                   protocol, flags.rows);
   }
   const fs::path path = flags.text.empty() ? default_evaluation_text() : fs::path(flags.text);
   return read_evaluation_text(path, protocol, flags.rows);
@@ -62,11 +78,18 @@ LengthLimit length_limit(const PerplexityFlags& flags, std::int64_t asked_contex
   return limit;
 }
 
+/// What a protocol takes if nothing else is asked for: kWord's tool takes the model's context.
+std::int64_t default_length(PerplexityProtocol protocol) {
+  return protocol == PerplexityProtocol::kWord       ? INT64_MAX
+         : protocol == PerplexityProtocol::kLlamaCpp ? 512
+                                                     : 2048;
+}
+
 /// The same for all models, so that a row of the table compares like with like.
 std::vector<std::int64_t> segment_lengths(const PerplexityFlags& flags, std::int64_t context) {
   const LengthLimit limit = length_limit(flags, context);
   if (flags.seqlens.empty() && flags.seqlen == 0) {
-    return {std::min<std::int64_t>(2048, limit.tokens)};
+    return {std::min(default_length(parse_protocol(flags.protocol)), limit.tokens)};
   }
   std::vector<std::int64_t> lengths = flags.seqlens;
   if (lengths.empty()) lengths = {flags.seqlen};
@@ -82,6 +105,7 @@ std::vector<std::int64_t> segment_lengths(const PerplexityFlags& flags, std::int
 /// What the models of one command have in common.
 struct Setup {
   ThreadPool& pool;
+  PerplexityProtocol protocol;
   std::string text;
   std::vector<std::int64_t> lengths;  // of segments, in tokens
   ComputeOptions compute;
@@ -93,6 +117,7 @@ struct Setup {
 Setup make_setup(const PerplexityFlags& flags, const ComputeFlags& compute, bool json,
                  ThreadPool& pool) {
   Setup setup{.pool = pool,
+              .protocol = parse_protocol(flags.protocol),
               .text = read_text(flags),
               .lengths = segment_lengths(flags, compute.context),
               .compute = compute.options(),
@@ -107,44 +132,75 @@ Setup make_setup(const PerplexityFlags& flags, const ComputeFlags& compute, bool
   return setup;
 }
 
+/// The windows of a length; the rest of what is measured but its result is put into `measured`.
+std::vector<ScoredWindow> make_windows(const Setup& setup, const Tokenizer& tokenizer,
+                                       Measured& measured) {
+  if (setup.protocol == PerplexityProtocol::kWord) {
+    WordWindows words = word_windows(setup.text, tokenizer, measured.seqlen, setup.max_segments);
+    measured.tokens = words.tokens;
+    measured.words = words.words;
+    measured.bytes = words.bytes;
+    return std::move(words.windows);
+  }
+  const bool llamacpp = setup.protocol == PerplexityProtocol::kLlamaCpp;
+  const std::vector<std::int32_t> tokens =
+      tokenizer.encode(setup.text, {.parse_special = !llamacpp});  // as its tool
+  measured.tokens = std::ssize(tokens);
+  return llamacpp ? llamacpp_windows(tokens, tokenizer, measured.seqlen, setup.max_segments)
+                  : segment_windows(tokens, measured.seqlen, setup.max_segments);
+}
+
+Measured measure_length(const Setup& setup, Model& model, const Tokenizer& tokenizer,
+                        const std::string& label, std::int64_t seqlen) {
+  Measured measured{.seqlen = seqlen};
+  const std::vector<ScoredWindow> windows = make_windows(setup, tokenizer, measured);
+  const auto segments = std::count_if(windows.begin(), windows.end(),
+                                      [](const ScoredWindow& window) { return window.units > 0; });
+  Progress progress(fmt::format("{} x {}", label, seqlen), segments, "segments");
+  const auto on_segment = [&](const PerplexityResult& running) {
+    if (setup.show_running) {
+      hide_progress();
+      fmt::print("[{}] {:.4f}\n", running.segments, running.perplexity());
+      std::fflush(stdout);
+    }
+    progress.set_note(fmt::format("perplexity {:.4f}", running.perplexity()));
+    progress.advance(1);
+  };
+  measured.result = measure_perplexity(model, windows, setup.reference.get(), on_segment);
+  return measured;
+}
+
 Column measure(const Setup& setup, const std::string& name) {
   Model model(locate_model(name), setup.pool, setup.compute);
   const Tokenizer tokenizer = model.checkpoint().load_tokenizer();
-  const std::vector<std::int32_t> tokens = tokenizer.encode(setup.text);
-  Column column{.name = name, .tokens = tokens.size()};
+  Column column{.name = name};
   column.activations = activation_type_name(model.activations());
   const TokenCost token = token_cost(model.checkpoint(), setup.compute.dtype);
   column.bytes = token.bytes;
   column.bits_per_weight = token.bits_per_weight();
+  const std::string label = fs::path(name).filename().string();
   for (const std::int64_t seqlen : setup.lengths) {
-    const PerplexityOptions options{
-        .seqlen = seqlen, .max_segments = setup.max_segments, .reference = setup.reference.get()};
-    Progress progress(fmt::format("{} x {}", fs::path(name).filename().string(), seqlen),
-                      segment_count(static_cast<std::int64_t>(tokens.size()), options), "segments");
-    const auto on_segment = [&](const PerplexityResult& running) {
-      if (setup.show_running) {
-        hide_progress();
-        fmt::print("[{}] {:.4f}\n", running.segments, running.perplexity());
-        std::fflush(stdout);
-      }
-      progress.set_note(fmt::format("perplexity {:.4f}", running.perplexity()));
-      progress.advance(1);
-    };
-    column.results.push_back(measure_perplexity(model, tokens, options, on_segment));
+    column.results.push_back(measure_length(setup, model, tokenizer, label, seqlen));
   }
   return column;
 }
 
 Json results_json(const Column& column, bool with_reference) {
   Json results = Json::array();
-  for (const PerplexityResult& result : column.results) {
-    Json entry = {{"seqlen", result.seqlen},
+  for (const Measured& measured : column.results) {
+    const PerplexityResult& result = measured.result;
+    Json entry = {{"seqlen", measured.seqlen},
                   {"segments", result.segments},
                   {"perplexity", result.perplexity()},
                   {"nll", result.nll}};
     if (with_reference) {
       entry["kl_divergence"] = result.kl_divergence;
       entry["top1_agreement"] = result.top1_agreement;
+    }
+    if (measured.words > 0) {
+      entry["words"] = measured.words;
+      entry["bits_per_byte"] = measured.bits_per_byte();
+      entry["byte_perplexity"] = std::exp2(measured.bits_per_byte());
     }
     results.push_back(std::move(entry));
   }
@@ -160,13 +216,13 @@ Json report_json(const PerplexityFlags& flags, const std::string& text,
   if (columns.size() == 1) {
     json["model"] = columns[0].name;
     json["bits_per_weight"] = columns[0].bits_per_weight;
-    json["tokens"] = columns[0].tokens;
+    json["tokens"] = columns[0].results[0].tokens;
     json["results"] = results_json(columns[0], with_reference);
     return json;
   }
   for (const Column& column : columns) {
     json["models"].push_back({{"model", column.name},
-                              {"tokens", column.tokens},
+                              {"tokens", column.results[0].tokens},
                               {"bits_per_weight", column.bits_per_weight},
                               {"activations", column.activations},
                               {"results", results_json(column, with_reference)}});
@@ -193,9 +249,16 @@ class Comparison {
 
   Table make(bool with_reference) {
     for (std::size_t r = 0; r < columns_[0].results.size(); ++r) {
-      const auto result = [&](const Column& column) { return column.results[r]; };
-      add_row(fmt::format("perplexity, {} tokens", result(columns_[0]).seqlen),
+      const auto result = [&](const Column& column) { return column.results[r].result; };
+      const Measured& first = columns_[0].results[r];
+      add_row(fmt::format("{}, {} tokens", first.words > 0 ? "word perplexity" : "perplexity",
+                          first.seqlen),
               [&](const Column& column) { return TableCell(result(column).perplexity(), 4); });
+      if (first.words > 0) {
+        add_row("  bits a byte", [&](const Column& column) {
+          return TableCell(column.results[r].bits_per_byte(), 4);
+        });
+      }
       if (!with_reference) continue;
       add_row("  KL divergence (nats)",
               [&](const Column& column) { return TableCell(result(column).kl_divergence, 6); });

@@ -34,4 +34,23 @@ struct MmluFlags {
 void eval_mmlu(const std::string& model, const MmluFlags& flags, const ComputeFlags& compute,
                const CommonFlags& common);
 
+struct HumanEvalFlags {
+  std::string data;               // the file; "": the default
+  std::int64_t samples = 1;       // of each problem
+  double temperature = 0;         // 0: greedy
+  std::int64_t max_tokens = 512;  // new ones at the most
+  std::string output;             // where the completions go
+};
+void eval_humaneval(const std::string& model, const HumanEvalFlags& flags,
+                    const ComputeFlags& compute, const CommonFlags& common);
+
+/// HellaSwag and WinoGrande.
+struct ChoiceFlags {
+  std::string task;         // "hellaswag", "winogrande"
+  std::string data;         // the file; "": the default
+  std::int64_t limit = -1;  // questions; 0: all; below: 400 of hellaswag, all of winogrande
+};
+void eval_choices(const std::string& model, const ChoiceFlags& flags, const ComputeFlags& compute,
+                  const CommonFlags& common);
+
 }  // namespace nibble::cli

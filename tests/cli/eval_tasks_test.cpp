@@ -1,4 +1,6 @@
 // The tasks of eval beside perplexity, as a user runs them, with the small model.
+#include <cmath>
+
 #include "cli/in_a_folder.h"
 #include "nibble/eval/mmlu_data.h"
 #include "paths.h"
@@ -53,12 +55,11 @@ TEST_F(EvalTasks, MmluOfAllSubjectsIsATableByCategory) {
   for (const char* part : {"dev", "test"}) {
     fs::create_directories(folder_ / "mmlu" / part);
     for (const std::string& name : mmlu_subjects()) {
-      fs::copy_file(fs::path(data_) / part / (std::string("household_") + part + ".csv"),
-                    folder_ / "mmlu" / part / (name + "_" + part + ".csv"));
+      write_file(folder_ / "mmlu" / part / (name + "_" + part + ".csv"), "1 + 1?,1,2,3,4,B\n");
     }
   }
   Invocation run;
-  run.args = {"eval", "model", "--task", "mmlu", "--subjects", "all", "--limit", "1", "-c", "1200"};
+  run.args = {"eval", "model", "--task", "mmlu", "--subjects", "all"};
   run.folder = folder_.path();
   run.env = {{"NIBBLE_DATA", folder_.path().string()}};
   const Outcome outcome = run_command(run);
@@ -104,6 +105,91 @@ TEST_F(EvalTasks, MmluStyles) {
   const Outcome base = here({"eval", "a-chat-model", "--task", "mmlu", "--data", data_,
                              "--subjects", "household", "--style", "base", "-c", "1200", "--json"});
   EXPECT_EQ(base.json()["style"], "base");
+}
+
+TEST_F(EvalTasks, HumanEvalWritesLinesForTheScorer) {
+  const std::string data = test_file("eval/fixtures/humaneval/own.jsonl.gz");
+  const auto run = [&](std::vector<std::string> more) {
+    std::vector<std::string> args = {"eval", "model", "--task", "humaneval", "--data", data, "-q"};
+    args.insert(args.end(), more.begin(), more.end());
+    return here(args);
+  };
+  const Outcome outcome =
+      run({"-o", "out.jsonl", "--n", "2", "--temperature", "0.5", "--max-tokens", "5"});
+  expect_success(outcome);
+  EXPECT_THAT(outcome.out, HasSubstr("out.jsonl: 6 completions of 3 problems"));
+  const std::vector<std::string> completions = lines(read_file(folder_ / "out.jsonl"));
+  ASSERT_EQ(completions.size(), 6u);
+  for (std::size_t i = 0; i < 6; ++i) {
+    const auto line = nlohmann::json::parse(completions[i]);
+    EXPECT_EQ(line.size(), 2u);
+    EXPECT_EQ(line["task_id"], "Own/" + std::to_string(i / 2));
+    EXPECT_TRUE(line["completion"].is_string());
+  }
+  const auto json = run({"-o", "greedy.jsonl", "--max-tokens", "3", "--json"}).json();
+  EXPECT_EQ(json["task"], "humaneval");
+  EXPECT_EQ(json["problems"], 3);
+  EXPECT_EQ(json["output"], "greedy.jsonl");
+  EXPECT_LE(json["generated_tokens"], 9);
+  expect_failure(run({}), 2, {"-o FILE"});
+  expect_failure(run({"-o", "x", "--n", "2"}), 2, {"--temperature"});
+  expect_failure(run({"-o", "model/config.json"}), 1, {"replace the model"});
+  expect_failure(here({"eval", "model", "--task", "humaneval", "--data", "none", "-o", "x"}), 1,
+                 {"none"});
+  EXPECT_FALSE(fs::exists(folder_ / "x"));
+}
+
+TEST_F(EvalTasks, HellaSwagAndWinoGrandeGiveAnAccuracyWithItsInterval) {
+  const std::string hellaswag = test_file("eval/fixtures/hellaswag.txt");
+  const std::string winogrande = test_file("eval/fixtures/winogrande.csv");
+  const Outcome text = here({"eval", "model", "--task", "hellaswag", "--data", hellaswag});
+  expect_success(text);
+  EXPECT_THAT(text.out, MatchesRegex("hellaswag, 3 questions: [0-9.]+ % \\[[0-9.]+, [0-9.]+\\], "
+                                     "95 % interval; standard error [0-9.]+ %\n"));
+  const auto json =
+      here({"eval", "model", "--task", "winogrande", "--data", winogrande, "--json"}).json();
+  EXPECT_EQ(json["task"], "winogrande");
+  EXPECT_EQ(json["n"], 3);
+  EXPECT_EQ(json["accuracy"], json["correct"].get<double>() / 3);
+  EXPECT_LE(json["interval_95"][0], json["accuracy"]);
+  EXPECT_EQ(
+      here({"eval", "model", "--task", "hellaswag", "--data", hellaswag, "--limit", "2", "--json"})
+          .json()["n"],
+      2);
+  expect_failure(here({"eval", "model", "--task", "hellaswag", "--data", winogrande, "-q"}), 1,
+                 {"winogrande.csv", "expected six"});
+  Invocation run;
+  run.args = {"eval", "model", "--task", "winogrande"};
+  run.folder = folder_.path();
+  run.env = {{"NIBBLE_DATA", folder_.path().string()}};
+  expect_failure(run_command(run), 1, {"winogrande-debiased-eval.csv", "$NIBBLE_DATA"});
+}
+
+TEST_F(EvalTasks, ProtocolsOfOtherTools) {
+  const std::string text = stories_text().string();
+  const auto run = [&](std::vector<std::string> more) {
+    std::vector<std::string> args = {"eval", "model", "--text", text, "-q"};
+    args.insert(args.end(), more.begin(), more.end());
+    return here(args);
+  };
+  const auto llamacpp =
+      run({"--protocol", "llamacpp", "--seqlen", "64", "--n-segments", "3", "--json"}).json();
+  EXPECT_EQ(llamacpp["protocol"], "llamacpp");
+  EXPECT_EQ(llamacpp["model"], "model");
+  EXPECT_GT(llamacpp["bits_per_weight"], 15.9);
+  EXPECT_EQ(llamacpp["results"][0]["segments"], 3);
+  EXPECT_EQ(llamacpp["results"][0]["seqlen"], 64);
+  const auto word = run({"--protocol", "word", "--seqlen", "100", "--json"}).json();
+  const auto& result = word["results"][0];
+  EXPECT_EQ(result["segments"], 1);
+  EXPECT_GT(result["words"], 3000);
+  EXPECT_NEAR(std::log(result["perplexity"].get<double>()), result["nll"].get<double>(), 1e-9);
+  EXPECT_NEAR(std::exp2(result["bits_per_byte"].get<double>()),
+              result["byte_perplexity"].get<double>(), 1e-9);
+  EXPECT_THAT(run({"--protocol", "word", "--seqlen", "100"}).out,
+              HasSubstr("word perplexity, 100"));
+  expect_failure(run({"--protocol", "word", "--rows"}), 2, {"--rows", "word"});
+  expect_failure(run({"--protocol", "llamacpp", "--seqlen", "2"}), 1, {"2 tokens"});
 }
 
 TEST_F(EvalTasks, WrongUsageNamesTheTask) {

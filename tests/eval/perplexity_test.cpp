@@ -8,6 +8,7 @@
 #include "core/error_matchers.h"
 #include "core/temporary_folder.h"
 #include "nibble/core/mapped_file.h"
+#include "nibble/eval/protocols.h"
 #include "nibble/kernels/select.h"
 #include "nibble/quant/pipeline.h"
 #include "paths.h"
@@ -37,13 +38,19 @@ const std::vector<std::int32_t>& story_tokens() {
   return tokens;
 }
 
-PerplexityResult measure(Model& model, const PerplexityOptions& options) {
-  return measure_perplexity(model, story_tokens(), options, [](const PerplexityResult&) {});
+struct Segments {
+  std::int64_t seqlen;
+  std::int64_t count = 0;  // 0: all
+  Model* reference = nullptr;
+};
+
+PerplexityResult measure(Model& model, const Segments& segments) {
+  return measure_perplexity(model, segment_windows(story_tokens(), segments.seqlen, segments.count),
+                            segments.reference, [](const PerplexityResult&) {});
 }
 
 /// 0.01 % of a perplexity is an nll's 1e-4.
 void expect_nll(const PerplexityResult& result, const Json& reference) {
-  EXPECT_EQ(result.seqlen, reference["seqlen"]);
   EXPECT_EQ(result.segments, reference["segments"]);
   EXPECT_NEAR(result.nll, reference["nll"].get<double>(), 1e-4);
   EXPECT_DOUBLE_EQ(result.perplexity(), std::exp(result.nll));
@@ -60,7 +67,7 @@ TEST(PerplexitySlow, IsTheReferences) {
     const std::int64_t seqlen = reference["seqlen"];
     const std::int64_t segments = reference["segments"];
     const auto all = static_cast<std::int64_t>(story_tokens().size()) / seqlen;
-    expect_nll(measure(model, {.seqlen = seqlen, .max_segments = segments == all ? 0 : segments}),
+    expect_nll(measure(model, {.seqlen = seqlen, .count = segments == all ? 0 : segments}),
                reference);
   }
 }
@@ -98,8 +105,7 @@ TEST(Perplexity, AModelDoesNotDivergeFromItself) {
   ThreadPool pool;
   Model model(kStories, pool);
   Model same(kStories, pool);
-  const PerplexityResult result =
-      measure(model, {.seqlen = 64, .max_segments = 3, .reference = &same});
+  const PerplexityResult result = measure(model, {.seqlen = 64, .count = 3, .reference = &same});
   EXPECT_NEAR(result.kl_divergence, 0, 1e-12);
   EXPECT_EQ(result.top1_agreement, 1);
 }
@@ -108,16 +114,15 @@ TEST(Perplexity, ReportsEverySegment) {
   ThreadPool pool;
   Model model(kStories, pool, kF32);
   std::vector<PerplexityResult> seen;
-  const PerplexityOptions options{.seqlen = 20, .max_segments = 3};
   const PerplexityResult last =
-      measure_perplexity(model, story_tokens(), options,
+      measure_perplexity(model, segment_windows(story_tokens(), 20, 3), nullptr,
                          [&](const PerplexityResult& result) { seen.push_back(result); });
   ASSERT_EQ(seen.size(), 3u);
   for (std::size_t i = 0; i < 3; ++i) {
     EXPECT_EQ(seen[i].segments, static_cast<std::int64_t>(i) + 1);
     // A running value is that of so many segments.
     const PerplexityResult alone =
-        measure(model, {.seqlen = 20, .max_segments = static_cast<std::int64_t>(i) + 1});
+        measure(model, {.seqlen = 20, .count = static_cast<std::int64_t>(i) + 1});
     EXPECT_EQ(seen[i].nll, alone.nll);
   }
   EXPECT_EQ(last.nll, seen[2].nll);
@@ -127,35 +132,47 @@ TEST(Perplexity, DoesNotDependOnThreads) {
   const auto nll = [](int threads) {
     ThreadPool pool(threads);
     Model model(kStories, pool);
-    return measure(model, {.seqlen = 100, .max_segments = 2}).nll;
+    return measure(model, {.seqlen = 100, .count = 2}).nll;
   };
   const double one = nll(1);
   EXPECT_EQ(nll(2), one);
   EXPECT_EQ(nll(3), one);
 }
 
-TEST(Perplexity, CountsSegments) {
-  EXPECT_EQ(segment_count(1000, {.seqlen = 100}), 10);
-  EXPECT_EQ(segment_count(1099, {.seqlen = 100}), 10);
-  EXPECT_EQ(segment_count(99, {.seqlen = 100}), 0);
-  EXPECT_EQ(segment_count(1000, {.seqlen = 100, .max_segments = 3}), 3);
-  EXPECT_EQ(segment_count(1000, {.seqlen = 100, .max_segments = 30}), 10);
+// A token is as likely whichever window it is in, if it sees the same tokens.
+TEST(Perplexity, OfAWindowFromSomeTokenOn) {
+  ThreadPool pool;
+  Model model(kStories, pool, kF32);
+  const std::vector<std::int32_t> tokens(story_tokens().begin(), story_tokens().begin() + 30);
+  const auto nll = [&](std::int64_t first, std::int64_t units) {
+    const ScoredWindow window{tokens, first, units};
+    return measure_perplexity(model, {&window, 1}, nullptr, [](const PerplexityResult&) {}).nll;
+  };
+  const double all = nll(1, 1);
+  EXPECT_GT(nll(20, 1), 0);
+  EXPECT_LT(nll(20, 1), all);
+  EXPECT_NEAR(nll(1, 29), all / 29, 1e-12);
+  const std::vector<std::int32_t> shorter(tokens.begin(), tokens.begin() + 20);
+  const std::vector<ScoredWindow> parts = {{shorter, 1, 0}, {tokens, 20, 1}};
+  std::int64_t segments = 0;
+  const PerplexityResult both =
+      measure_perplexity(model, parts, nullptr, [&](const PerplexityResult&) { ++segments; });
+  EXPECT_EQ(segments, 1);
+  EXPECT_EQ(both.segments, 1);
+  EXPECT_NEAR(both.nll, all, 1e-3);
 }
 
 TEST(Perplexity, RefusesWhatCannotBeMeasured) {
   ThreadPool pool;
   Model model(kStories, pool);
-  const std::vector<std::int32_t> ten(10, 5);
-  const auto run = [&](const std::vector<std::int32_t>& tokens, const PerplexityOptions& options) {
-    measure_perplexity(model, tokens, options, [](const PerplexityResult&) {});
+  const auto run = [&](const std::vector<ScoredWindow>& windows) {
+    measure_perplexity(model, windows, nullptr, [](const PerplexityResult&) {});
   };
-  EXPECT_ERROR(run(ten, {.seqlen = 1}), HasSubstr("found 1"));
-  EXPECT_ERROR(run(ten, {.seqlen = -5}), HasSubstr("found -5"));
-  EXPECT_ERROR(run(ten, {.seqlen = 513}), AllOf(HasSubstr("513"), HasSubstr("context of 512")));
-  EXPECT_ERROR(run(ten, {.seqlen = 11}), AllOf(HasSubstr("10 tokens"), HasSubstr("11")));
-  EXPECT_ERROR(run({}, {.seqlen = 2}), HasSubstr("0 tokens"));
-  EXPECT_ERROR(run(std::vector<std::int32_t>(10, 512), {.seqlen = 10}), HasSubstr("512"));
-  EXPECT_NO_THROW(run(ten, {.seqlen = 10}));
+  const std::vector<std::int32_t> long_text(514, 5);
+  EXPECT_ERROR(run({}), HasSubstr("no token to score"));
+  EXPECT_ERROR(run({{long_text, 1, 513}}), AllOf(HasSubstr("513"), HasSubstr("context of 512")));
+  EXPECT_ERROR(run({{{512, 5}, 1, 1}}), HasSubstr("512"));
+  EXPECT_NO_THROW(run({{{5, 5}, 1, 1}}));
 }
 
 TEST(Perplexity, RefusesAReferenceThatCannotBeCompared) {

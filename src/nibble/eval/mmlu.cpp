@@ -13,11 +13,11 @@
 namespace nibble {
 namespace {
 
-// Questions to a pass: as many as a pass has rows for, and no more than their caches, of two pages
-// each of their own as a rule, have memory for.
+// Questions to a pass: as many as a pass has rows for, and no more than their caches have memory
+// for; of its own a question has two pages as a rule.
 constexpr std::size_t kBatchRows = 512;
 constexpr std::int64_t kBatchQuestions = 16;
-constexpr std::int64_t kBatchCacheBytes = std::int64_t{1} << 30;
+constexpr std::int64_t kOwnPositions = 2 * kKvPagePositions;
 
 constexpr std::int64_t kReplyTokens = 50;  // of a chat model
 
@@ -123,10 +123,7 @@ MmluRun::MmluRun(Model& model, const Tokenizer& tokenizer, const std::vector<Mml
   const LinearSpec& head = model.spec().head;  // only a prompt's last position goes through it
   operations_ = cost.operations - 2.0 * static_cast<double>(head.in * head.out);
   attention_operations_ = cost.attention_operations;
-  const std::int64_t cache_bytes = 2 * kKvPagePositions * cost.kv_bytes_per_position;
-  at_once_ = options.one_by_one
-                 ? 1
-                 : std::clamp<std::int64_t>(kBatchCacheBytes / cache_bytes, 1, kBatchQuestions);
+  at_once_ = options.one_by_one ? 1 : caches_in_memory(model, kOwnPositions, kBatchQuestions);
 }
 
 std::vector<MmluAnswers> MmluRun::unanswered() const {

@@ -1,16 +1,15 @@
 #include "nibble/eval/perplexity.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cmath>
 
 #include "nibble/core/error.h"
+#include "nibble/eval/token_scores.h"
 #include "nibble/runtime/finite.h"
 
 namespace nibble {
 namespace {
-
-// Positions whose logits exist at a time: the head's weights are unpacked once for each lot.
-constexpr std::int64_t kPositionsPerLot = 128;
 
 /// What one position contributes.
 struct PositionScore {
@@ -18,13 +17,6 @@ struct PositionScore {
   double kl_divergence;
   bool same_top1;
 };
-
-/// Cross-entropy of `target` under `logits`, (vocab).
-double cross_entropy(const KernelSet& kernels, std::span<const float> logits, std::int32_t target) {
-  const auto vocab = static_cast<std::int64_t>(logits.size());
-  return static_cast<double>(kernels.log_sum_exp(logits.data(), vocab)) -
-         logits[static_cast<std::size_t>(target)];
-}
 
 /// sum p (ln p - ln q) of two rows of logits. `p` is scratch, (vocab).
 double kl_divergence(const KernelSet& kernels, std::span<const float> reference,
@@ -43,25 +35,25 @@ std::ptrdiff_t arg_max(std::span<const float> logits) {
   return std::max_element(logits.begin(), logits.end()) - logits.begin();
 }
 
-/// One model's pass over a segment.
+/// One model's pass over a window.
 class Pass {
  public:
-  Pass(Model& model, std::int64_t seqlen) : model_(model), cache_(model.make_cache(seqlen)) {
-    hidden_.resize(static_cast<std::size_t>(seqlen * model.spec().hidden));
+  Pass(Model& model, std::int64_t positions) : model_(model), cache_(model.make_cache(positions)) {
+    hidden_.resize(static_cast<std::size_t>(positions * model.spec().hidden));
     logits_.resize(static_cast<std::size_t>(kPositionsPerLot * model.spec().vocab));
   }
 
-  void run(std::span<const std::int32_t> segment) {
+  void run(std::span<const std::int32_t> tokens) {
     cache_.truncate(0);
-    model_.forward(segment, cache_, hidden_.data());
+    model_.forward(tokens, cache_, hidden_.data());
   }
 
   void compute_logits(std::int64_t first, std::int64_t count,
-                      std::span<const std::int32_t> segment) {
+                      std::span<const std::int32_t> tokens) {
     const ModelSpec& spec = model_.spec();
     model_.logits(hidden_.data() + first * spec.hidden, count, logits_.data());
     check_finite(model_, std::span(logits_).first(static_cast<std::size_t>(count * spec.vocab)),
-                 segment.first(static_cast<std::size_t>(first + count)));
+                 tokens.first(static_cast<std::size_t>(first + count)));
   }
 
   /// Of the i-th position of the last compute_logits(): (vocab).
@@ -73,31 +65,33 @@ class Pass {
  private:
   Model& model_;
   KvCache cache_;
-  std::vector<float> hidden_;  // (seqlen, hidden)
+  std::vector<float> hidden_;  // (positions, hidden)
   std::vector<float> logits_;  // (kPositionsPerLot, vocab)
 };
 
-/// Scores segments of one length.
-class SegmentScorer {
+/// Scores windows of up to `positions` tokens, and a last one that nothing follows.
+class WindowScorer {
  public:
-  SegmentScorer(Model& model, const PerplexityOptions& options)
-      : model_(model), pass_(model, options.seqlen) {
-    if (options.reference != nullptr) reference_.emplace(*options.reference, options.seqlen);
+  WindowScorer(Model& model, Model* reference, std::int64_t positions)
+      : model_(model), pass_(model, positions) {
+    if (reference != nullptr) reference_.emplace(*reference, positions);
   }
 
-  std::vector<PositionScore> score(std::span<const std::int32_t> segment) {
-    pass_.run(segment);
-    if (reference_) reference_->run(segment);
-    const auto positions = static_cast<std::int64_t>(segment.size()) - 1;
-    std::vector<PositionScore> scores(static_cast<std::size_t>(positions));
-    for (std::int64_t first = 0; first < positions; first += kPositionsPerLot) {
-      const std::int64_t count = std::min(kPositionsPerLot, positions - first);
-      pass_.compute_logits(first, count, segment);
-      if (reference_) reference_->compute_logits(first, count, segment);
+  std::vector<PositionScore> score(const ScoredWindow& window) {
+    const std::int64_t end = std::ssize(window.tokens) - 1;
+    const std::int64_t start = window.first - 1;  // whose logits are the first target's
+    const auto tokens = std::span(window.tokens).first(static_cast<std::size_t>(end));
+    pass_.run(tokens);
+    if (reference_) reference_->run(tokens);
+    std::vector<PositionScore> scores(static_cast<std::size_t>(end - start));
+    for (std::int64_t first = start; first < end; first += kPositionsPerLot) {
+      const std::int64_t count = std::min(kPositionsPerLot, end - first);
+      pass_.compute_logits(first, count, tokens);
+      if (reference_) reference_->compute_logits(first, count, tokens);
       Compute& compute = model_.compute();
       compute.pool().parallel_for(count, [&](std::int64_t i, int thread) {
-        const auto at = static_cast<std::size_t>(first + i);
-        scores[at] = score_position(i, segment[at + 1], thread);
+        const std::int32_t target = window.tokens[static_cast<std::size_t>(first + i + 1)];
+        scores[static_cast<std::size_t>(first + i - start)] = score_position(i, target, thread);
       });
     }
     return scores;
@@ -123,24 +117,55 @@ class SegmentScorer {
   std::optional<Pass> reference_;
 };
 
-void check(const Model& model, std::int64_t tokens, const PerplexityOptions& options) {
-  if (options.seqlen < 2) fail("a segment must have at least 2 tokens, found {}", options.seqlen);
-  if (options.seqlen > model.spec().context) {
-    fail("segments of {} tokens are longer than the model's context of {}", options.seqlen,
+/// Of the longest window.
+std::int64_t most_positions(std::span<const ScoredWindow> windows) {
+  std::int64_t positions = 0;
+  for (const ScoredWindow& window : windows) {
+    assert(window.first >= 1 && window.first < std::ssize(window.tokens));
+    positions = std::max(positions, std::ssize(window.tokens) - 1);
+  }
+  return positions;
+}
+
+void check(const Model& model, const Model* reference, std::int64_t positions) {
+  if (positions == 0) fail("the text has no token to score");
+  if (positions > model.spec().context) {
+    fail("windows of {} tokens are longer than the model's context of {}", positions,
          model.spec().context);
   }
-  if (options.reference != nullptr && options.seqlen > options.reference->spec().context) {
-    fail("segments of {} tokens are longer than the reference's context of {}", options.seqlen,
-         options.reference->spec().context);
+  if (reference == nullptr) return;
+  if (positions > reference->spec().context) {
+    fail("windows of {} tokens are longer than the reference's context of {}", positions,
+         reference->spec().context);
   }
-  if (tokens < options.seqlen) {
-    fail("the text has {} tokens, fewer than one segment of {} (--seqlen)", tokens, options.seqlen);
-  }
-  if (options.reference != nullptr && options.reference->spec().vocab != model.spec().vocab) {
+  if (reference->spec().vocab != model.spec().vocab) {
     fail("the reference has a vocabulary of {}, the model one of {}: they cannot be compared",
-         options.reference->spec().vocab, model.spec().vocab);
+         reference->spec().vocab, model.spec().vocab);
   }
 }
+
+/// What all positions so far come to.
+class Sums {
+ public:
+  void add(const PositionScore& score) {
+    nll_ += score.nll;
+    kl_ += score.kl_divergence;
+    same_ += score.same_top1 ? 1 : 0;
+    ++positions_;
+  }
+  void write(PerplexityResult& result) const {
+    const auto positions = static_cast<double>(positions_);
+    result.nll = nll_ / static_cast<double>(result.units);
+    result.kl_divergence = kl_ / positions;
+    result.top1_agreement = same_ / positions;
+  }
+
+ private:
+  double nll_ = 0;
+  double kl_ = 0;
+  double same_ = 0;
+  std::int64_t positions_ = 0;
+};
 
 }  // namespace
 
@@ -148,37 +173,20 @@ double PerplexityResult::perplexity() const {
   return std::exp(nll);
 }
 
-std::int64_t segment_count(std::int64_t tokens, const PerplexityOptions& options) {
-  const std::int64_t all = tokens / options.seqlen;
-  return options.max_segments > 0 ? std::min(all, options.max_segments) : all;
-}
-
-PerplexityResult measure_perplexity(Model& model, std::span<const std::int32_t> tokens,
-                                    const PerplexityOptions& options,
+PerplexityResult measure_perplexity(Model& model, std::span<const ScoredWindow> windows,
+                                    Model* reference,
                                     FunctionRef<void(const PerplexityResult&)> on_segment) {
-  const auto token_count = static_cast<std::int64_t>(tokens.size());
-  check(model, token_count, options);
-  SegmentScorer scorer(model, options);
-  const auto seqlen = static_cast<std::size_t>(options.seqlen);
-  double nll_sum = 0;
-  double kl_sum = 0;
-  double same_sum = 0;
-  PerplexityResult result{.seqlen = options.seqlen};
-  for (std::int64_t i = 0; i < segment_count(token_count, options); ++i) {
-    double segment_nll = 0;
-    for (const PositionScore& score :
-         scorer.score(tokens.subspan(static_cast<std::size_t>(i) * seqlen, seqlen))) {
-      segment_nll += score.nll;
-      kl_sum += score.kl_divergence;
-      same_sum += score.same_top1 ? 1 : 0;
-    }
-    const auto positions = static_cast<double>(options.seqlen - 1);
-    nll_sum += segment_nll / positions;
-    result.segments = i + 1;
-    const auto segments = static_cast<double>(result.segments);
-    result.nll = nll_sum / segments;
-    result.kl_divergence = kl_sum / (segments * positions);
-    result.top1_agreement = same_sum / (segments * positions);
+  const std::int64_t positions = most_positions(windows);
+  check(model, reference, positions);
+  WindowScorer scorer(model, reference, positions);
+  PerplexityResult result;
+  Sums sums;
+  for (const ScoredWindow& window : windows) {
+    for (const PositionScore& score : scorer.score(window)) sums.add(score);
+    if (window.units == 0) continue;
+    result.units += window.units;
+    ++result.segments;
+    sums.write(result);
     on_segment(result);
   }
   return result;

@@ -1,6 +1,5 @@
-// Perplexity over segments of a fixed length, and how far a model is from a reference on the same
-// positions. Segment i of length L is tokens [i L, (i + 1) L) on its own, positions from 0;
-// nll_i = mean cross-entropy of its tokens 2..L; perplexity = exp(mean of nll_i).
+// Perplexity of given tokens in windows, and how far a model is from a reference on the same
+// positions. A protocol (protocols.h) says what the windows are.
 #pragma once
 
 #include <cstdint>
@@ -13,31 +12,33 @@
 
 namespace nibble {
 
-/// Means over segments (nll) or positions (the others) so far.
+/// Tokens that a model sees on their own, from position 0, and which of them are scored: those from
+/// `first`, at least 1, on.
+struct ScoredWindow {
+  std::vector<std::int32_t> tokens;
+  std::int64_t first = 1;
+  /// What the cross-entropy of a segment is divided by: its scored tokens, or words. A window that
+  /// is not the last of its segment has 0.
+  std::int64_t units = 0;
+};
+
+/// Over the segments so far.
 struct PerplexityResult {
-  std::int64_t seqlen = 0;
   std::int64_t segments = 0;
-  double nll = 0;  // nats
-  // Only with a reference:
+  std::int64_t units = 0;
+  double nll = 0;  // sum of the cross-entropies / units, in nats
+  // Only with a reference, of all scored tokens:
   double kl_divergence = 0;   // mean of sum p (ln p - ln q), p the reference's, in nats
   double top1_agreement = 0;  // share of positions with the same most likely token
 
   double perplexity() const;
 };
 
-struct PerplexityOptions {
-  std::int64_t seqlen = 2048;     // at least 2
-  std::int64_t max_segments = 0;  // 0: all
-  Model* reference = nullptr;     // of the same vocabulary
-};
-
-/// Measures `model` on `tokens`; calls `on_segment` with the running result after each segment.
-/// Throws Error if there is not one whole segment, or one is longer than the model's context.
-PerplexityResult measure_perplexity(Model& model, std::span<const std::int32_t> tokens,
-                                    const PerplexityOptions& options,
+/// Measures `model`, and how far it is from `reference` (may be null; of the same vocabulary);
+/// calls `on_segment` with the running result after each segment. Throws Error if there is no
+/// window, or one is longer than a model's context (but for its last token, which is not run).
+PerplexityResult measure_perplexity(Model& model, std::span<const ScoredWindow> windows,
+                                    Model* reference,
                                     FunctionRef<void(const PerplexityResult&)> on_segment);
-
-/// Segments that measure_perplexity() will look at.
-std::int64_t segment_count(std::int64_t tokens, const PerplexityOptions& options);
 
 }  // namespace nibble

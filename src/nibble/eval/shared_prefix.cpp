@@ -2,8 +2,12 @@
 
 #include <algorithm>
 
+#include "nibble/models/token_cost.h"
+
 namespace nibble {
 namespace {
+
+constexpr std::int64_t kCacheBytes = std::int64_t{1} << 30;
 
 /// Sequences may end in a page each that they cannot fill.
 std::shared_ptr<KvPool> pool_for(const Model& model, std::int64_t context, std::int64_t sequences) {
@@ -38,6 +42,13 @@ std::int64_t SharedPrefix::common(std::span<const std::int32_t> prefix,
   const auto most = static_cast<std::ptrdiff_t>(std::min(prefix.size(), sequence.size() - 1));
   return std::mismatch(prefix.begin(), prefix.begin() + most, sequence.begin()).first -
          prefix.begin();
+}
+
+std::int64_t caches_in_memory(const Model& model, std::int64_t positions, std::int64_t most) {
+  const std::int64_t pages = (positions + kKvPagePositions - 1) / kKvPagePositions;
+  const std::int64_t bytes_per_position = token_cost(model.spec(), {}).kv_bytes_per_position;
+  return std::clamp<std::int64_t>(kCacheBytes / (pages * kKvPagePositions * bytes_per_position), 1,
+                                  most);
 }
 
 }  // namespace nibble

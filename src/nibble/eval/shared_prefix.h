@@ -36,4 +36,8 @@ class SharedPrefix {
   std::vector<std::int32_t> tokens_;
 };
 
+/// How many sequences of `positions` positions may live at a time, from 1 to `most`, so that their
+/// caches take no more than a GiB.
+std::int64_t caches_in_memory(const Model& model, std::int64_t positions, std::int64_t most);
+
 }  // namespace nibble

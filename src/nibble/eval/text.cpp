@@ -30,10 +30,17 @@ std::string join_rows(std::string_view raw, PerplexityProtocol protocol) {
   return text;
 }
 
-std::string read_evaluation_text(const fs::path& path, PerplexityProtocol protocol, bool as_rows) {
-  std::string text = read_text_file(path);
-  if (as_rows || path.filename() == "wiki.test.raw") return join_rows(text, protocol);
+std::string prepare_evaluation_text(std::string text, PerplexityProtocol protocol, bool as_rows) {
+  const bool has_rows =
+      protocol == PerplexityProtocol::kSegments || protocol == PerplexityProtocol::kPaper;
+  if (has_rows && as_rows) return join_rows(text, protocol);
+  if (protocol == PerplexityProtocol::kLlamaCpp && text.ends_with('\n')) text.pop_back();
   return text;
+}
+
+std::string read_evaluation_text(const fs::path& path, PerplexityProtocol protocol, bool as_rows) {
+  return prepare_evaluation_text(read_text_file(path), protocol,
+                                 as_rows || path.filename() == "wiki.test.raw");
 }
 
 fs::path default_evaluation_text() {

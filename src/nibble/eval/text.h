@@ -7,14 +7,18 @@
 
 namespace nibble {
 
-enum class PerplexityProtocol { kSegments, kPaper };
+enum class PerplexityProtocol { kSegments, kPaper, kLlamaCpp, kWord };
 
 /// WikiText as its Hugging Face data set has it, one row a line, joined: by one newline (segments)
 /// or two (paper: GPTQ's and AWQ's). A line of white space only is an empty row; every other keeps
 /// its leading blank and its newline.
 std::string join_rows(std::string_view raw, PerplexityProtocol protocol);
 
-/// Reads a text. Rows are joined if `as_rows` or if the file is named wiki.test.raw.
+/// A text as a protocol takes it. Of kSegments and kPaper rows are joined if `as_rows`; of
+/// kLlamaCpp a newline at the end is left out, as its tool does.
+std::string prepare_evaluation_text(std::string text, PerplexityProtocol protocol, bool as_rows);
+
+/// Reads a text likewise. The rows of a file named wiki.test.raw are joined in any case.
 std::string read_evaluation_text(const std::filesystem::path& path, PerplexityProtocol protocol,
                                  bool as_rows);
 
