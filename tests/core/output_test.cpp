@@ -2,8 +2,13 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <fstream>
+
 #include "core/error_matchers.h"
 #include "core/temporary_folder.h"
+#include "nibble/core/mapped_file.h"
+#include "nibble/core/process.h"
 
 namespace nibble {
 namespace {
@@ -27,6 +32,53 @@ TEST(OutputFile, AppearsOnCommitOnly) {
   file.commit();
   EXPECT_EQ(read_file(folder / "a"), "hello world");
   EXPECT_EQ(entries(folder.path()), 1);
+}
+
+TEST(OutputFile, PiecesOfAnySizeGiveTheSameBytes) {
+  const TemporaryFolder folder;
+  std::string text(std::size_t{9} << 20, ' ');
+  for (std::size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>(i * 7 + i / 4096);
+  for (const std::size_t step : {1'000'003u, 4096u, 2u << 20, 5u << 20, 9u << 20}) {
+    OutputFile file(folder / "a");
+    for (std::size_t at = 0; at < text.size(); at += step) {
+      file.write(std::string_view(text).substr(at, step));
+      EXPECT_EQ(file.bytes_written(), std::min(text.size(), at + step));
+    }
+    file.commit();
+    EXPECT_TRUE(read_file(folder / "a") == text) << "in steps of " << step;
+  }
+}
+
+/// Of the file's pages in the page cache, those in huge ones.
+std::int64_t huge_bytes_of(const fs::path& path) {
+  const MappedFile file(path);
+  std::byte sum{};
+  for (std::size_t at = 0; at < file.size(); at += 4096) sum ^= file.bytes()[at];
+  const auto begin = reinterpret_cast<std::uintptr_t>(file.bytes().data());
+  std::int64_t bytes = sum == std::byte{255} ? 1 : 0;
+  for (const MemoryMapping& mapping : memory_mappings()) {
+    if (mapping.begin == begin) bytes = mapping.huge_bytes;
+  }
+  return bytes;
+}
+
+TEST(OutputFile, IsInHugePagesOfThePageCache) {
+  const TemporaryFolder folder;
+  constexpr std::size_t kBytes = std::size_t{8} << 20;
+  {
+    std::ofstream at_once(folder / "at_once", std::ios::binary);
+    at_once.write(std::string(kBytes, 'x').data(), kBytes);
+  }
+  if (huge_bytes_of(folder / "at_once") < std::int64_t{kBytes}) {
+    GTEST_SKIP() << "the kernel has no huge pages for files here";
+  }
+  OutputFile file(folder / "a");
+  file.reserve(kBytes);
+  for (std::size_t at = 0; at < kBytes; at += 1000) {
+    file.write(std::string(std::min<std::size_t>(1000, kBytes - at), 'y'));
+  }
+  file.commit();
+  EXPECT_EQ(huge_bytes_of(folder / "a"), std::int64_t{kBytes});
 }
 
 TEST(OutputFile, LeavesNothingBehindWithoutCommit) {

@@ -10,6 +10,7 @@
 #include <system_error>
 #include <tuple>
 
+#include "nibble/core/buffer.h"
 #include "nibble/core/error.h"
 
 namespace nibble {
@@ -96,6 +97,22 @@ void OutputFile::reserve(std::uint64_t bytes) {
 }
 
 void OutputFile::write(std::span<const std::byte> bytes) {
+  written_ += bytes.size();
+  if (!pending_.empty()) {
+    const auto first = bytes.first(std::min(bytes.size(), kHugePageBytes - pending_.size()));
+    pending_.insert(pending_.end(), first.begin(), first.end());
+    bytes = bytes.subspan(first.size());
+    if (pending_.size() < kHugePageBytes) return;
+    write_now(pending_);
+    pending_.clear();
+  }
+  const std::size_t whole = bytes.size() / kHugePageBytes * kHugePageBytes;
+  write_now(bytes.first(whole));
+  const auto rest = bytes.subspan(whole);
+  pending_.assign(rest.begin(), rest.end());
+}
+
+void OutputFile::write_now(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const ssize_t count = ::write(fd_, bytes.data(), bytes.size());
     if (count < 0) {
@@ -103,11 +120,11 @@ void OutputFile::write(std::span<const std::byte> bytes) {
       fail("{}: writing failed: {}", path_.string(), std::strerror(errno));
     }
     bytes = bytes.subspan(static_cast<std::size_t>(count));
-    written_ += static_cast<std::uint64_t>(count);
   }
 }
 
 void OutputFile::commit() {
+  write_now(pending_);
   // posix_fallocate may have made the file longer than what was written.
   const bool good = ::ftruncate(fd_, static_cast<off_t>(written_)) == 0 && ::fsync(fd_) == 0;
   if (!good) fail("{}: writing failed: {}", path_.string(), std::strerror(errno));

@@ -8,10 +8,12 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace nibble {
 
-/// A file written from front to back.
+/// A file written from front to back. It reaches the system in stretches of 2 MiB, so that the page
+/// cache holds it in huge pages, where the file system can: whoever maps it reads it quicker.
 class OutputFile {
  public:
   /// Throws Error if `path` is a folder or its folder cannot be written. An existing file is
@@ -31,9 +33,12 @@ class OutputFile {
   void commit();
 
  private:
+  void write_now(std::span<const std::byte> bytes);
+
   std::filesystem::path path_;
   std::filesystem::path temporary_;
   std::uint64_t written_ = 0;
+  std::vector<std::byte> pending_;  // the last of them, less than a stretch
   int fd_ = -1;
 };
 
