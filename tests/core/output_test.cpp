@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "core/error_matchers.h"
+#include "core/leave_behind.h"
 #include "core/temporary_folder.h"
 #include "nibble/core/mapped_file.h"
 #include "nibble/core/process.h"
@@ -14,7 +15,9 @@ namespace nibble {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::die;
 using ::testing::HasSubstr;
+using testing::leave_behind;
 using testing::read_file;
 using testing::TemporaryFolder;
 using testing::write_file;
@@ -38,14 +41,25 @@ TEST(OutputFile, PiecesOfAnySizeGiveTheSameBytes) {
   const TemporaryFolder folder;
   std::string text(std::size_t{9} << 20, ' ');
   for (std::size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>(i * 7 + i / 4096);
+  const auto bytes = std::as_bytes(std::span(text));
   for (const std::size_t step : {1'000'003u, 4096u, 2u << 20, 5u << 20, 9u << 20}) {
     OutputFile file(folder / "a");
+    file.reserve(text.size());
     for (std::size_t at = 0; at < text.size(); at += step) {
       file.write(std::string_view(text).substr(at, step));
       EXPECT_EQ(file.bytes_written(), std::min(text.size(), at + step));
     }
     file.commit();
     EXPECT_TRUE(read_file(folder / "a") == text) << "in steps of " << step;
+
+    OutputFile other(folder / "b");  // from back to front
+    other.reserve(text.size() - 5);
+    for (std::size_t end = text.size(); end > 0; end -= std::min(end, step)) {
+      const std::size_t begin = end - std::min(end, step);
+      other.write_at(begin, bytes.subspan(begin, end - begin));
+    }
+    other.commit(text.size());
+    EXPECT_TRUE(read_file(folder / "b") == text) << "in steps of " << step;
   }
 }
 
@@ -74,10 +88,13 @@ TEST(OutputFile, IsInHugePagesOfThePageCache) {
   }
   OutputFile file(folder / "a");
   file.reserve(kBytes);
-  for (std::size_t at = 0; at < kBytes; at += 1000) {
-    file.write(std::string(std::min<std::size_t>(1000, kBytes - at), 'y'));
+  // Two runs of pieces, in turn.
+  const std::vector<std::byte> piece(1000, std::byte{'y'});
+  for (std::size_t at = 0; at < kBytes / 2; at += piece.size()) {
+    file.write_at(at, piece);
+    file.write_at(kBytes / 2 + at, std::span(piece).first(std::min(piece.size(), kBytes / 2 - at)));
   }
-  file.commit();
+  file.commit(kBytes);
   EXPECT_EQ(huge_bytes_of(folder / "a"), std::int64_t{kBytes});
 }
 
@@ -114,6 +131,100 @@ TEST(OutputFile, ReservingMoreThanTheDiskHasFails) {
   const TemporaryFolder folder;
   OutputFile file(folder / "a");
   EXPECT_ERROR(file.reserve(std::uint64_t{1} << 62), HasSubstr("no room"));
+}
+
+TEST(OutputFile, IsWrittenInAnyOrder) {
+  const TemporaryFolder folder;
+  OutputFile file(folder / "a");
+  file.write_at(6, std::as_bytes(std::span("world!", 6)));
+  file.write("hello ");
+  std::string read(20, ' ');
+  EXPECT_EQ(file.read_at(3, std::as_writable_bytes(std::span(read))), 9u);
+  EXPECT_EQ(read.substr(0, 9), "lo world!");
+  file.commit(11);
+  EXPECT_EQ(read_file(folder / "a"), "hello world");
+}
+
+TEST(OutputFile, GoesOnWithWhatAKilledProcessLeft) {
+  const TemporaryFolder folder;
+  leave_behind([&] {
+    OutputFile file(folder / "a");
+    file.write("hello");
+    die();
+  });
+  EXPECT_EQ(entries(folder.path()), 1);
+  {
+    const OutputFile other(folder / "a");
+    EXPECT_EQ(entries(folder.path()), 2) << "it was not asked for";
+  }
+  OutputFile file(folder / "a", Leftover::kTake);
+  EXPECT_EQ(entries(folder.path()), 1);
+  file.write_at(5, std::as_bytes(std::span("!", 1)));
+  file.commit(6);
+  EXPECT_EQ(read_file(folder / "a"), "hello!");
+}
+
+TEST(OutputFolder, GoesOnWithWhatAKilledProcessLeft) {
+  const TemporaryFolder folder;
+  leave_behind([&] {
+    const OutputFolder out(folder / "m", false);
+    write_file(out.temporary() / "a", "hello");
+    die();
+  });
+  EXPECT_FALSE(fs::exists(OutputFolder(folder / "m", false).temporary() / "a"));
+  OutputFolder out(folder / "m", false, Leftover::kTake);
+  EXPECT_EQ(read_file(out.temporary() / "a"), "hello");
+  out.commit();
+  EXPECT_EQ(read_file(folder / "m" / "a"), "hello");
+  EXPECT_EQ(entries(folder.path()), 1);
+}
+
+TEST(Outputs, AreWrittenByOneProcessAtATime) {
+  const TemporaryFolder folder;
+  const OutputFolder out(folder / "m", false);
+  const OutputFile file(folder / "a");
+  write_file(out.temporary() / "b", "hello");
+  const auto refused = HasSubstr("is being written by another process");
+  EXPECT_ERROR(OutputFolder(folder / "m", false), refused);
+  EXPECT_ERROR(OutputFile(folder / "a"), refused);
+  // Under the names that a process of another number would give them.
+  fs::rename(out.temporary(), folder / ".m.partial-1");
+  fs::rename(file.temporary(), folder / ".a.partial-1");
+  for (const Leftover leftover : {Leftover::kLeave, Leftover::kTake}) {
+    EXPECT_ERROR(OutputFolder(folder / "m", false, leftover), refused);
+    EXPECT_ERROR(OutputFile(folder / "a", leftover), refused);
+  }
+  EXPECT_EQ(read_file(folder / ".m.partial-1" / "b"), "hello");
+  EXPECT_EQ(entries(folder.path()), 2);
+  fs::remove_all(folder / ".m.partial-1");
+}
+
+TEST(Outputs, StayForLaterIfAsked) {
+  const TemporaryFolder folder;
+  {
+    OutputFolder out(folder / "m", false);
+    OutputFile file(folder / "a");
+    write_file(out.temporary() / "b", "hello");
+    file.write("hello");
+    out.keep();
+    file.keep();
+  }
+  EXPECT_FALSE(fs::exists(folder / "m") || fs::exists(folder / "a"));
+  OutputFile file(folder / "a", Leftover::kTake);
+  std::string read(5, ' ');
+  EXPECT_EQ(file.read_at(0, std::as_writable_bytes(std::span(read))), 5u);
+  EXPECT_EQ(read, "hello");
+  EXPECT_EQ(read_file(OutputFolder(folder / "m", false, Leftover::kTake).temporary() / "b"),
+            "hello");
+}
+
+TEST(OutputFolder, WhatCameInItsPlaceMeanwhileStays) {
+  const TemporaryFolder folder;
+  OutputFolder out(folder / "m", false);
+  fs::create_directory(folder / "m");
+  write_file(folder / "m/config.json", "{}");
+  EXPECT_ERROR(out.commit(), HasSubstr("exists already"));
+  EXPECT_EQ(read_file(folder / "m/config.json"), "{}");
 }
 
 TEST(OutputFile, FollowsALinkAndKeepsIt) {
