@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <fstream>
+#include <span>
+#include <vector>
 
 #include "core/error_matchers.h"
 #include "core/leave_behind.h"
