@@ -66,8 +66,9 @@ std::string formats_text(const std::vector<WrittenTensor>& tensors) {
   for (const WrittenTensor& tensor : tensors) ++counts[{tensor.bits, tensor.group_size}];
   std::string text;
   for (const auto& [format, count] : counts) {
-    text += fmt::format("{}{}{} at {}", text.empty() ? "" : ", ", count,
-                        text.empty() ? " layers" : "", format_text(format.first, format.second));
+    const char* const noun = !text.empty() ? "" : count == 1 ? " layer" : " layers";
+    text += fmt::format("{}{}{} at {}", text.empty() ? "" : ", ", count, noun,
+                        format_text(format.first, format.second));
   }
   return text.empty() ? "no layers" : text;
 }

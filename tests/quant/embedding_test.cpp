@@ -55,7 +55,8 @@ std::int64_t bytes_listed(const fs::path& model) {
   const Inspection inspection = inspect(Checkpoint(model), DType::kBF16);
   EXPECT_TRUE(inspection.unused.empty());
   std::int64_t bytes = 0;
-  for (const TensorEntry& entry : SafetensorsFile(model / "model.safetensors").entries()) {
+  const SafetensorsFile file(model / "model.safetensors");
+  for (const TensorEntry& entry : file.entries()) {
     bytes += static_cast<std::int64_t>(entry.view.bytes);
   }
   EXPECT_EQ(inspection.bytes, bytes);
