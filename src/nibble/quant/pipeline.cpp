@@ -67,9 +67,7 @@ class Quantizer {
   void run() {
     report_.tensors = tensors_of(writer_.tensors().notes(), writer_.path().string());
     n_recorded_ = report_.tensors.size();
-    for (const LayerPlan& layer : plan_.layers) {
-      if (layer.packed) write_packed(layer);
-    }
+    for (const LayerPlan* layer : plan_.packed()) write_packed(*layer);
     for (const Parameter& parameter : dense_) write_dense(parameter);
     report_.bytes_out = static_cast<std::int64_t>(writer_.tensors().file_bytes());
   }
@@ -78,9 +76,7 @@ class Quantizer {
   /// Parameters of the tensors that will be read: those of a tied head count twice, as work.
   std::int64_t work() const {
     std::int64_t sum = 0;
-    for (const LayerPlan& layer : plan_.layers) {
-      if (layer.packed) sum += layer.linear.out * layer.linear.in;
-    }
+    for (const LayerPlan* layer : plan_.packed()) sum += layer->linear.out * layer->linear.in;
     for (const Parameter& parameter : dense_) sum += parameter.count();
     return sum;
   }
@@ -124,8 +120,8 @@ class Quantizer {
     const CheckpointTensor tensor = checkpoint_.dense_weight(layer.linear);
     // All its parts are recorded at once.
     const PartLayouts parts = codec.parts(layer.layout);
-    if (writer_.tensors().is_complete(layer.linear.name + parts[0].suffix)) return skip(tensor);
-    WrittenTensor written{.name = layer.linear.name + ".weight",
+    if (writer_.tensors().is_complete(layer.module + parts[0].suffix)) return skip(tensor);
+    WrittenTensor written{.name = layer.module + ".weight",
                           .shape = {layer.linear.out, layer.linear.in},
                           .format = codec.name,
                           .bits = codec.bits,
@@ -173,7 +169,7 @@ class Quantizer {
       codec.pack(layout, integers, spans);
     });
     for (std::size_t i = 0; i < parts.size(); ++i) {
-      writer_.tensors().append(layer.linear.name + parts[i].suffix, packed[i]);
+      writer_.tensors().append(layer.module + parts[i].suffix, packed[i]);
     }
     for (const RoundingError& error : errors) total += error;  // in order: the same for any threads
   }
