@@ -13,6 +13,7 @@
 #include "nibble/core/process.h"
 #include "nibble/core/progress.h"
 #include "nibble/kernels/select.h"
+#include "nibble/quant/calibration/text.h"
 #include "nibble/quant/pipeline.h"
 
 namespace nibble::cli {
@@ -25,6 +26,13 @@ struct QuantizeFlags {
   std::string dtype = "bf16";
   std::string head = "quantized";
   QuantizeOptions options;
+  std::string effort = "normal";
+  double shrinkage = 0.2;
+  double correction = 0.5;
+  int refinements = 3;
+  double learning_rate = 0.0025;
+  std::vector<std::string> texts;
+  CalibrationOptions calibration;
   bool force = false;
   bool dry_run = false;
 };
@@ -109,6 +117,37 @@ void print_plan(const QuantizePlan& plan) {
   }
 }
 
+QuantizeMethod make_method(const QuantizeFlags& flags) {
+  QuantizeMethod method{.algorithm = flags.algorithm};
+  if (flags.algorithm == "gptq") {
+    method.blocks.rounder = make_gptq_rounder();
+  } else if (flags.algorithm == "best") {
+    method.blocks.rounder = make_best_rounder({.compensates = flags.effort != "light",
+                                               .shrinkage = static_cast<float>(flags.shrinkage),
+                                               .refinements = flags.refinements,
+                                               .correction = static_cast<float>(flags.correction)});
+    if (flags.effort == "max") {
+      method.distillation = DistillationOptions{.rate = static_cast<float>(flags.learning_rate)};
+    }
+  } else {
+    method.blocks.rounder = make_per_group_rounder();
+  }
+  return method;
+}
+
+/// Of methods that need any: token ids in blocks.
+std::vector<std::vector<std::int32_t>> make_calibration(const QuantizeFlags& flags,
+                                                        const CommonFlags& common,
+                                                        const Checkpoint& checkpoint) {
+  CalibrationOptions options = flags.calibration;
+  for (const std::string& text : flags.texts) options.texts.push_back(parse_calibration_text(text));
+  if (options.texts.empty()) {
+    fail("--algorithm {} needs a text to calibrate on (--calib FILE)", flags.algorithm);
+  }
+  options.seed = common.seed;
+  return calibration_blocks(checkpoint.load_tokenizer(), options);
+}
+
 void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
   const Checkpoint checkpoint(locate_model(flags.model));
   QuantizeOptions options = flags.options;
@@ -123,12 +162,58 @@ void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
     common.json ? print_json(plan_json(plan)) : print_plan(plan);
     return;
   }
+  QuantizeJob job{.checkpoint = checkpoint,
+                  .plan = plan,
+                  .method = make_method(flags),
+                  .calibration = {},
+                  .out = flags.output,
+                  .replace = flags.force};
+  if (job.method.needs_calibration()) job.calibration = make_calibration(flags, common, checkpoint);
   ThreadPool pool(common.threads);
   Compute compute(select_kernels(), pool);
-  const QuantizeReport report =
-      quantize_model(checkpoint, plan, compute, flags.output, flags.force);
+  const QuantizeReport report = quantize_model(job, compute);
   show_notes();  // only now: a failure is to be one line
   common.json ? print_json(report_json(flags, report, plan)) : print_report(flags, report);
+}
+
+void add_method_flags(const Command& command, QuantizeFlags& flags) {
+  command
+      .add("--effort", flags.effort,
+           "Of best: light searches ranges; normal rounds by GPTQ, refined, too; max learns scales "
+           "and norms from end to end besides")
+      .one_of({"light", "normal", "max"})
+      .show_default();
+  command
+      .add("--shrinkage", flags.shrinkage,
+           "Of best: how far the inputs' correlations are shrunk, 0 to 1")
+      .in_interval(0, 1)
+      .show_default();
+  command
+      .add("--correction", flags.correction,
+           "Of best: how much of earlier layers' errors is corrected for, 0 to 1")
+      .in_interval(0, 1)
+      .show_default();
+  command
+      .add("--refinements", flags.refinements,
+           "Of best: rounds of fitting scales and moving single weights")
+      .in_range(0, 100)
+      .show_default();
+  command
+      .add("--learning-rate", flags.learning_rate,
+           "Of best at max: by how much of itself a scale moves in a step at the most")
+      .in_interval(0, 1)
+      .show_default();
+  command
+      .add("--calib", flags.texts,
+           "A text to calibrate on, FILE or FILE:SHARE; several are taken in turn by their shares "
+           "(may be given several times)")
+      .one_value_each_time();
+  command.add("--n-samples", flags.calibration.n_samples, "Blocks of calibration text")
+      .in_range(1, 1 << 20)
+      .show_default();
+  command.add("--seq-len", flags.calibration.seq_len, "Tokens of a block of calibration text")
+      .in_range(1, 1 << 20)
+      .show_default();
 }
 
 }  // namespace
@@ -138,7 +223,10 @@ void add_quantize(CommandLine& line, CommonFlags& common) {
   auto flags = std::make_shared<QuantizeFlags>();
   add_model_argument(command, flags->model);
   const Flag output = command.add("-o,--output", flags->output, "The folder to write");
-  command.add("--algorithm", flags->algorithm, "How to quantize").one_of({"pergrp"}).show_default();
+  command.add("--algorithm", flags->algorithm, "How to quantize")
+      .one_of({"pergrp", "gptq", "best"})
+      .show_default();
+  add_method_flags(command, *flags);
   command.add("--w-bit", flags->options.bits, "Bits a weight").one_of({3, 4}).show_default();
   command
       .add("--group-size", flags->options.group_size,

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,10 @@ namespace nibble {
 /// The parameters outside packed layers, kept as numbers of the plan's dtype: tables, layers left
 /// dense and biases, norms, in this order.
 std::vector<Parameter> dense_parameters(const ModelSpec& spec, const QuantizePlan& plan);
+
+/// What the file of tensors says of itself.
+inline const std::map<std::string, std::string> kCheckpointMetadata = {{"format", "pt"},
+                                                                       {"writer", "nibble"}};
 
 /// All tensors of the checkpoint in the order of the file: first the packed layers in the order of
 /// the forward pass, each as integers, scales and zero points; then the dense ones.

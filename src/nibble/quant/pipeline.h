@@ -1,26 +1,22 @@
-// Quantizes a checkpoint tensor by tensor into a new folder. Peak memory is some rows of one tensor
-// for each thread, never the model.
+// Quantizes a checkpoint into a new folder: tensor by tensor, or by calibration, a decoder block at
+// a time. Peak memory is some rows of one tensor for each thread, or a block and the states of the
+// calibration tokens between two blocks; never the model.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "nibble/models/checkpoint.h"
 #include "nibble/ops/compute.h"
-#include "nibble/quant/per_group.h"
+#include "nibble/quant/calibration/block_quantizer.h"
+#include "nibble/quant/learning/distillation.h"
 #include "nibble/quant/plan.h"
+#include "nibble/quant/tensor_writer.h"
 
 namespace nibble {
-
-struct QuantizedTensor {
-  std::string name;                 // "model.layers.0.mlp.up_proj.weight"
-  std::vector<std::int64_t> shape;  // (out, in)
-  int bits = 0;
-  int group_size = 0;
-  RoundingError error;
-};
 
 struct QuantizeReport {
   std::vector<QuantizedTensor> tensors;  // the packed ones
@@ -32,8 +28,31 @@ struct QuantizeReport {
   double file_bits_per_parameter = 0;  // bits written / parameters of the model
 };
 
-/// Carries `plan` out: writes the folder `out` whole or not at all; `replace` allows it to exist.
-/// Throws Error (a full disk, weights that are not finite), Interrupted.
+/// An algorithm: how blocks are rounded, and what is learned then, if anything.
+struct QuantizeMethod {
+  std::string algorithm = "pergrp";  // its name, as the checkpoint says it
+  BlockMethod blocks;
+  std::optional<DistillationOptions> distillation = {};
+
+  bool needs_calibration() const { return blocks.looks_at_inputs() || distillation; }
+};
+
+/// What to make of a checkpoint, and where.
+struct QuantizeJob {
+  const Checkpoint& checkpoint;
+  const QuantizePlan& plan;
+  QuantizeMethod method;
+  /// For methods that need some: blocks of token ids, all of a length (calibration/text.h).
+  std::vector<std::vector<std::int32_t>> calibration;
+  std::filesystem::path out;
+  bool replace = false;  // whether `out` may exist
+};
+
+/// Writes the folder `out` whole or not at all. Throws Error (a full disk, weights or inputs that
+/// are not finite, calibration blocks that are missing or longer than the context), Interrupted.
+QuantizeReport quantize_model(const QuantizeJob& job, Compute& compute);
+
+/// The same per group (spec section 3), without calibration.
 QuantizeReport quantize_model(const Checkpoint& checkpoint, const QuantizePlan& plan,
                               Compute& compute, const std::filesystem::path& out, bool replace);
 
