@@ -36,18 +36,17 @@ class BlockQuantizer {
                  Compute& compute, TensorWriter& writer);
 
   /// Writes all packed layers. Returns what the dense tensors' writer is to know.
-  RewrittenParameters run(const std::vector<std::vector<std::int32_t>>& ids,
-                          std::vector<QuantizedTensor>& tensors);
+  RewrittenParameters run(const std::vector<std::vector<std::int32_t>>& ids);
 
  private:
   struct Block;
   enum class InputGroup;
 
   const LayerPlan& next_layer() { return plan_.layers[next_layer_++]; }
-  void write_block(std::int64_t layer, std::vector<QuantizedTensor>& tensors);
-  void write_group(Block& block, InputGroup group, std::vector<QuantizedTensor>& tensors);
-  void write_head(std::vector<QuantizedTensor>& tensors);
-  void write_unseen(std::vector<QuantizedTensor>& tensors);
+  void write_block(std::int64_t layer);
+  void write_group(Block& block, InputGroup group);
+  void write_head();
+  void write_unseen();
   InputStatistics move_on(const Block& block, InputGroup group, std::int64_t features,
                           const std::string& layer);
   void leave(const Block& block);
