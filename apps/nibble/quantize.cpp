@@ -25,6 +25,7 @@ struct QuantizeFlags {
   std::string algorithm = "pergrp";
   std::string dtype = "bf16";
   std::string head = "quantized";
+  std::string embedding = "bf16";
   QuantizeOptions options;
   std::string effort = "normal";
   double shrinkage = 0.2;
@@ -62,14 +63,20 @@ Json report_json(const QuantizeFlags& flags, const QuantizeReport& report,
           {"tensors", std::move(tensors)}};
 }
 
+/// "w4 g128"; "w8", which has no groups.
+std::string format_text(int bits, int group_size) {
+  return group_size > 0 ? fmt::format("w{} g{}", bits, group_size) : fmt::format("w{}", bits);
+}
+
 /// "30 layers at w4 g128, 6 at w4 g64": a group size may have given way to a smaller one.
 std::string formats_text(const std::vector<WrittenTensor>& tensors) {
   std::map<std::pair<int, int>, std::int64_t, std::greater<>> counts;
   for (const WrittenTensor& tensor : tensors) ++counts[{tensor.bits, tensor.group_size}];
   std::string text;
   for (const auto& [format, count] : counts) {
-    text += fmt::format("{}{}{} at w{} g{}", text.empty() ? "" : ", ", count,
-                        text.empty() ? " layers" : "", format.first, format.second);
+    const char* const noun = !text.empty() ? "" : count == 1 ? " layer" : " layers";
+    text += fmt::format("{}{}{} at {}", text.empty() ? "" : ", ", count, noun,
+                        format_text(format.first, format.second));
   }
   return text.empty() ? "no layers" : text;
 }
@@ -151,6 +158,9 @@ void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
   QuantizeOptions options = flags.options;
   options.dtype = parse_dtype(flags.dtype);
   options.quantize_head = flags.head == "quantized";
+  options.embedding = flags.embedding == "int8"   ? EmbeddingStorage::kInt8
+                      : flags.embedding == "head" ? EmbeddingStorage::kHead
+                                                  : EmbeddingStorage::kDense;
   const QuantizePlan plan = plan_quantization(checkpoint.spec(), options);
   const auto show_notes = [&] {
     for (const std::string& note : plan.notes) warn("{}", note);
@@ -236,6 +246,12 @@ void add_quantize(CommandLine& line, CommonFlags& common) {
       .show_default();
   command.add("--head", flags->head, "Quantize lm_head too, or keep it")
       .one_of({"bf16", "quantized"})
+      .show_default();
+  command
+      .add("--embedding", flags->embedding,
+           "Keep the embedding, make its rows int8 with a scale each, or look rows up in the "
+           "quantized head of a tied model")
+      .one_of({"bf16", "int8", "head"})
       .show_default();
   command
       .add("--exclude", flags->options.exclude,

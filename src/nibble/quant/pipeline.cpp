@@ -55,9 +55,7 @@ void check_calibration(const QuantizeJob& job) {
 /// Layer by layer as the checkpoint has them.
 void write_layers(const QuantizeJob& job, Compute& compute, TensorWriter& writer) {
   const auto rounder = job.method.blocks.rounder->prepare(compute, {});
-  for (const LayerPlan& layer : job.plan.layers) {
-    if (layer.packed) writer.write_packed(layer, *rounder);
-  }
+  for (const LayerPlan* layer : job.plan.packed()) writer.write_packed(*layer, *rounder);
 }
 
 /// Rounds and writes all tensors.

@@ -56,9 +56,7 @@ class PackedCopy {
 /// Parameters of the tensors that will be read: those of a tied head count twice, as work.
 std::int64_t work_of(const QuantizePlan& plan, std::span<const Parameter> dense) {
   std::int64_t work = 0;
-  for (const LayerPlan& layer : plan.layers) {
-    if (layer.packed) work += layer.linear.out * layer.linear.in;
-  }
+  for (const LayerPlan* layer : plan.packed()) work += layer->linear.out * layer->linear.in;
   for (const Parameter& parameter : dense) work += parameter.count();
   return work;
 }
@@ -117,7 +115,7 @@ void TensorWriter::skip(const CheckpointTensor& tensor) {
 bool TensorWriter::is_written(const LayerPlan& layer) const {
   // All its parts are recorded at once.
   const PartLayouts parts = codec_of(layer.layout.format).parts(layer.layout);
-  return writer_.tensors().is_complete(layer.linear.name + parts[0].suffix);
+  return writer_.tensors().is_complete(layer.module + parts[0].suffix);
 }
 
 void TensorWriter::write_packed(const LayerPlan& layer, const RowRounder& rounder) {
@@ -135,7 +133,7 @@ void TensorWriter::write_packed(const LayerPlan& layer, const RowRounder& rounde
   const WeightCodec& codec = codec_of(layout.format);
   const PartLayouts parts = codec.parts(layout);
   const CheckpointTensor tensor = checkpoint_.dense_weight(layer.linear);
-  WrittenTensor written{.name = layer.linear.name + ".weight",
+  WrittenTensor written{.name = layer.module + ".weight",
                         .shape = {layout.rows, layout.cols},
                         .format = codec.name,
                         .bits = codec.bits,
@@ -157,7 +155,7 @@ void TensorWriter::write_packed(const LayerPlan& layer, const RowRounder& rounde
            checkpoint_.path().string(), tensor.name);
     }
     for (std::size_t i = 0; i < parts.size(); ++i) {
-      writer_.tensors().append(layer.linear.name + parts[i].suffix, slice.parts[i]);
+      writer_.tensors().append(layer.module + parts[i].suffix, slice.parts[i]);
     }
     if (copy) copy->add(slice, first);
     done_with(tensor, {first, part.rows});

@@ -82,10 +82,11 @@ RewrittenParameters BlockQuantizer::run(const std::vector<std::vector<std::int32
   };
   if (needs != InputNeeds::kNothing) begin(quantized_);
   if (needs == InputNeeds::kCross || !method_.transforms.empty()) begin(original_);
-  if (spec.project_in) write_unseen();
+  if (spec.project_in) write_unseen(next_layer());
   for (std::int64_t layer = 0; layer < spec.n_layers; ++layer) write_block(layer);
-  if (spec.project_out) write_unseen();
-  write_head();
+  if (spec.project_out) write_unseen(next_layer());
+  write_head(next_layer());
+  if (plan_.embedding) write_unseen(*plan_.embedding);
   return std::move(rewritten_);
 }
 
@@ -171,15 +172,13 @@ void BlockQuantizer::leave(const Block& block) {
   }
 }
 
-void BlockQuantizer::write_head() {
+void BlockQuantizer::write_head(const LayerPlan& layer) {
   const ModelSpec& spec = loader_.spec();
-  if (!plan_.layers[next_layer_].packed) return;
   // Behind a projection its inputs were not seen.
-  if (spec.project_out || !quantized_) return write_unseen();
+  if (!layer.packed || spec.project_out || !quantized_) return write_unseen(layer);
   std::optional<Norm> norm;
   if (!spec.final_norm.empty()) norm = loader_.norm(spec.final_norm, spec.hidden);
   const Norm* final_norm = norm ? &*norm : nullptr;
-  const LayerPlan& layer = next_layer();
   StatisticsSum sum(method_.rounder->needs(), spec.hidden);
   for (std::int64_t sample = 0; sample < quantized_->samples(); ++sample) {
     const float* original = nullptr;
@@ -194,9 +193,8 @@ void BlockQuantizer::write_head() {
   writer_.write_packed(layer, *rounder);
 }
 
-/// The next layer, one outside the blocks whose inputs are not collected: as per group.
-void BlockQuantizer::write_unseen() {
-  const LayerPlan& layer = next_layer();
+/// A layer outside the blocks whose inputs are not collected: as per group.
+void BlockQuantizer::write_unseen(const LayerPlan& layer) {
   if (!layer.packed) return;
   const auto rounder = make_per_group_rounder()->prepare(compute_, {});
   writer_.write_packed(layer, *rounder);

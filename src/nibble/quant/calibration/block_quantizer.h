@@ -45,8 +45,8 @@ class BlockQuantizer {
   const LayerPlan& next_layer() { return plan_.layers[next_layer_++]; }
   void write_block(std::int64_t layer);
   void write_group(Block& block, InputGroup group);
-  void write_head();
-  void write_unseen();
+  void write_head(const LayerPlan& layer);
+  void write_unseen(const LayerPlan& layer);
   InputStatistics move_on(const Block& block, InputGroup group, std::int64_t features,
                           const std::string& layer);
   void leave(const Block& block);
