@@ -6,8 +6,8 @@
 #include "nibble/core/interrupt.h"
 #include "nibble/core/progress.h"
 #include "nibble/core/stopwatch.h"
-#include "nibble/models/token_cost.h"
 #include "nibble/models/tokenizer_files.h"
+#include "nibble/quant/forecast.h"
 #include "nibble/quant/packed_contents.h"
 #include "nibble/quant/per_channel.h"
 #include "nibble/weights/dense.h"
@@ -203,17 +203,6 @@ class Quantizer {
   Progress progress_;
 };
 
-void add_sizes(const ModelSpec& spec, const QuantizePlan& plan, QuantizeReport& report) {
-  std::vector<LinearCost> costs;
-  for (const LayerPlan& layer : plan.layers) {
-    const auto layout = layer.packed ? std::optional(layer.layout) : std::nullopt;
-    costs.push_back(linear_cost(layer.linear, layout, plan.options.dtype));
-  }
-  report.bits_per_weight = token_cost(spec, costs).bits_per_weight();
-  report.file_bits_per_parameter =
-      8.0 * static_cast<double>(report.bytes_out) / static_cast<double>(parameter_count(spec));
-}
-
 }  // namespace
 
 QuantizeReport quantize_model(const Checkpoint& checkpoint, const QuantizePlan& plan,
@@ -229,7 +218,9 @@ QuantizeReport quantize_model(const Checkpoint& checkpoint, const QuantizePlan& 
   write_tokenizer_files(checkpoint, writer.folder());
   QuantizeReport report;
   Quantizer(checkpoint, plan, compute, writer, report).run();
-  add_sizes(checkpoint.spec(), plan, report);
+  report.bits_per_weight = bits_per_weight(checkpoint.spec(), plan);
+  report.file_bits_per_parameter = 8.0 * static_cast<double>(report.bytes_out) /
+                                   static_cast<double>(parameter_count(checkpoint.spec()));
   report.seconds = stopwatch.seconds();
   const Stopwatch sync_stopwatch;
   writer.commit();
