@@ -14,7 +14,9 @@
 #include "nibble/core/progress.h"
 #include "nibble/kernels/select.h"
 #include "nibble/quant/calibration/text.h"
+#include "nibble/quant/forecast.h"
 #include "nibble/quant/pipeline.h"
+#include "tensor_table.h"
 
 namespace nibble::cli {
 namespace {
@@ -81,14 +83,19 @@ std::string formats_text(const std::vector<WrittenTensor>& tensors) {
   return text.empty() ? "no layers" : text;
 }
 
+/// Of a report or a forecast.
+void print_sizes(const auto& result) {
+  fmt::print("  size            {} from {}\n", human_bytes(static_cast<double>(result.bytes_out)),
+             human_bytes(static_cast<double>(result.bytes_in)));
+  fmt::print("  bits a weight   {:.3f} read for a token, {:.3f} in the file\n",
+             result.bits_per_weight, result.file_bits_per_parameter);
+}
+
 void print_report(const QuantizeFlags& flags, const QuantizeReport& report) {
   RoundingError total;
   for (const WrittenTensor& tensor : report.tensors) total += tensor.error;
   fmt::print("{}: {}\n", flags.output, formats_text(report.tensors));
-  fmt::print("  size            {} from {}\n", human_bytes(static_cast<double>(report.bytes_out)),
-             human_bytes(static_cast<double>(report.bytes_in)));
-  fmt::print("  bits a weight   {:.3f} read for a token, {:.3f} in the file\n",
-             report.bits_per_weight, report.file_bits_per_parameter);
+  print_sizes(report);
   fmt::print(
       "  relative error  {:.4f} (root mean square of the rounding over that of the weights)\n",
       total.relative());
@@ -99,30 +106,31 @@ void print_report(const QuantizeFlags& flags, const QuantizeReport& report) {
              report.sync_seconds, human_bytes(static_cast<double>(peak_rss_bytes())));
 }
 
-Json plan_json(const QuantizePlan& plan) {
-  Json layers = Json::array();
-  for (const LayerPlan& layer : plan.layers) {
-    Json entry = {{"name", layer.linear.name + ".weight"},
-                  {"shape", {layer.linear.out, layer.linear.in}}};
-    if (layer.packed) {
-      entry["bits"] = codec_of(layer.layout.format).bits;
-      entry["group_size"] = layer.layout.group_size;
+Json forecast_json(const QuantizePlan& plan, const QuantizeForecast& forecast) {
+  const PackedLayouts layouts = plan.packed_layouts();
+  Json tensors = Json::array();
+  for (const StoredParameter& tensor : forecast.tensors) {
+    Json entry = {{"name", tensor.name},
+                  {"shape", tensor.shape},
+                  {"format", tensor.format},
+                  {"bytes", tensor.bytes}};
+    if (tensor.is_quantized) {
+      entry["bits"] = codec_of(layouts.at(tensor.module.name).format).bits;
     }
-    layers.push_back(std::move(entry));
+    if (tensor.group_size > 0) entry["group_size"] = tensor.group_size;
+    tensors.push_back(std::move(entry));
   }
-  return {{"notes", plan.notes}, {"tensors", std::move(layers)}};
+  return {{"notes", plan.notes},
+          {"bytes_in", forecast.bytes_in},
+          {"bytes_out", forecast.bytes_out},
+          {"bits_per_weight", forecast.bits_per_weight},
+          {"file_bits_per_parameter", forecast.file_bits_per_parameter},
+          {"tensors", std::move(tensors)}};
 }
 
-void print_plan(const QuantizePlan& plan) {
-  std::size_t width = 0;
-  for (const LayerPlan& layer : plan.layers) width = std::max(width, layer.linear.name.size());
-  for (const LayerPlan& layer : plan.layers) {
-    fmt::print(
-        "{:<{}}  {:>7} x {:<7}  {}\n", layer.linear.name, width, layer.linear.out, layer.linear.in,
-        layer.packed
-            ? fmt::format("{} g{}", codec_of(layer.layout.format).name, layer.layout.group_size)
-            : std::string("kept"));
-  }
+void print_forecast(const QuantizeForecast& forecast) {
+  fmt::print("{}\n", tensor_table(forecast.tensors).text());
+  print_sizes(forecast);
 }
 
 QuantizeMethod make_method(const QuantizeFlags& flags) {
@@ -167,7 +175,8 @@ void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
   };
   if (flags.dry_run) {
     show_notes();
-    common.json ? print_json(plan_json(plan)) : print_plan(plan);
+    const QuantizeForecast forecast = forecast_quantization(checkpoint, plan);
+    common.json ? print_json(forecast_json(plan, forecast)) : print_forecast(forecast);
     return;
   }
   QuantizeJob job{.checkpoint = checkpoint,
@@ -263,8 +272,13 @@ void add_quantize(CommandLine& line, CommonFlags& common) {
                      "Go on with what an unfinished run of the same options left; and leave what "
                      "is done if this one does not finish");
   const Flag dry_run = command.add_switch("--dry-run", flags->dry_run,
+<<<<<<< HEAD
                                           "Show what would be done to each layer, and stop");
   command.check([flags, output, dry_run] {
+=======
+                                          "Show what would become of each tensor, and stop");
+  command.check([output, dry_run] {
+>>>>>>> main
     if (!output.given() && !dry_run.given()) throw UsageError("--output is required");
     if (flags->texts.empty() && !dry_run.given() && make_method(*flags).needs_calibration()) {
       throw UsageError(fmt::format("--algorithm {} needs a text to calibrate on (--calib FILE)",

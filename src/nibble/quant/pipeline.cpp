@@ -6,8 +6,8 @@
 #include "nibble/core/log.h"
 #include "nibble/core/progress.h"
 #include "nibble/core/stopwatch.h"
-#include "nibble/models/token_cost.h"
 #include "nibble/models/tokenizer_files.h"
+#include "nibble/quant/forecast.h"
 #include "nibble/quant/learning/write_learned.h"
 #include "nibble/quant/packed_contents.h"
 #include "nibble/quant/tensor_writer.h"
@@ -18,17 +18,6 @@ namespace {
 FolderContents contents_of(const QuantizeJob& job) {
   return packed_contents(job.checkpoint.config(), job.checkpoint.spec(), job.plan,
                          job.method.algorithm);
-}
-
-void add_sizes(const ModelSpec& spec, const QuantizePlan& plan, QuantizeReport& report) {
-  std::vector<LinearCost> costs;
-  for (const LayerPlan& layer : plan.layers) {
-    const auto layout = layer.packed ? std::optional(layer.layout) : std::nullopt;
-    costs.push_back(linear_cost(layer.linear, layout, plan.options.dtype));
-  }
-  report.bits_per_weight = token_cost(spec, costs).bits_per_weight();
-  report.file_bits_per_parameter =
-      8.0 * static_cast<double>(report.bytes_out) / static_cast<double>(parameter_count(spec));
 }
 
 void check_calibration(const QuantizeJob& job) {
@@ -122,7 +111,9 @@ QuantizeReport quantize_model(const QuantizeJob& job, Compute& compute) {
   } else {
     write_rounded(job, compute, writer, report);
   }
-  add_sizes(checkpoint.spec(), job.plan, report);
+  report.bits_per_weight = bits_per_weight(checkpoint.spec(), job.plan);
+  report.file_bits_per_parameter = 8.0 * static_cast<double>(report.bytes_out) /
+                                   static_cast<double>(parameter_count(checkpoint.spec()));
   report.seconds = stopwatch.seconds();
   const Stopwatch sync_stopwatch;
   writer.commit();
