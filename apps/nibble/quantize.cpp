@@ -272,13 +272,8 @@ void add_quantize(CommandLine& line, CommonFlags& common) {
                      "Go on with what an unfinished run of the same options left; and leave what "
                      "is done if this one does not finish");
   const Flag dry_run = command.add_switch("--dry-run", flags->dry_run,
-<<<<<<< HEAD
-                                          "Show what would be done to each layer, and stop");
-  command.check([flags, output, dry_run] {
-=======
                                           "Show what would become of each tensor, and stop");
-  command.check([output, dry_run] {
->>>>>>> main
+  command.check([flags, output, dry_run] {
     if (!output.given() && !dry_run.given()) throw UsageError("--output is required");
     if (flags->texts.empty() && !dry_run.given() && make_method(*flags).needs_calibration()) {
       throw UsageError(fmt::format("--algorithm {} needs a text to calibrate on (--calib FILE)",
