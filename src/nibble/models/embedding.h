@@ -2,6 +2,7 @@
 // learned positions.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -13,8 +14,11 @@ namespace nibble {
 
 class Embedding {
  public:
-  /// Tables stay in the checkpoint's files, whose rows are read as they are needed.
+  /// Tables, packed or not, stay in the checkpoint's files, whose rows are read as they are needed.
   explicit Embedding(const WeightLoader& loader);
+
+  /// The table, in the file.
+  std::span<const std::byte> bytes() const { return {tokens_.view.data, tokens_.view.bytes}; }
 
   /// Hidden states of tokens at their positions, (tokens, hidden). Ids must be below vocab, and
   /// positions those that a model with learned ones has.
@@ -22,7 +26,8 @@ class Embedding {
            std::span<const std::int64_t> positions, float* out);
 
  private:
-  void look_up(std::span<const std::int32_t> tokens, float* out) const;
+  void look_up(Compute& compute, std::span<const std::int32_t> tokens, float* out) const;
+  void look_up_row(std::int32_t token, std::span<float> row) const;
   void add_positions(Compute& compute, std::span<const std::int64_t> positions, float* out);
 
   ModelSpec spec_;
