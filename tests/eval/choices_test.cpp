@@ -77,7 +77,7 @@ TEST(WinoGrande, ReadsItems) {
   EXPECT_EQ(items[1].right, 1u);
   EXPECT_EQ(items[2].before.substr(0, 16), "The bag, \"light\"");
   EXPECT_EQ(draw_winogrande(items, 0).size(), 3u);
-  EXPECT_EQ(draw_winogrande(items, 7)[2].after, ".");
+  EXPECT_EQ(draw_winogrande(items, 7)[2].after, " was much too wide for it.");
   const std::vector<WinoGrandeItem> two = draw_winogrande(items, 2);
   ASSERT_EQ(two.size(), 2u);
   EXPECT_NE(two[0].before, two[1].before);
