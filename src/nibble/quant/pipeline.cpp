@@ -76,7 +76,7 @@ void write_rounded(const QuantizeJob& job, Compute& compute, const std::filesyst
   Progress progress("quantizing", work_of(spec, job.plan), "weights");
   TensorWriter writer(job.checkpoint, job.plan, compute, file, progress);
   RewrittenParameters rewritten;
-  if (job.method.blocks.looks_at_inputs()) {
+  if (job.method.blocks.goes_by_blocks()) {
     BlockQuantizer quantizer(job.checkpoint, job.plan, job.method.blocks, compute, writer);
     rewritten = quantizer.run(job.calibration, report.tensors);
   } else {

@@ -18,6 +18,8 @@ struct QuantizeOptions {
   int group_size = 128;        // asked for: 32, 64 or 128; means nothing to 8 bits
   DType dtype = DType::kBF16;  // weights are rounded to this first, and kept in it if not packed
   bool quantize_head = true;   // lm_head too; a tied one gets a packed copy
+  bool quantize_projections = true;  // those before and behind the decoder blocks too
+  int outer_group_size = 0;          // asked for outside the blocks; 0: as in them
   // What the checkpoint says that inputs of packed layers are rounded to, but for the head's.
   std::optional<ActivationType> activations = {};
   std::vector<std::string> exclude;  // layers to keep dense: names, "*" standing for any characters
@@ -36,6 +38,8 @@ struct QuantizePlan {
   std::vector<LayerPlan> layers;
   std::vector<std::string> notes;  // what is done otherwise than asked: a smaller group size
 
+  /// The plan for the linear layer `name`, one of the model's.
+  const LayerPlan& layer(const std::string& name) const;
   PackedLayouts packed_layouts() const;
   LayerActivations layer_activations() const;
 };
