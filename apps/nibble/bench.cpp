@@ -2,10 +2,13 @@
 #include <fmt/core.h>
 
 #include <cmath>
+#include <initializer_list>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "command.h"
+#include "latency.h"
 #include "nibble/bench/speed.h"
 #include "nibble/core/log.h"
 #include "nibble/core/process.h"
@@ -29,12 +32,22 @@ constexpr const char kNotes[] =
     "With --sequences N, decode of N sequences at once, tokens a second in all. Its\n"
     "limit: the lower of N times the rate of one sequence and the rate of prefill,\n"
     "both measured before and after each run.\n\n"
-    "Peak memory leaves out the memory of the readings.";
+    "Peak memory leaves out the memory of the readings.\n\n"
+    "--task prints a latency table in place of all that: decode completes ten short\n"
+    "prompts; benchmark (4 to 256 tokens), benchmark_long (512 to 4000),\n"
+    "benchmark_exact (128 to 2048) and benchmark_long_output (16 to 64 by 16 to 256\n"
+    "new tokens) take prompts from the beginning of WikiText-2. 60 new tokens but for\n"
+    "the last, greedy, past any end of text. Prefill Phase: the pass over the prompt;\n"
+    "Time/Token: of the passes after it; Total Time: all, sampling too. The limit:\n"
+    "memory read before and after each row / bytes of weights read for a token.";
 
 struct BenchFlags {
   std::string model;
   ComputeFlags compute;
   SpeedOptions options;
+  std::string task;
+  TableFormatFlag format;
+  std::string text;
 };
 
 Table make_table() {
@@ -101,7 +114,21 @@ void add_sequences(Table& table, const Json& result) {
                   one, static_cast<double>(count) * one, result["prefill"].get<double>()));
 }
 
+void bench_task(const BenchFlags& flags, const CommonFlags& common) {
+  const ComputeOptions compute = flags.compute.options();
+  ThreadPool pool(common.threads);
+  Model model(locate_model(flags.model), pool, compute);
+  LatencyRequest request{.model = flags.model,
+                         .task = find_latency_task(flags.task),
+                         .format = flags.format,
+                         .text = flags.text,
+                         .context = flags.compute.context};
+  if (common.json) request.format.name = "json";
+  run_latency_task(model, compute, request);
+}
+
 void bench(const BenchFlags& flags, const CommonFlags& common) {
+  if (!flags.task.empty()) return bench_task(flags, common);
   const ComputeOptions compute = flags.compute.options();
   SpeedOptions options = flags.options;
   options.context = flags.compute.context;
@@ -145,6 +172,20 @@ void bench(const BenchFlags& flags, const CommonFlags& common) {
   fmt::print("{}", table.text());
 }
 
+using NamedFlags = std::initializer_list<std::pair<Flag, const char*>>;
+
+void refuse_with_task(const Flag& task, NamedFlags others) {
+  for (const auto& [flag, name] : others) {
+    if (task.given() && flag.given()) throw UsageError(fmt::format("{} excludes --task", name));
+  }
+}
+
+void require_task(const Flag& task, NamedFlags others) {
+  for (const auto& [flag, name] : others) {
+    if (!task.given() && flag.given()) throw UsageError(fmt::format("{} requires --task", name));
+  }
+}
+
 }  // namespace
 
 void add_bench(CommandLine& line, CommonFlags& common) {
@@ -153,18 +194,35 @@ void add_bench(CommandLine& line, CommonFlags& common) {
   SpeedOptions& options = flags->options;
   add_model_argument(command, flags->model);
   constexpr std::int64_t kMaxTokens = std::int64_t{1} << 30;
-  command.add("-p,--prompt", options.prompt, "Tokens of the prompt (0: leave prefill out)")
-      .in_range(0, kMaxTokens)
-      .show_default();
-  command.add("-n,--generate", options.generate, "New tokens (0: leave decode out)")
-      .in_range(0, kMaxTokens)
-      .show_default();
-  command.add("--sequences", options.sequences, "Sequences to decode at once (0: leave this out)")
-      .in_range(0, 1024)
-      .show_default();
-  command.add("-r,--repetitions", options.repetitions, "Runs of each test")
-      .in_range(1, 10000)
-      .show_default();
+  const Flag prompt =
+      command.add("-p,--prompt", options.prompt, "Tokens of the prompt (0: leave prefill out)")
+          .in_range(0, kMaxTokens)
+          .show_default();
+  const Flag generate =
+      command.add("-n,--generate", options.generate, "New tokens (0: leave decode out)")
+          .in_range(0, kMaxTokens)
+          .show_default();
+  const Flag sequences =
+      command
+          .add("--sequences", options.sequences, "Sequences to decode at once (0: leave this out)")
+          .in_range(0, 1024)
+          .show_default();
+  const Flag repetitions = command.add("-r,--repetitions", options.repetitions, "Runs of each test")
+                               .in_range(1, 10000)
+                               .show_default();
+  const Flag task = command.add("--task", flags->task, "Make a latency table instead")
+                        .one_of(latency_task_names());
+  const Flag format = add_format_flag(command, flags->format);
+  const Flag text = command.add(
+      "--text", flags->text,
+      "What prompts of a task are cut from (default: wiki.test.raw under $NIBBLE_DATA)");
+  command.check([=] {
+    refuse_with_task(task, {{prompt, "--prompt"},
+                            {generate, "--generate"},
+                            {sequences, "--sequences"},
+                            {repetitions, "--repetitions"}});
+    require_task(task, {{format, "--format"}, {text, "--text"}});
+  });
   add_compute_flags(command, flags->compute);
   add_common_flags(command, common);
   command.set_example("nibble bench Llama-3.2-1B-w4 -p 512 -n 128 -r 5",

@@ -1,8 +1,10 @@
 #include "flags.h"
 
 #include <fmt/core.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <utility>
 
 #include "nibble/core/log.h"
@@ -77,7 +79,22 @@ Flag Flag::show_default() const {
 }
 
 Flag Flag::one_of(std::initializer_list<const char*> values) const {
-  option_->check(CLI::IsMember(std::vector<std::string>(values.begin(), values.end())));
+  return one_of(std::vector<std::string>(values.begin(), values.end()));
+}
+
+Flag Flag::one_of(std::vector<std::string> values) const {
+  const std::string list = fmt::format("{{{}}}", fmt::join(values, ","));
+  constexpr std::size_t kMostBesideTheName = 50;  // columns of a line of help
+  const bool is_long = list.size() > kMostBesideTheName;
+  if (is_long) {
+    option_->description(
+        fmt::format("{}: {}", option_->get_description(), fmt::join(values, ", ")));
+  }
+  const auto check = [list, values = std::move(values)](const std::string& text) {
+    if (std::find(values.begin(), values.end(), text) != values.end()) return std::string();
+    return fmt::format("expected one of {}, found {}{}", list, text, did_you_mean(text, values));
+  };
+  option_->check(CLI::Validator(check, is_long ? "" : list));
   return *this;
 }
 

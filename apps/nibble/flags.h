@@ -35,6 +35,7 @@ class Flag {
   /// Help shows the values, and others are refused.
   Flag one_of(std::initializer_list<const char*> values) const;
   Flag one_of(std::initializer_list<int> values) const;
+  Flag one_of(std::vector<std::string> values) const;
   /// Refuses numbers outside lo..hi. Help does not show the bounds: they only catch slips.
   Flag in_range(std::int64_t lo, std::int64_t hi) const;
   Flag in_interval(double lo, double hi) const;

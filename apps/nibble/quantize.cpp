@@ -141,9 +141,6 @@ std::vector<std::vector<std::int32_t>> make_calibration(const QuantizeFlags& fla
                                                         const Checkpoint& checkpoint) {
   CalibrationOptions options = flags.calibration;
   for (const std::string& text : flags.texts) options.texts.push_back(parse_calibration_text(text));
-  if (options.texts.empty()) {
-    fail("--algorithm {} needs a text to calibrate on (--calib FILE)", flags.algorithm);
-  }
   options.seed = common.seed;
   return calibration_blocks(checkpoint.load_tokenizer(), options);
 }
@@ -245,8 +242,12 @@ void add_quantize(CommandLine& line, CommonFlags& common) {
   command.add_switch("--force", flags->force, "Replace the output folder if it exists");
   const Flag dry_run = command.add_switch("--dry-run", flags->dry_run,
                                           "Show what would be done to each layer, and stop");
-  command.check([output, dry_run] {
+  command.check([flags, output, dry_run] {
     if (!output.given() && !dry_run.given()) throw UsageError("--output is required");
+    if (flags->texts.empty() && !dry_run.given() && make_method(*flags).needs_calibration()) {
+      throw UsageError(fmt::format("--algorithm {} needs a text to calibrate on (--calib FILE)",
+                                   flags->algorithm));
+    }
   });
   add_common_flags(command, common);
   command.set_example("nibble quantize Llama-3.2-1B -o Llama-3.2-1B-w4 --w-bit 4 --group-size 128");

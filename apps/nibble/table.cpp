@@ -33,6 +33,17 @@ std::string markdown_cell(const std::string& text) {
   return out;
 }
 
+/// The line under the titles, which says how columns are aligned.
+std::string markdown_rule(const std::vector<TableColumn>& columns,
+                          const std::vector<std::size_t>& widths) {
+  std::string out;
+  for (std::size_t i = 0; i < columns.size(); ++i) {
+    const bool right = columns[i].align == TableColumn::Align::kRight;
+    out += "| " + std::string(widths[i] - (right ? 1 : 0), '-') + (right ? ": " : " ");
+  }
+  return out + "|\n";
+}
+
 std::string csv_field(const std::string& text) {
   const bool plain = text.find_first_of(",\"\r\n") == std::string::npos && !text.starts_with(' ') &&
                      !text.ends_with(' ');
@@ -122,19 +133,27 @@ std::string Table::text() const {
 }
 
 std::string Table::markdown() const {
+  std::vector<std::vector<std::string>> lines = {{}};
+  for (const TableColumn& column : columns_) lines[0].push_back(markdown_cell(column.title));
+  for (const std::vector<TableCell>& row : rows_) {
+    lines.emplace_back();
+    for (const TableCell& cell : row) lines.back().push_back(markdown_cell(cell.shown()));
+  }
+  std::vector<std::size_t> widths(columns_.size(), 4);  // of "---:" at least
+  for (std::vector<std::string>& line : lines) {
+    line.resize(columns_.size());
+    for (std::size_t i = 0; i < line.size(); ++i) {
+      widths[i] = std::max(widths[i], display_width(line[i]));
+    }
+  }
   std::string out;
-  const auto add_line = [&](const std::vector<TableCell>& cells) {
-    for (std::size_t i = 0; i < columns_.size(); ++i) {
-      out += "| " + (i < cells.size() ? markdown_cell(cells[i].shown()) : "") + " ";
+  for (const std::vector<std::string>& line : lines) {
+    for (std::size_t i = 0; i < line.size(); ++i) {
+      out += "| " + aligned(line[i], columns_[i].align, widths[i]) + " ";
     }
     out += "|\n";
-  };
-  add_line(titles());
-  for (const TableColumn& column : columns_) {
-    out += column.align == TableColumn::Align::kRight ? "| ---: " : "| --- ";
+    if (&line == &lines.front()) out += markdown_rule(columns_, widths);
   }
-  out += "|\n";
-  for (const std::vector<TableCell>& row : rows_) add_line(row);
   return out;
 }
 

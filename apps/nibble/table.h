@@ -61,7 +61,7 @@ class Table {
 
   /// Lines without blanks at their ends.
   std::string text() const;
-  /// A table of GitHub Flavored Markdown.
+  /// A table of GitHub Flavored Markdown, aligned too as text.
   std::string markdown() const;
   /// As RFC 4180 says, but with lines that end in \n: first the keys.
   std::string csv() const;

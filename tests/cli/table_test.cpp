@@ -52,13 +52,13 @@ TEST(Table, LinesHaveNoBlanksAtTheirEnds) {
 
 TEST(Table, Markdown) {
   EXPECT_EQ(speeds().markdown(),
-            "| test | tok/s | % of limit |\n"
-            "| --- | ---: | ---: |\n"
-            "| pp512 | 211.25 | 88.1 % |\n"
-            "| tg128 | 49.88 |  |\n");
+            "| test  |  tok/s | % of limit |\n"
+            "| ----- | -----: | ---------: |\n"
+            "| pp512 | 211.25 |     88.1 % |\n"
+            "| tg128 |  49.88 |            |\n");
   Table table({{"a|b", "a", Align::kLeft}});
   table.add_row({"x|y\\z\nw"});
-  EXPECT_EQ(table.markdown(), "| a\\|b |\n| --- |\n| x\\|y\\\\z\\\\nw |\n");
+  EXPECT_EQ(table.markdown(), "| a\\|b        |\n| ----------- |\n| x\\|y\\\\z\\\\nw |\n");
 }
 
 TEST(Table, CsvHasKeysAndNumbersInFull) {

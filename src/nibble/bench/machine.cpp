@@ -15,15 +15,14 @@
 namespace nibble {
 namespace {
 
-constexpr std::size_t kReadBytes = std::size_t{1} << 30;
 // Far above the part of a last-level cache that a process gets to keep on a small machine.
 constexpr std::size_t kMinBuffer = std::size_t{64} << 20;
 // What a thread claims at a time: tens of microseconds, so that none waits long for the last.
 constexpr std::size_t kReadChunk = std::size_t{1} << 20;
 
-std::size_t reading_buffer_bytes() {
+std::size_t reading_buffer_bytes(std::size_t wanted) {
   const auto quarter = static_cast<std::size_t>(memory_info().available_bytes) / 4;
-  return std::clamp(quarter, kMinBuffer, kReadBytes) / kHugePageBytes * kHugePageBytes;
+  return std::clamp(quarter, kMinBuffer, wanted) / kHugePageBytes * kHugePageBytes;
 }
 
 }  // namespace
@@ -37,7 +36,10 @@ bool pin_threads(ThreadPool& pool) {
   return true;
 }
 
-MemoryReader::MemoryReader(Compute& compute) : compute_(compute), buffer_(reading_buffer_bytes()) {
+MemoryReader::MemoryReader(Compute& compute, std::size_t bytes)
+    : compute_(compute),
+      bytes_(std::clamp(bytes, kMinBuffer, kMostBytes)),
+      buffer_(reading_buffer_bytes(bytes_)) {
   const auto chunks = static_cast<std::int64_t>(buffer_.size() / kReadChunk);
   // Written, or all pages would be the one page of zeros and lie in the cache; each by the thread
   // that reads it, so that it lies on that one's node.
@@ -60,7 +62,7 @@ void MemoryReader::read_all() {
 }
 
 double MemoryReader::measure() {
-  const std::size_t passes = (kReadBytes + buffer_.size() - 1) / buffer_.size();
+  const std::size_t passes = (bytes_ + buffer_.size() - 1) / buffer_.size();
   const Stopwatch stopwatch;
   for (std::size_t pass = 0; pass < passes; ++pass) read_all();
   return static_cast<double>(passes * buffer_.size()) / stopwatch.seconds();

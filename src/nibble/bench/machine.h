@@ -16,14 +16,16 @@ namespace nibble {
 /// warns that figures will scatter, and gives false.
 bool pin_threads(ThreadPool& pool);
 
-/// Reads memory that lies in no cache. Takes 1 GiB, on machines with little memory a quarter of
-/// what is to be had, in huge pages where the system allows them.
+/// Reads memory that lies in no cache, in huge pages where the system allows them.
 class MemoryReader {
  public:
-  /// `compute` must outlive this. Throws Error if there is no memory.
-  explicit MemoryReader(Compute& compute);
+  static constexpr std::size_t kMostBytes = std::size_t{1} << 30;
 
-  /// One reading of 1 GiB or more with all threads: bytes a second.
+  /// Takes `bytes`, of kMostBytes and at least 64 MiB; on machines with little memory a quarter of
+  /// what is to be had. `compute` must outlive this. Throws Error if there is no memory.
+  explicit MemoryReader(Compute& compute, std::size_t bytes = kMostBytes);
+
+  /// One reading of as many bytes or more with all threads: bytes a second.
   double measure();
   /// Bytes of memory this keeps resident.
   std::size_t buffer_bytes() const { return buffer_.size(); }
@@ -32,6 +34,7 @@ class MemoryReader {
   void read_all();
 
   Compute& compute_;
+  std::size_t bytes_;
   Buffer buffer_;
 };
 

@@ -1,0 +1,49 @@
+// The latency tasks of `nibble bench --task`, `run_awq` and `run_smoothquant`: the table of the
+// published result sheets, with the machine's limit under it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "flags.h"
+#include "nibble/bench/latency.h"
+#include "table.h"
+
+namespace nibble::cli {
+
+/// How a table is printed.
+struct TableFormatFlag {
+  std::string name = "markdown";
+
+  bool is_for_people() const { return name == "markdown" || name == "table"; }
+};
+/// Adds --format.
+Flag add_format_flag(const Command& command, TableFormatFlag& format);
+/// Prints a table for people or as CSV; JSON documents are the commands' own.
+void print_table(const Table& table, const TableFormatFlag& format);
+
+/// The names of the tasks, for one_of().
+std::vector<std::string> latency_task_names();
+
+/// One table to make.
+struct LatencyRequest {
+  std::string model;  // as the user names it
+  const LatencyTask* task;
+  TableFormatFlag format;
+  std::string text;          // the file that prompts are cut from; "": the default one
+  std::int64_t context = 0;  // positions allowed; 0: the model's
+};
+
+/// The cases of a request. Throws Error if there is no text to cut them from.
+LatencyCases make_latency_cases(const Model& model, const Tokenizer& tokenizer,
+                                const LatencyRequest& request);
+/// The table with these rows.
+Table latency_table(const std::vector<LatencyRow>& rows);
+/// "limit: 50.7 tokens/s ..." of a table.
+std::string limit_text(const LatencyReport& report);
+
+/// Makes and prints the table; of "decode" the texts before it.
+void run_latency_task(Model& model, const ComputeOptions& compute, const LatencyRequest& request);
+
+}  // namespace nibble::cli
