@@ -1,5 +1,5 @@
-// Which scales can be moved in a decoder block, by what its spec says of it: the groups of Lin et al.
-// 2023 (AWQ), as github.com/mit-han-lab/llm-awq, awq/quantize/auto_scale.py, has them.
+// Which scales can be moved in a decoder block, by what its spec says of it: the groups of Lin et
+// al. 2023 (AWQ), as github.com/mit-han-lab/llm-awq, awq/quantize/auto_scale.py, has them.
 #include "nibble/models/model_spec.h"
 
 namespace nibble {

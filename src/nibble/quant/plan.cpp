@@ -132,8 +132,8 @@ QuantizePlan plan_quantization(const ModelSpec& spec, const QuantizeOptions& opt
     if (module.kind != ModuleKind::kLinear) continue;
     LayerPlan layer{.linear = module.linear(), .is_head = module.role == ModuleRole::kHead};
     const bool is_outside = module.layer < 0;
-    const int wanted = is_outside && options.outer_group_size > 0 ? options.outer_group_size
-                                                                  : options.group_size;
+    const int wanted =
+        is_outside && options.outer_group_size > 0 ? options.outer_group_size : options.group_size;
     layer.packed = !is_excluded(options, module.name);
     if (is_outside) {
       layer.packed &= layer.is_head ? options.quantize_head : options.quantize_projections;

@@ -16,6 +16,7 @@ namespace nibble {
 struct QuantizeOptions {
   int bits = 4;                // 4 or 3 in groups; 8 with a scale for each output channel
   int group_size = 128;        // asked for: 32, 64 or 128; means nothing to 8 bits
+  bool shares_scale = false;   // of 8 bits: one scale for all rows of a matrix
   DType dtype = DType::kBF16;  // weights are rounded to this first, and kept in it if not packed
   bool quantize_head = true;   // lm_head too; a tied one gets a packed copy
   bool quantize_projections = true;  // those before and behind the decoder blocks too

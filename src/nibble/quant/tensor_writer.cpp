@@ -106,14 +106,18 @@ QuantizedTensor TensorWriter::write_packed(const LayerPlan& layer, const RowRoun
   std::optional<PackedCopy> copy;
   if (packed != nullptr) copy.emplace(layout);
   std::array<std::vector<std::byte>, kWeightParts> kept;  // parts behind the first
+  const float largest =
+      plan_.options.shares_scale ? largest_magnitude(compute_, layout, read) : 0.0F;
   writer_.begin(layer.linear.name + parts[0].suffix);
   for (std::int64_t first = 0; first < layout.rows; first += kRowsPerSlice) {
     WeightLayout part = layout;
     part.rows = std::min(kRowsPerSlice, layout.rows - first);
     const PackedMatrix slice = round_matrix(
-        compute_, rounder, part, [&](std::int64_t row, std::int64_t count, std::span<float> out) {
+        compute_, rounder, part,
+        [&](std::int64_t row, std::int64_t count, std::span<float> out) {
           read(first + row, count, out);
-        });
+        },
+        largest);
     result.error += slice.error;
     if (!result.error.finite) {
       fail("{}: tensor \"{}\" holds weights that are not finite numbers",

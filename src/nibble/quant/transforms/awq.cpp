@@ -159,6 +159,7 @@ class AwqTransform : public Transform {
 
   bool needs_samples() const override { return true; }
   void apply(const TransformContext& context) const override {
+    found_->bits = context.plan.options.bits;
     found_->blocks.push_back(BlockSearch(context, options_).run());
   }
 
@@ -173,12 +174,11 @@ class AwqReplay : public Transform {
 
   bool needs_samples() const override { return false; }
   void apply(const TransformContext& context) const override {
-    const auto layer = static_cast<std::size_t>(context.layer);
-    if (layer >= searched_->blocks.size()) {
-      fail("AWQ: searched in {} blocks, the model has {}", searched_->blocks.size(),
-           context.spec.n_layers);
+    if (searched_->bits != 0 && searched_->bits != context.plan.options.bits) {
+      fail("AWQ: searched for {} bits, to be quantized to {}", searched_->bits,
+           context.plan.options.bits);
     }
-    const AwqBlock& block = searched_->blocks[layer];
+    const AwqBlock& block = searched_->blocks[static_cast<std::size_t>(context.layer)];
     for (const AwqScale& scale : block.scales) {
       check(context, scale);
       fold_scales(context, scale.group, scale.scales);
@@ -197,7 +197,7 @@ class AwqReplay : public Transform {
   /// A layer that is not packed stays as the checkpoint has it.
   static void check(const TransformContext& context, const AwqScale& scale) {
     if (is_scalable(context.spec, context.plan, scale.group, context.layer)) return;
-    fail("AWQ: \"{}\" was scaled in the search, and is not to be quantized, or the module before",
+    fail("AWQ: \"{}\" was scaled in the search and is not to be quantized, or the layer before it",
          context.spec.block_module(scale.group.layers.front(), context.layer));
   }
   static void check(const LayerPlan& plan, const AwqClip& clip) {

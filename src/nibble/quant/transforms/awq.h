@@ -34,12 +34,13 @@ struct AwqBlock {
 
 /// What was searched in a model, block by block.
 struct AwqSearch {
+  int bits = 0;  // that it was searched for; 0 where that is not known
   std::vector<AwqBlock> blocks;
 };
 
 struct AwqOptions {
-  bool clips = true;       // whether ranges are clipped too
-  bool exhaustive = false; // whether every ratio is tried on every token, however far behind it is
+  bool clips = true;        // whether ranges are clipped too
+  bool exhaustive = false;  // whether every ratio is tried on every token, however far behind it is
 };
 
 /// Searches scales and bounds by the calibration samples, and applies them. Adds what it found to

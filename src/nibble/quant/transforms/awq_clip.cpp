@@ -32,12 +32,11 @@ class BoundSearch {
     const std::int64_t groups = group_count(layout_);
     compute_.pool().parallel_for(groups, [&](std::int64_t group, int) { sum_products(group); });
     bounds_.resize(static_cast<std::size_t>(layout_.rows * groups));
-    for_each_rows(compute_, layout_.rows,
-                  [&](std::int64_t first, std::int64_t count, int thread) {
-                    for (std::int64_t group = 0; group < groups; ++group) {
-                      search(group, first, count, thread);
-                    }
-                  });
+    for_each_rows(compute_, layout_.rows, [&](std::int64_t first, std::int64_t count, int thread) {
+      for (std::int64_t group = 0; group < groups; ++group) {
+        search(group, first, count, thread);
+      }
+    });
     return std::move(bounds_);
   }
 

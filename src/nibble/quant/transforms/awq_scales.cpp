@@ -75,13 +75,12 @@ class TrialBlock {
     for (std::size_t i = 0; i < layers_.size(); ++i) {
       const std::span<float> elements = elements_of(layers_[i]->weight);
       const auto cols = static_cast<std::size_t>(rounded_[i].cols());
-      for_each_rows(
-          compute_, rounded_[i].rows(), [&](std::int64_t first, std::int64_t count, int) {
-            const std::span<float> rows = elements.subspan(static_cast<std::size_t>(first) * cols,
-                                                           static_cast<std::size_t>(count) * cols);
-            rounded_[i].read(first, count, rows);
-            rounded_[i].round(scales, rows);
-          });
+      for_each_rows(compute_, rounded_[i].rows(), [&](std::int64_t first, std::int64_t count, int) {
+        const std::span<float> rows = elements.subspan(static_cast<std::size_t>(first) * cols,
+                                                       static_cast<std::size_t>(count) * cols);
+        rounded_[i].read(first, count, rows);
+        rounded_[i].round(scales, rows);
+      });
     }
   }
 
@@ -134,8 +133,8 @@ class Inspection {
     const auto elements = static_cast<std::size_t>(count_ * piece_ * width_);
     float* x = inputs_.as<float>(elements);
     for (const Piece& piece : pieces) {
-      const float* all = is_attention_ ? samples_.attention_input(piece.sample)
-                                       : samples_.mlp_input(piece.sample);
+      const float* all =
+          is_attention_ ? samples_.attention_input(piece.sample) : samples_.mlp_input(piece.sample);
       x = std::copy_n(all + piece.first * width_, piece_ * width_, x);
     }
     run(block, expected_.as<float>(elements));
@@ -230,8 +229,7 @@ AwqScale AwqScaleSearch::search(const Gram& inputs) const {
     std::vector<float> errors = weights;
     layer.round(candidates_[static_cast<std::size_t>(item / runs)], errors);
     for (std::size_t i = 0; i < errors.size(); ++i) errors[i] -= weights[i];
-    sums[static_cast<std::size_t>(item)] =
-        inputs.squared_output(context_.compute, thread, errors);
+    sums[static_cast<std::size_t>(item)] = inputs.squared_output(context_.compute, thread, errors);
   });
   const auto outputs =
       static_cast<double>(layer.rows() * context_.stream->samples() * context_.stream->tokens());
@@ -264,7 +262,7 @@ AwqScale AwqScaleSearch::search(BlockSamples& samples, bool may_drop_out) const 
       trial.set(candidates_[candidate]);
       race.add(candidate, inspection.losses(trial.block()));
     }
-    if (may_drop_out) race.drop_behind();
+    if (may_drop_out && at + at_once < pieces.size()) race.drop_behind();
   }
   std::vector<double> losses(kRatios);
   for (const std::size_t candidate : race.running()) losses[candidate] = race.mean(candidate);

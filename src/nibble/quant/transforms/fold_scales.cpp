@@ -121,9 +121,8 @@ bool is_scalable(const ModelSpec& spec, const QuantizePlan& plan, const ScaleGro
 std::vector<ScaleGroup> scalable_groups(const ModelSpec& spec, const QuantizePlan& plan,
                                         std::int64_t layer) {
   std::vector<ScaleGroup> groups = spec.scale_groups();
-  std::erase_if(groups, [&](const ScaleGroup& group) {
-    return !is_scalable(spec, plan, group, layer);
-  });
+  std::erase_if(groups,
+                [&](const ScaleGroup& group) { return !is_scalable(spec, plan, group, layer); });
   return groups;
 }
 

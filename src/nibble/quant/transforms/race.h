@@ -19,7 +19,8 @@ class Race {
   /// The losses of one of them on the next pieces of data, alike in size and the same for all.
   void add(std::size_t candidate, std::span<const double> losses);
   /// Once all have been tried on the same: drops those whose mean is larger than the leader's by
-  /// more than kStandardErrors of the mean difference. Of fewer pieces than kFewest nothing is said.
+  /// more than kStandardErrors of the mean difference. Of fewer pieces than kFewest nothing is
+  /// said.
   void drop_behind();
   /// The one with the least mean so far; of equals the first. Losses that are no numbers count as
   /// infinite.
