@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "nibble/core/error.h"
 #include "nibble/quant/calibration/statistics.h"
 #include "nibble/quant/rounders/weight_rows.h"
+#include "nibble/quant/transforms/float_weights.h"
 
 namespace nibble {
 
@@ -74,6 +76,13 @@ bool BlockQuantizer::moves_on_by_transform() const {
 }
 
 void BlockQuantizer::transform(Block& block, std::int64_t layer) {
+  if (method_.transforms.empty()) return;
+  const std::vector<const Linear*> linears = block.original.linears();
+  for (std::size_t i = 0; i < linears.size(); ++i) {
+    if (is_finite(compute_, *linears[i])) continue;
+    fail("{}: tensor \"{}.weight\" holds weights that are not finite numbers",
+         loader_.checkpoint().path().string(), plan_.layers[next_layer_ + i].linear.name);
+  }
   for (const auto& transform : method_.transforms) {
     transform->apply({.compute = compute_,
                       .spec = loader_.spec(),

@@ -132,8 +132,7 @@ class BlockSearch {
   void clip(Site& site) {
     for (const ModuleRole role : site.clipped()) {
       const LayerPlan& plan = plan_of(context_, role);
-      const std::span<float> weights =
-          own_floats(context_.compute, plan.linear.name, *context_.block.linear(role));
+      const std::span<float> weights = own_floats(context_.compute, *context_.block.linear(role));
       AwqClip clip{role, group_count(plan.layout), {}};
       clip.bounds = search_bounds(context_.compute, plan.layout, weights, site.rows());
       clip_to_bounds(context_.compute, plan.layout, clip.bounds, weights);
@@ -187,9 +186,8 @@ class AwqReplay : public Transform {
       const LayerPlan& plan = plan_of(context, clip.layer);
       if (!plan.packed) continue;
       check(plan, clip);
-      clip_to_bounds(
-          context.compute, plan.layout, clip.bounds,
-          own_floats(context.compute, plan.linear.name, *context.block.linear(clip.layer)));
+      clip_to_bounds(context.compute, plan.layout, clip.bounds,
+                     own_floats(context.compute, *context.block.linear(clip.layer)));
     }
   }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "nibble/core/error.h"
+#include "nibble/core/log.h"
 #include "nibble/quant/per_group.h"
 #include "nibble/quant/rounders/weight_rows.h"
 #include "nibble/quant/transforms/float_weights.h"
@@ -163,16 +164,20 @@ class Inspection {
     const std::int64_t size = piece_ * width_;
     const float* x = inputs_.as<float>(0);
     std::fill_n(out, count_ * size, 0.0F);
-    if (!is_attention_) {
-      block.mlp.add_to(compute_, {.x = x, .tokens = count_ * piece_}, samples_.pass().scratch(),
-                       out);
-      return;
-    }
-    for (std::int64_t i = 0; i < count_; ++i) {
-      block.attention.add_to(compute_, {.x = x + i * size, .tokens = piece_}, samples_.pass(), 0,
-                             out + i * size);
+    // So many pieces that the inner values stay in a cache.
+    const std::int64_t at_once =
+        is_attention_ ? 1 : std::max<std::int64_t>(1, kInnerTokens / piece_);
+    for (std::int64_t i = 0; i < count_; i += at_once) {
+      const MatmulInput input{.x = x + i * size, .tokens = std::min(at_once, count_ - i) * piece_};
+      if (is_attention_) {
+        block.attention.add_to(compute_, input, samples_.pass(), 0, out + i * size);
+      } else {
+        block.mlp.add_to(compute_, input, samples_.pass().scratch(), out + i * size);
+      }
     }
   }
+
+  static constexpr std::int64_t kInnerTokens = 512;
 
   Compute& compute_;
   BlockSamples& samples_;
@@ -255,15 +260,21 @@ AwqScale AwqScaleSearch::search(BlockSamples& samples, bool may_drop_out) const 
   const auto at_once =
       static_cast<std::size_t>(std::max<std::int64_t>(1, kTokens / inspection.piece_tokens()));
   Race race(kRatios);
+  std::size_t trials = 0;
   for (std::size_t at = 0; at < pieces.size() && race.running().size() > 1; at += at_once) {
     inspection.begin(context_.block,
                      std::span(pieces).subspan(at, std::min(at_once, pieces.size() - at)));
     for (const std::size_t candidate : race.running()) {
       trial.set(candidates_[candidate]);
-      race.add(candidate, inspection.losses(trial.block()));
+      const std::vector<double> losses = inspection.losses(trial.block());
+      race.add(candidate, losses);
+      trials += losses.size();
     }
     if (may_drop_out && at + at_once < pieces.size()) race.drop_behind();
   }
+  verbose("AWQ: \"{}\": r = {:.2f}, {} of {} trials",
+          context_.spec.block_module(group_.before, context_.layer), ratio_of(race.leader()),
+          trials, kRatios * pieces.size());
   std::vector<double> losses(kRatios);
   for (const std::size_t candidate : race.running()) losses[candidate] = race.mean(candidate);
   return best(std::move(losses), race.leader());

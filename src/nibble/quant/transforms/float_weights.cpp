@@ -4,7 +4,6 @@
 #include <atomic>
 #include <utility>
 
-#include "nibble/core/error.h"
 #include "nibble/quant/rounders/weight_rows.h"
 #include "nibble/weights/dense.h"
 #include "nibble/weights/weight_codec.h"
@@ -33,24 +32,30 @@ void for_each_rows(Compute& compute, std::int64_t rows,
   });
 }
 
-std::span<float> own_floats(Compute& compute, const std::string& name, Linear& layer) {
+bool is_finite(Compute& compute, const Linear& layer) {
+  const WeightView& weight = layer.weight.view;
+  std::atomic<bool> all = true;
+  for_each_rows(compute, weight.rows, [&](std::int64_t first, std::int64_t count, int) {
+    std::vector<float> rows(static_cast<std::size_t>(count * weight.cols));
+    read_weight_rows(weight, first, count, rows);
+    float check = 0;  // stays 0 unless a weight is infinite or not a number
+    for (const float w : rows) check += w * 0.0F;
+    if (check != 0.0F) all = false;
+  });
+  return all;
+}
+
+std::span<float> own_floats(Compute& compute, Linear& layer) {
   const bool is_float = layer.weight.view.format == dense_format(DType::kF32);
   if (is_float && layer.weight.storage.size() > 0) return elements_of(layer.weight);
   Weight weight = float_weight(layer);
-  const std::int64_t cols = weight.view.cols;
+  const auto cols = static_cast<std::size_t>(weight.view.cols);
   const std::span<float> elements = elements_of(weight);
-  std::atomic<bool> is_finite = true;
   for_each_rows(compute, weight.view.rows, [&](std::int64_t first, std::int64_t count, int) {
-    const std::span<float> rows = elements.subspan(static_cast<std::size_t>(first * cols),
-                                                   static_cast<std::size_t>(count * cols));
-    read_weight_rows(layer.weight.view, first, count, rows);
-    float check = 0;  // stays 0 unless a weight is infinite or not a number
-    for (const float w : rows) check += w * 0.0F;
-    if (check != 0.0F) is_finite = false;
+    read_weight_rows(layer.weight.view, first, count,
+                     elements.subspan(static_cast<std::size_t>(first) * cols,
+                                      static_cast<std::size_t>(count) * cols));
   });
-  if (!is_finite) {
-    fail("tensor \"{}.weight\" holds weights that are not finite numbers", name);
-  }
   layer.weight = std::move(weight);
   return elements;
 }

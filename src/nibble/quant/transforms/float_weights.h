@@ -8,9 +8,11 @@
 
 namespace nibble {
 
+/// Whether all weights are finite numbers.
+bool is_finite(Compute& compute, const Linear& layer);
+
 /// The weight of `layer`, (out, in), replaced by a float32 copy of its own if it is not one yet.
-/// `name` is the layer's: throws Error for weights that are not finite numbers.
-std::span<float> own_floats(Compute& compute, const std::string& name, Linear& layer);
+std::span<float> own_floats(Compute& compute, Linear& layer);
 
 /// An empty float32 matrix of the layer's shape.
 Weight float_weight(const Linear& layer);

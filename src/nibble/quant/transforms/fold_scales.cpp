@@ -74,7 +74,7 @@ class Folding {
   }
 
   void divide(Linear& layer) const {
-    const std::span<float> weights = own_floats(context_.compute, name(group_.before), layer);
+    const std::span<float> weights = own_floats(context_.compute, layer);
     const std::int64_t cols = layer.in_features();
     for_each_rows(context_.compute, layer.out_features(),
                   [&](std::int64_t first, std::int64_t count, int) {
@@ -89,7 +89,7 @@ class Folding {
 
   void multiply(ModuleRole role) const {
     Linear& layer = *context_.block.linear(role);
-    const std::span<float> weights = own_floats(context_.compute, name(role), layer);
+    const std::span<float> weights = own_floats(context_.compute, layer);
     const std::int64_t cols = layer.in_features();
     assert(std::ssize(scales_) == cols);
     for_each_rows(context_.compute, layer.out_features(),

@@ -22,7 +22,7 @@ std::vector<ScaleGroup> scalable_groups(const ModelSpec& spec, const QuantizePla
 /// the module before them by it, in context.block and context.rewritten. scales: (in features),
 /// above 0. Returns the scales that the layers got: where the model adds something to what the
 /// checkpoint holds as a norm's weight, they are those that the rounded weight stands for, as it
-/// can be much coarser than the sum. Throws Error for weights that are not finite.
+/// can be much coarser than the sum.
 std::vector<float> fold_scales(const TransformContext& context, const ScaleGroup& group,
                                std::vector<float> scales);
 

@@ -46,7 +46,7 @@ std::vector<float> weight_maxima(const TransformContext& context, const ScaleGro
   for (const ModuleRole role : group.layers) {
     name = context.spec.block_module(role, context.layer);
     Linear& layer = *context.block.linear(role);
-    magnitudes.add(context.compute, own_floats(context.compute, name, layer).data(),
+    magnitudes.add(context.compute, own_floats(context.compute, layer).data(),
                    layer.out_features());
   }
   return magnitudes.maxima(name);
