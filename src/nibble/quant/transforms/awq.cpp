@@ -9,13 +9,10 @@
 #include "nibble/quant/transforms/awq_scales.h"
 #include "nibble/quant/transforms/float_weights.h"
 #include "nibble/quant/transforms/fold_scales.h"
+#include "nibble/quant/transforms/trial_block.h"
 
 namespace nibble {
 namespace {
-
-const LayerPlan& plan_of(const TransformContext& context, ModuleRole role) {
-  return context.plan.layer(context.spec.block_module(role, context.layer));
-}
 
 /// Layers that AWQ does not clip: their products with each other make clipping's effect hard to
 /// tell.

@@ -28,7 +28,7 @@ class Race {
   /// Of the pieces that the candidate has been tried on.
   double mean(std::size_t candidate) const;
 
-  static constexpr double kStandardErrors = 6;
+  static constexpr double kStandardErrors = 5;
   static constexpr std::size_t kFewest = 8;
 
  private:
