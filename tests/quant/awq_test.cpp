@@ -71,7 +71,7 @@ void quantize(const QuantizeRun& run, std::shared_ptr<const Transform> transform
                                         .rounder = run.rounder,
                                         .activations = ActivationType::kF32}},
                   .calibration = run.ids,
-                  .out = out},
+                  .to = {.path = out}},
                  compute);
 }
 

@@ -56,7 +56,7 @@ void quantize(const fs::path& model, const Ids& ids, std::shared_ptr<const Trans
                                         .rounder = make_per_group_rounder(),
                                         .activations = ActivationType::kF32}},
                   .calibration = ids,
-                  .out = out},
+                  .to = {.path = out}},
                  compute);
 }
 
