@@ -26,13 +26,14 @@ struct QuantizeFlags {
   std::string head = "quantized";
   QuantizeOptions options;
   bool force = false;
+  bool resume = false;
   bool dry_run = false;
 };
 
 Json report_json(const QuantizeFlags& flags, const QuantizeReport& report,
                  const QuantizePlan& plan) {
   Json tensors = Json::array();
-  for (const QuantizedTensor& tensor : report.tensors) {
+  for (const WrittenTensor& tensor : report.tensors) {
     tensors.push_back({{"name", tensor.name},
                        {"shape", tensor.shape},
                        {"bits", tensor.bits},
@@ -54,9 +55,9 @@ Json report_json(const QuantizeFlags& flags, const QuantizeReport& report,
 }
 
 /// "30 layers at w4 g128, 6 at w4 g64": a group size may have given way to a smaller one.
-std::string formats_text(const std::vector<QuantizedTensor>& tensors) {
+std::string formats_text(const std::vector<WrittenTensor>& tensors) {
   std::map<std::pair<int, int>, std::int64_t, std::greater<>> counts;
-  for (const QuantizedTensor& tensor : tensors) ++counts[{tensor.bits, tensor.group_size}];
+  for (const WrittenTensor& tensor : tensors) ++counts[{tensor.bits, tensor.group_size}];
   std::string text;
   for (const auto& [format, count] : counts) {
     text += fmt::format("{}{}{} at w{} g{}", text.empty() ? "" : ", ", count,
@@ -67,7 +68,7 @@ std::string formats_text(const std::vector<QuantizedTensor>& tensors) {
 
 void print_report(const QuantizeFlags& flags, const QuantizeReport& report) {
   RoundingError total;
-  for (const QuantizedTensor& tensor : report.tensors) total += tensor.error;
+  for (const WrittenTensor& tensor : report.tensors) total += tensor.error;
   fmt::print("{}: {}\n", flags.output, formats_text(report.tensors));
   fmt::print("  size            {} from {}\n", human_bytes(static_cast<double>(report.bytes_out)),
              human_bytes(static_cast<double>(report.bytes_in)));
@@ -125,8 +126,11 @@ void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
   }
   ThreadPool pool(common.threads);
   Compute compute(select_kernels(), pool);
-  const QuantizeReport report =
-      quantize_model(checkpoint, plan, compute, flags.output, flags.force);
+  const QuantizeReport report = quantize_model(checkpoint, plan, compute,
+                                               {.path = flags.output,
+                                                .replace = flags.force,
+                                                .sources = {},
+                                                .resumption = {.resume = flags.resume}});
   show_notes();  // only now: a failure is to be one line
   common.json ? print_json(report_json(flags, report, plan)) : print_report(flags, report);
 }
@@ -155,6 +159,9 @@ void add_quantize(CommandLine& line, CommonFlags& common) {
       .one_value_each_time();
   add_dtype_flag(command, flags->dtype);
   command.add_switch("--force", flags->force, "Replace the output folder if it exists");
+  command.add_switch("--resume", flags->resume,
+                     "Go on with what an unfinished run of the same options left; and leave what "
+                     "is done if this one does not finish");
   const Flag dry_run = command.add_switch("--dry-run", flags->dry_run,
                                           "Show what would be done to each layer, and stop");
   command.check([output, dry_run] {

@@ -47,7 +47,7 @@ inline void write_dequantized(const std::filesystem::path& quantized,
   }
   SafetensorsWriter writer(out / "model.safetensors", declarations);
   for (const auto& [name, tensor] : tensors) {
-    writer.write_tensor(name, std::as_bytes(std::span(tensor.second)));
+    writer.append(name, std::as_bytes(std::span(tensor.second)));
   }
   writer.commit();
   Json config = checkpoint.config();

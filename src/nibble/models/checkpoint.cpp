@@ -132,7 +132,7 @@ void Checkpoint::open_gguf() {
   if (spec_.gate) spec_.gate->bias |= has_bias(*spec_.gate);
 }
 
-std::vector<fs::path> Checkpoint::places() const {
+std::vector<fs::path> Checkpoint::source_paths() const {
   if (!is_gguf()) return {path_};
   std::vector<fs::path> parts;
   for (const GgufFile& file : gguf_->files()) parts.push_back(file.file().path());

@@ -38,8 +38,8 @@ class Checkpoint {
 
   const std::filesystem::path& path() const { return path_; }
   bool is_gguf() const { return gguf_ != nullptr; }
-  /// The folder, or the parts of a GGUF model.
-  std::vector<std::filesystem::path> places() const;
+  /// What is read: the folder, or the parts of a GGUF model.
+  std::vector<std::filesystem::path> source_paths() const;
   /// config.json; for a GGUF file the one it would have.
   const Json& config() const { return config_; }
   const ModelSpec& spec() const { return spec_; }

@@ -21,17 +21,6 @@ inline float round_near(float x) {
 
 }  // namespace
 
-void RoundingError::operator+=(const RoundingError& other) {
-  squared_error += other.squared_error;
-  squared_weight += other.squared_weight;
-  clipped_groups += other.clipped_groups;
-  finite = finite && other.finite;
-}
-
-double RoundingError::relative() const {
-  return squared_weight > 0 ? std::sqrt(squared_error / squared_weight) : 0.0;
-}
-
 GroupParameters round_group(std::span<const float> weights, int bits, std::span<std::uint8_t> q,
                             RoundingError& error) {
   float lo = weights[0];

@@ -1,17 +1,14 @@
 #include "nibble/quant/pipeline.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "nibble/core/error.h"
 #include "nibble/core/interrupt.h"
-#include "nibble/core/output.h"
 #include "nibble/core/progress.h"
 #include "nibble/core/stopwatch.h"
-#include "nibble/formats/safetensors_writer.h"
-#include "nibble/models/companions.h"
 #include "nibble/models/token_cost.h"
-#include "nibble/quant/model_folder.h"
+#include "nibble/models/tokenizer_files.h"
+#include "nibble/quant/packed_contents.h"
 #include "nibble/quant/per_channel.h"
 #include "nibble/weights/dense.h"
 #include "nibble/weights/weight_codec.h"
@@ -49,72 +46,44 @@ RoundingError round_block(const WeightLayout& layout, std::span<const float> wei
   return error;
 }
 
-/// The parts of a layer as they are made: the first, its integers, a batch of blocks at a time, the
-/// others as a whole.
-class PackedParts {
- public:
-  explicit PackedParts(const WeightLayout& layout)
-      : layout_(layout), parts_(codec_of(layout.format).parts(layout)), bytes_(parts_.size()) {
-    for (std::size_t i = 1; i < parts_.size(); ++i) {
-      bytes_[i].resize(static_cast<std::size_t>(block_count(layout) * parts_[i].block_bytes()));
-    }
-  }
-
-  const PartLayouts& parts() const { return parts_; }
-  const std::vector<std::byte>& bytes(std::size_t part) const { return bytes_[part]; }
-
-  void begin_batch(std::int64_t first_block, std::int64_t blocks) {
-    first_block_ = first_block;
-    bytes_[0].resize(static_cast<std::size_t>(blocks * parts_[0].block_bytes()));
-  }
-  /// Where block `block` of the matrix, one of the batch, is packed to.
-  BlockSpans block(std::int64_t block) {
-    BlockSpans spans;
-    for (std::size_t i = 0; i < parts_.size(); ++i) {
-      const auto size = static_cast<std::size_t>(parts_[i].block_bytes());
-      const auto place = static_cast<std::size_t>(i == 0 ? block - first_block_ : block);
-      spans[i] = std::span(bytes_[i]).subspan(place * size, size);
-    }
-    return spans;
-  }
-
- private:
-  WeightLayout layout_;
-  PartLayouts parts_;
-  std::vector<std::vector<std::byte>> bytes_;
-  std::int64_t first_block_ = 0;
+struct Batch {
+  std::int64_t first;  // row
+  std::int64_t rows;
 };
 
-/// Everything that writing one checkpoint's tensors needs.
-class TensorWriter {
+/// Makes all tensors of one checkpoint and counts them in a report.
+class Quantizer {
  public:
-  TensorWriter(const Checkpoint& checkpoint, const QuantizePlan& plan, Compute& compute,
-               const std::filesystem::path& path, Progress& progress)
+  Quantizer(const Checkpoint& checkpoint, const QuantizePlan& plan, Compute& compute,
+            CheckpointWriter& writer, QuantizeReport& report)
       : checkpoint_(checkpoint),
         plan_(plan),
         compute_(compute),
-        progress_(progress),
-        writer_(path, declarations(checkpoint.spec(), plan),
-                {{"format", "pt"}, {"writer", "nibble"}}) {}
+        writer_(writer),
+        report_(report),
+        dense_(dense_parameters(checkpoint.spec(), plan)),
+        progress_("quantizing", work(), "weights") {}
 
-  /// Writes all tensors and counts them in `report`.
-  void run(QuantizeReport& report) {
+  void run() {
+    report_.tensors = tensors_of(writer_.tensors().notes(), writer_.path().string());
+    n_recorded_ = report_.tensors.size();
     for (const LayerPlan& layer : plan_.layers) {
-      if (layer.packed) report.tensors.push_back(write_packed(layer, report.bytes_in));
+      if (layer.packed) write_packed(layer);
     }
-    for (const Parameter& tensor : dense_parameters(checkpoint_.spec(), plan_)) {
-      write_dense(tensor, report.bytes_in);
-    }
-    report.bytes_out = static_cast<std::int64_t>(writer_.file_bytes());
+    for (const Parameter& parameter : dense_) write_dense(parameter);
+    report_.bytes_out = static_cast<std::int64_t>(writer_.tensors().file_bytes());
   }
 
-  void commit() { writer_.commit(); }
-
  private:
-  struct Batch {
-    std::int64_t first;  // row or block of rows
-    std::int64_t count;
-  };
+  /// Parameters of the tensors that will be read: those of a tied head count twice, as work.
+  std::int64_t work() const {
+    std::int64_t sum = 0;
+    for (const LayerPlan& layer : plan_.layers) {
+      if (layer.packed) sum += layer.linear.out * layer.linear.in;
+    }
+    for (const Parameter& parameter : dense_) sum += parameter.count();
+    return sum;
+  }
 
   /// Reads rows (of a vector, the one that it is) as float32, rounded to the plan's dtype. out:
   /// (rows, cols).
@@ -122,105 +91,121 @@ class TensorWriter {
     if (tensor.view.shape.size() == 1) {
       read_vector(tensor, out);
     } else {
-      read_rows(tensor, rows.first, rows.count, out.data());
+      read_rows(tensor, rows.first, rows.rows, out.data());
     }
     round_to_dtype(plan_.options.dtype, out);
   }
 
-  void done_with(const CheckpointTensor& tensor, const Batch& batch, std::int64_t& bytes_in) {
+  void done_with(const CheckpointTensor& tensor, const Batch& batch) {
     const auto row_bytes = static_cast<std::int64_t>(tensor.view.row_bytes());
     const std::span<const std::byte> all(tensor.view.data, tensor.view.bytes);
     if (!tensor.rows) {
       checkpoint_.tensors().drop(all.subspan(static_cast<std::size_t>(batch.first * row_bytes),
-                                             static_cast<std::size_t>(batch.count * row_bytes)));
+                                             static_cast<std::size_t>(batch.rows * row_bytes)));
     }
-    bytes_in += batch.count * row_bytes;
-    progress_.advance(batch.count * tensor.view.cols());
+    report_.bytes_in += batch.rows * row_bytes;
+    progress_.advance(batch.rows * tensor.view.cols());
   }
 
-  QuantizedTensor write_packed(const LayerPlan& layer, std::int64_t& bytes_in) {
-    const WeightLayout& layout = layer.layout;
+  /// What was done before this resumed.
+  void skip(const CheckpointTensor& tensor) {
+    report_.bytes_in += tensor.view.rows() * static_cast<std::int64_t>(tensor.view.row_bytes());
+    progress_.advance(tensor.view.elements());
+  }
+
+  void record_if_due() {
+    if (!writer_.tensors().is_record_due()) return;
+    writer_.tensors().record(note_of(std::span(report_.tensors).subspan(n_recorded_)));
+    n_recorded_ = report_.tensors.size();
+  }
+
+  void write_packed(const LayerPlan& layer) {
+    const WeightCodec& codec = codec_of(layer.layout.format);
     const CheckpointTensor tensor = checkpoint_.dense_weight(layer.linear);
-    PackedParts packed(layout);
-    QuantizedTensor result{.name = layer.linear.name + ".weight",
-                           .shape = {layout.rows, layout.cols},
-                           .bits = codec_of(layout.format).bits,
-                           .group_size = layout.group_size};
-    writer_.begin(layer.linear.name + packed.parts()[0].suffix);
-    for (std::int64_t block = 0; block < block_count(layout); block += kBlocksPerBatch) {
-      const std::int64_t blocks = std::min(kBlocksPerBatch, block_count(layout) - block);
-      packed.begin_batch(block, blocks);
-      pack_batch(tensor, layout, {block, blocks}, packed, result.error);
-      if (!result.error.finite) {
+    // All its parts are recorded at once.
+    const PartLayouts parts = codec.parts(layer.layout);
+    if (writer_.tensors().is_complete(layer.linear.name + parts[0].suffix)) return skip(tensor);
+    WrittenTensor written{.name = layer.linear.name + ".weight",
+                          .shape = {layer.linear.out, layer.linear.in},
+                          .format = codec.name,
+                          .bits = codec.bits,
+                          .group_size = layer.layout.group_size,
+                          .error = {}};
+    constexpr std::int64_t kRows = kBlocksPerBatch * kRowBlock;
+    for (std::int64_t first = 0; first < layer.linear.out; first += kRows) {
+      const Batch batch{first, std::min(kRows, layer.linear.out - first)};
+      pack_batch(layer, tensor, batch, written.error);
+      if (!written.error.finite) {
         fail("{}: tensor \"{}\" holds weights that are not finite numbers",
              checkpoint_.path().string(), tensor.name);
       }
-      writer_.write(packed.bytes(0));
-      const std::int64_t first = block * kRowBlock;
-      done_with(tensor, {first, std::min(blocks * kRowBlock, layout.rows - first)}, bytes_in);
+      done_with(tensor, batch);
     }
-    for (std::size_t i = 1; i < packed.parts().size(); ++i) {
-      writer_.write_tensor(layer.linear.name + packed.parts()[i].suffix, packed.bytes(i));
-    }
-    return result;
+    report_.tensors.push_back(std::move(written));
+    record_if_due();
   }
 
-  /// Rounds and packs some blocks of rows.
-  void pack_batch(const CheckpointTensor& tensor, const WeightLayout& layout, const Batch& blocks,
-                  PackedParts& packed, RoundingError& total) {
-    std::vector<RoundingError> errors(static_cast<std::size_t>(blocks.count));
-    compute_.pool().parallel_for(blocks.count, [&](std::int64_t i, int) {
-      const std::int64_t block = blocks.first + i;
-      const std::int64_t first = block * kRowBlock;
+  /// Rounds and packs whole blocks of rows and writes their share of each part.
+  void pack_batch(const LayerPlan& layer, const CheckpointTensor& tensor, const Batch& batch,
+                  RoundingError& total) {
+    check_interrupt();
+    const WeightLayout& layout = layer.layout;
+    const WeightCodec& codec = codec_of(layout.format);
+    const PartLayouts parts = codec.parts(layout);
+    const std::int64_t blocks = (batch.rows + kRowBlock - 1) / kRowBlock;
+    std::vector<std::vector<std::byte>> packed(parts.size());
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      packed[i].resize(static_cast<std::size_t>(blocks * parts[i].block_bytes()));
+    }
+    std::vector<RoundingError> errors(static_cast<std::size_t>(blocks));
+    compute_.pool().parallel_for(blocks, [&](std::int64_t block, int) {
+      const std::int64_t first = batch.first + block * kRowBlock;
       const Batch rows{first, std::min(kRowBlock, layout.rows - first)};
-      std::vector<float> weights(static_cast<std::size_t>(rows.count * layout.cols));
+      std::vector<float> weights(static_cast<std::size_t>(rows.rows * layout.cols));
       read_rounded(tensor, rows, weights);
       IntegerBlock integers(layout.cols, group_count(layout));
-      errors[static_cast<std::size_t>(i)] = round_block(layout, weights, rows.count, integers);
-      codec_of(layout.format).pack(layout, integers, packed.block(block));
+      errors[static_cast<std::size_t>(block)] = round_block(layout, weights, rows.rows, integers);
+      BlockSpans spans;
+      for (std::size_t i = 0; i < parts.size(); ++i) {
+        const auto bytes = static_cast<std::size_t>(parts[i].block_bytes());
+        spans[i] = std::span(packed[i]).subspan(static_cast<std::size_t>(block) * bytes, bytes);
+      }
+      codec.pack(layout, integers, spans);
     });
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      writer_.tensors().append(layer.linear.name + parts[i].suffix, packed[i]);
+    }
     for (const RoundingError& error : errors) total += error;  // in order: the same for any threads
   }
 
-  void write_dense(const Parameter& dense, std::int64_t& bytes_in) {
-    const CheckpointTensor tensor = checkpoint_.float_tensor(dense.name, dense.shape);
-    const std::int64_t rows = tensor.view.rows();
-    const std::int64_t cols = tensor.view.cols();
-    const std::int64_t rows_per_batch = std::max<std::int64_t>(1, (4 << 20) / cols);
-    writer_.begin(dense.name);
-    std::vector<float> values;
-    std::vector<std::byte> stored;
-    for (std::int64_t first = 0; first < rows; first += rows_per_batch) {
-      check_interrupt();
-      const Batch batch{first, std::min(rows_per_batch, rows - first)};
-      values.resize(static_cast<std::size_t>(batch.count * cols));
-      read_rounded(tensor, batch, values);
-      stored.resize(values.size() *
-                    static_cast<std::size_t>(dtype_layout(plan_.options.dtype).bytes));
-      store_as_dtype(plan_.options.dtype, values, stored.data());
-      writer_.write(stored);
-      done_with(tensor, batch, bytes_in);
-    }
+  void write_dense(const Parameter& parameter) {
+    const CheckpointTensor tensor = checkpoint_.float_tensor(parameter.name, parameter.shape);
+    if (writer_.tensors().is_complete(parameter.name)) return skip(tensor);
+    const DType dtype = plan_.options.dtype;
+    const auto cols = static_cast<std::size_t>(tensor.view.cols());
+    const auto make = [&](std::int64_t row, std::span<std::byte> out) {
+      std::vector<float> values(cols);
+      read_rounded(tensor, {row, 1}, values);
+      store_as_dtype(dtype, values, out.data());
+    };
+    writer_.write(parameter.name, compute_.pool(),
+                  {.piece_bytes = cols * static_cast<std::size_t>(dtype_layout(dtype).bytes),
+                   .make = make,
+                   .made = [&](std::int64_t first, std::int64_t count) {
+                     done_with(tensor, {first, count});
+                   }});
+    record_if_due();
   }
 
   const Checkpoint& checkpoint_;
   const QuantizePlan& plan_;
   Compute& compute_;
-  Progress& progress_;
-  SafetensorsWriter writer_;
+  CheckpointWriter& writer_;
+  QuantizeReport& report_;
+  std::vector<Parameter> dense_;
+  std::size_t n_recorded_ = 0;  // of the report's tensors
+  Progress progress_;
 };
-
-/// Parameters of the tensors that will be read: those of a tied head count twice, as work.
-std::int64_t work_of(const ModelSpec& spec, const QuantizePlan& plan) {
-  std::int64_t work = 0;
-  for (const LayerPlan& layer : plan.layers) {
-    if (layer.packed) work += layer.linear.out * layer.linear.in;
-  }
-  for (const Parameter& tensor : dense_parameters(spec, plan)) {
-    work += tensor.count();
-  }
-  return work;
-}
 
 void add_sizes(const ModelSpec& spec, const QuantizePlan& plan, QuantizeReport& report) {
   std::vector<LinearCost> costs;
@@ -236,25 +221,22 @@ void add_sizes(const ModelSpec& spec, const QuantizePlan& plan, QuantizeReport& 
 }  // namespace
 
 QuantizeReport quantize_model(const Checkpoint& checkpoint, const QuantizePlan& plan,
-                              Compute& compute, const std::filesystem::path& out, bool replace) {
+                              Compute& compute, CheckpointDestination to) {
   const Stopwatch stopwatch;
   if (checkpoint.is_quantized()) {
     fail("{}: is quantized already; quantize the original instead", checkpoint.path().string());
   }
-  OutputFolder folder(out, replace);
-  check_not_model(checkpoint.path(), out);
-  Progress progress("quantizing", work_of(checkpoint.spec(), plan), "weights");
+  to.sources = checkpoint.source_paths();
+  to.resumption.identity = "pergrp";
+  CheckpointWriter writer(to,
+                          packed_contents(checkpoint.config(), checkpoint.spec(), plan, "pergrp"));
+  write_tokenizer_files(checkpoint, writer.folder());
   QuantizeReport report;
-  write_config(checkpoint.config(), plan, "pergrp", folder.temporary());
-  write_companions(checkpoint, folder.temporary());
-  TensorWriter writer(checkpoint, plan, compute, folder.temporary() / "model.safetensors",
-                      progress);
-  writer.run(report);
+  Quantizer(checkpoint, plan, compute, writer, report).run();
   add_sizes(checkpoint.spec(), plan, report);
   report.seconds = stopwatch.seconds();
   const Stopwatch sync_stopwatch;
   writer.commit();
-  folder.commit();
   report.sync_seconds = sync_stopwatch.seconds();
   return report;
 }

@@ -8,23 +8,15 @@
 #include <vector>
 
 #include "nibble/models/checkpoint.h"
+#include "nibble/models/checkpoint_writer.h"
 #include "nibble/ops/compute.h"
-#include "nibble/quant/per_group.h"
 #include "nibble/quant/plan.h"
 
 namespace nibble {
 
-struct QuantizedTensor {
-  std::string name;                 // "model.layers.0.mlp.up_proj.weight"
-  std::vector<std::int64_t> shape;  // (out, in)
-  int bits = 0;
-  int group_size = 0;
-  RoundingError error;
-};
-
 struct QuantizeReport {
-  std::vector<QuantizedTensor> tensors;  // the packed ones
-  double seconds = 0;                    // all work but the last sync
+  std::vector<WrittenTensor> tensors;  // the packed ones
+  double seconds = 0;                  // all work but the last sync
   double sync_seconds = 0;
   std::int64_t bytes_in = 0;           // of the source's tensors read
   std::int64_t bytes_out = 0;          // of the tensors written
@@ -32,9 +24,10 @@ struct QuantizeReport {
   double file_bits_per_parameter = 0;  // bits written / parameters of the model
 };
 
-/// Carries `plan` out: writes the folder `out` whole or not at all; `replace` allows it to exist.
-/// Throws Error (a full disk, weights that are not finite), Interrupted.
+/// Carries `plan` out: writes a folder whole or not at all, `to` saying where and whether to
+/// resume; sources and identity are filled in here. A run that resumes reports what it would have
+/// if nothing had ended it. Throws Error (a full disk, weights that are not finite), Interrupted.
 QuantizeReport quantize_model(const Checkpoint& checkpoint, const QuantizePlan& plan,
-                              Compute& compute, const std::filesystem::path& out, bool replace);
+                              Compute& compute, CheckpointDestination to);
 
 }  // namespace nibble
