@@ -77,6 +77,35 @@ void add_fast_flags(const Command& command, FastFlags& fast) {
   command.add_switch("--fast_decoder", fast.decoder, "Residual sums with the products");
 }
 
+void add_quality_flags(const Command& command, SheetFlags& flags) {
+  command
+      .add("--dataset", flags.dataset,
+           "WikiText-2 of perplexity: as written (wiki.test.raw), or cut into words "
+           "(wiki.test.tokens)")
+      .one_of({"raw", "non-raw"})
+      .show_default();
+  constexpr std::int64_t kMaxLength = std::int64_t{1} << 30;
+  command.add_parsed(
+      "--seqlens",
+      [&flags](const std::string& text) {
+        flags.seqlens = parse_integers("--seqlens", text, 2, kMaxLength);
+      },
+      "Lengths of perplexity's segments, with commas: a table of them, with the model and each "
+      "checkpoint of it as columns (default: 2048, one value of one checkpoint)");
+  command.add("--n_segments", flags.n_segments, "Segments to measure (default: all)")
+      .in_range(1, kMaxLength);
+  command.add("--data", flags.mmlu.data,
+              "The folder of MMLU's questions, with dev/ and test/ (default: mmlu under "
+              "$NIBBLE_DATA)");
+  command.add("--subjects", flags.mmlu.subjects, "Subjects of MMLU, with commas, or all: the 57")
+      .show_default();
+  command.add("--limit", flags.mmlu.limit, "Questions of each subject; 0: all")
+      .in_range(0, kMaxLength)
+      .show_default();
+  command.add("-o,--output", flags.mmlu.output,
+              "Keep MMLU's answers in this file, and go on from those in it");
+}
+
 void add_sheet(CommandLine& line, CommonFlags& common, const SheetCommand& sheet) {
   const Command command = line.add_command(sheet.name, sheet.description);
   auto flags = std::make_shared<SheetFlags>();
@@ -101,7 +130,9 @@ void add_sheet(CommandLine& line, CommonFlags& common, const SheetCommand& sheet
                      "Add a table of the layers' times to a latency table");
   add_format_flag(command, flags->format);
   command.add("--text", flags->text,
-              "What prompts are cut from (default: wiki.test.raw under $NIBBLE_DATA)");
+              "What prompts are cut from, or perplexity is of (default: wiki.test.raw under "
+              "$NIBBLE_DATA)");
+  add_quality_flags(command, *flags);
   command.add("-c,--context", flags->context, "Positions there is room for (default: the model's)")
       .in_range(1, std::int64_t{1} << 30);
   add_common_flags(command, common);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "command.h"
+#include "eval_tasks.h"
 #include "latency.h"
 #include "sheet_recipe.h"
 
@@ -54,8 +55,12 @@ struct SheetFlags {
   std::vector<std::string> calibration;  // texts of `quantize`
   bool force = false;                    // quantize again what is there already
   TableFormatFlag format;
-  std::string text;          // what prompts are cut from; "": the default
+  std::string text;          // what prompts are cut from, or perplexity is of; "": the default
   std::int64_t context = 0;  // positions; 0: the model's
+
+  std::vector<std::int64_t> seqlens;  // of segments: a table
+  std::int64_t n_segments = 0;        // 0: all
+  MmluFlags mmlu;
 
   bool is_quantized() const { return precision != "bf16"; }
   Recipe recipe() const;

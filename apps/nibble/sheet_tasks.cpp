@@ -13,6 +13,7 @@
 #include "nibble/core/error.h"
 #include "nibble/core/log.h"
 #include "nibble/core/progress.h"
+#include "nibble/eval/text.h"
 #include "nibble/models/inspection.h"
 #include "nibble/runtime/generate.h"
 #include "profile_tables.h"
@@ -275,6 +276,33 @@ void talk(const SheetRun& run) {
   chat(flags, run.common);
 }
 
+/// One value for what the flags ask for, or a table with all checkpoints of the model.
+void measure_perplexity(const SheetRun& run) {
+  PerplexityFlags flags;
+  flags.models = {run.model.string()};
+  flags.text = run.flags.text;
+  if (flags.text.empty() && run.flags.dataset == "non-raw") {
+    flags.text = default_evaluation_text(WikiText::kTokens).string();
+    flags.rows = true;
+  }
+  flags.seqlens = run.flags.seqlens;
+  flags.n_segments = run.flags.n_segments;
+  ComputeFlags compute = run.flags.compute();
+  if (flags.seqlens.empty()) {
+    print_modules(run, Checkpoint(run.model));
+  } else {
+    flags.models = {run.source.string()};
+    for (const fs::path& made : made_checkpoints(run.source)) flags.models.push_back(made.string());
+    compute.activations.clear();  // each as its checkpoint says
+  }
+  eval_perplexity(flags, compute, run.common);
+}
+
+void ask_questions(const SheetRun& run) {
+  print_modules(run, Checkpoint(run.model));
+  eval_mmlu(run.model.string(), run.flags.mmlu, run.flags.compute(), run.common);
+}
+
 /// The checkpoint that the flags ask for, or the model itself. Throws Error, naming the command
 /// that makes it, if a task needs it and it is not there.
 fs::path find_weights(const SheetFlags& flags, const fs::path& source) {
@@ -293,7 +321,7 @@ fs::path find_weights(const SheetFlags& flags, const fs::path& source) {
 const std::vector<SheetTask>& sheet_tasks() {
   static const std::vector<SheetTask> tasks = {
       {"quantize", "make the checkpoint, and complete three prompts"},
-      {"decode", "complete ten prompts: the texts, then the latency table"},
+      {"decode", "complete ten prompts: texts, then the latency table"},
       {"benchmark", "latency: prompts of 4 to 256 tokens, 60 new ones"},
       {"benchmark_long", "latency: prompts of 512 to 4000 tokens"},
       {"benchmark_exact", "latency: prompts of 128 to 2048 tokens"},
@@ -303,6 +331,8 @@ const std::vector<SheetTask>& sheet_tasks() {
       {"profilemodel512", "of 512"},
       {"profilemodel1k", "of 1024"},
       {"profilemodel2k", "of 2048"},
+      {"perplexity", "of WikiText-2: a value, or a table (--seqlens)"},
+      {"mmlu", "questions with four answers"},
       {"infershapes", "the products of linear layers: M x K x N"},
       {"countgops", "operations by length of the prompt"},
       {"chat", "a conversation with the model's template"}};
@@ -310,13 +340,15 @@ const std::vector<SheetTask>& sheet_tasks() {
 }
 
 void run_sheet(const SheetFlags& flags, const CommonFlags& common) {
-  if (flags.target == "aie") warn("--target aie: no such device is here; the CPU computes");
   const fs::path source = locate_model(flags.model);
   if (flags.task == "infershapes") return show_shapes({flags, common, source, source});
   if (flags.task == "countgops") return count_operations({flags, common, source, source});
   const SheetRun run{flags, common, source, find_weights(flags, source)};
+  if (flags.target == "aie") warn("--target aie: no such device is here; the CPU computes");
   if (flags.task == "quantize") return quantize(run);
   if (flags.task == "chat") return talk(run);
+  if (flags.task == "perplexity") return measure_perplexity(run);
+  if (flags.task == "mmlu") return ask_questions(run);
   if (const std::int64_t length = profiled_length(flags.task)) return profile_model(run, length);
   measure_latencies(run);
 }

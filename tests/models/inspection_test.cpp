@@ -106,7 +106,7 @@ TEST(ModuleTree, ProjectionsOfSeveralFormatsNameEach) {
   ThreadPool pool(2);
   Compute compute(select_kernels(), pool);
   const QuantizePlan plan = plan_quantization(dense.spec(), {.exclude = {"*.v_proj"}});
-  quantize_model(dense, plan, compute, folder / "mixed", false);
+  quantize_model(dense, plan, compute, {.path = folder / "mixed"});
   EXPECT_THAT(module_tree(Checkpoint(folder / "mixed"), ProjectionView::kAsOne),
               HasSubstr("(64 + 32 + 32), bias=True, bits=4, group_size=64; bits=4, group_size=64; "
                         "bits=16, dtype=BF16)"));

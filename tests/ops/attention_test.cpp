@@ -339,7 +339,9 @@ TEST_P(Attention, RowByRow) {
     EXPECT_EQ(attend(*kernels, 3, call, inputs, {}), out);
     expect_reference(call, inputs, out, false);
     // It is another computation, which shows wherever there is more than one position.
-    if (call.start > 0) EXPECT_NE(attend(*kernels, 2, call, inputs), out);
+    if (call.start > 0) {
+      EXPECT_NE(attend(*kernels, 2, call, inputs), out);
+    }
   }
 }
 
