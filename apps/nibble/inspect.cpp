@@ -8,7 +8,7 @@
 #include "command.h"
 #include "nibble/core/progress.h"
 #include "nibble/models/inspection.h"
-#include "table.h"
+#include "tensor_table.h"
 
 namespace nibble::cli {
 namespace {
@@ -62,35 +62,6 @@ Json inspection_json(const InspectFlags& flags, const Checkpoint& checkpoint,
           {"unused_tensors", inspection.unused}};
 }
 
-std::string dimensions(const std::vector<std::int64_t>& shape) {
-  std::string text;
-  for (const std::int64_t size : shape) text += (text.empty() ? "" : " x ") + std::to_string(size);
-  return text;
-}
-
-Table tensor_table(const std::vector<TensorGroup>& groups) {
-  Table table({{"tensors", "name", TableColumn::Align::kLeft, 7},
-               {.title = "", .key = "count", .min_width = 6},
-               {.title = "shape", .key = "shape", .min_width = 16},
-               {.title = "format", .key = "format", .min_width = 9},
-               {.title = "parameters", .key = "parameters", .min_width = 14},
-               {.title = "size", .key = "bytes", .min_width = 11},
-               {.title = "bits/weight", .key = "bits_per_weight", .min_width = 11}});
-  for (const TensorGroup& group : groups) {
-    const StoredParameter& tensor = group.first;
-    const std::int64_t bytes = group.count * tensor.bytes;
-    table.add_row({group.name,
-                   {group.count, group.count > 1 ? fmt::format("{} x", group.count) : ""},
-                   dimensions(tensor.shape),
-                   tensor.group_size > 0 ? fmt::format("{} g{}", tensor.format, tensor.group_size)
-                                         : tensor.format,
-                   group.count * tensor.count(),
-                   {bytes, human_bytes(static_cast<double>(bytes))},
-                   {tensor.bits_per_weight(), 3}});
-  }
-  return table;
-}
-
 void print_totals(const InspectFlags& flags, const Inspection& inspection) {
   const TokenCost& token = inspection.token;
   fmt::print("in all        {} parameters, {}, {:.3f} bits a parameter\n", inspection.parameters,
@@ -118,7 +89,7 @@ void inspect_model(const InspectFlags& flags, const CommonFlags& common) {
     return;
   }
   fmt::print("{}\n\n", module_tree(checkpoint));
-  fmt::print("{}\n", tensor_table(group_tensors(inspection.tensors)).text());
+  fmt::print("{}\n", tensor_table(inspection.tensors).text());
   print_totals(flags, inspection);
 }
 

@@ -13,7 +13,10 @@
 #include "nibble/core/process.h"
 #include "nibble/core/progress.h"
 #include "nibble/kernels/select.h"
+#include "nibble/quant/calibration/text.h"
+#include "nibble/quant/forecast.h"
 #include "nibble/quant/pipeline.h"
+#include "tensor_table.h"
 
 namespace nibble::cli {
 namespace {
@@ -24,7 +27,15 @@ struct QuantizeFlags {
   std::string algorithm = "pergrp";
   std::string dtype = "bf16";
   std::string head = "quantized";
+  std::string embedding = "bf16";
   QuantizeOptions options;
+  std::string effort = "normal";
+  double shrinkage = 0.2;
+  double correction = 0.5;
+  int refinements = 3;
+  double learning_rate = 0.0025;
+  std::vector<std::string> texts;
+  CalibrationOptions calibration;
   bool force = false;
   bool resume = false;
   bool dry_run = false;
@@ -54,26 +65,37 @@ Json report_json(const QuantizeFlags& flags, const QuantizeReport& report,
           {"tensors", std::move(tensors)}};
 }
 
+/// "w4 g128"; "w8", which has no groups.
+std::string format_text(int bits, int group_size) {
+  return group_size > 0 ? fmt::format("w{} g{}", bits, group_size) : fmt::format("w{}", bits);
+}
+
 /// "30 layers at w4 g128, 6 at w4 g64": a group size may have given way to a smaller one.
 std::string formats_text(const std::vector<WrittenTensor>& tensors) {
   std::map<std::pair<int, int>, std::int64_t, std::greater<>> counts;
   for (const WrittenTensor& tensor : tensors) ++counts[{tensor.bits, tensor.group_size}];
   std::string text;
   for (const auto& [format, count] : counts) {
-    text += fmt::format("{}{}{} at w{} g{}", text.empty() ? "" : ", ", count,
-                        text.empty() ? " layers" : "", format.first, format.second);
+    const char* const noun = !text.empty() ? "" : count == 1 ? " layer" : " layers";
+    text += fmt::format("{}{}{} at {}", text.empty() ? "" : ", ", count, noun,
+                        format_text(format.first, format.second));
   }
   return text.empty() ? "no layers" : text;
+}
+
+/// Of a report or a forecast.
+void print_sizes(const auto& result) {
+  fmt::print("  size            {} from {}\n", human_bytes(static_cast<double>(result.bytes_out)),
+             human_bytes(static_cast<double>(result.bytes_in)));
+  fmt::print("  bits a weight   {:.3f} read for a token, {:.3f} in the file\n",
+             result.bits_per_weight, result.file_bits_per_parameter);
 }
 
 void print_report(const QuantizeFlags& flags, const QuantizeReport& report) {
   RoundingError total;
   for (const WrittenTensor& tensor : report.tensors) total += tensor.error;
   fmt::print("{}: {}\n", flags.output, formats_text(report.tensors));
-  fmt::print("  size            {} from {}\n", human_bytes(static_cast<double>(report.bytes_out)),
-             human_bytes(static_cast<double>(report.bytes_in)));
-  fmt::print("  bits a weight   {:.3f} read for a token, {:.3f} in the file\n",
-             report.bits_per_weight, report.file_bits_per_parameter);
+  print_sizes(report);
   fmt::print(
       "  relative error  {:.4f} (root mean square of the rounding over that of the weights)\n",
       total.relative());
@@ -84,30 +106,59 @@ void print_report(const QuantizeFlags& flags, const QuantizeReport& report) {
              report.sync_seconds, human_bytes(static_cast<double>(peak_rss_bytes())));
 }
 
-Json plan_json(const QuantizePlan& plan) {
-  Json layers = Json::array();
-  for (const LayerPlan& layer : plan.layers) {
-    Json entry = {{"name", layer.linear.name + ".weight"},
-                  {"shape", {layer.linear.out, layer.linear.in}}};
-    if (layer.packed) {
-      entry["bits"] = codec_of(layer.layout.format).bits;
-      entry["group_size"] = layer.layout.group_size;
+Json forecast_json(const QuantizePlan& plan, const QuantizeForecast& forecast) {
+  const PackedLayouts layouts = plan.packed_layouts();
+  Json tensors = Json::array();
+  for (const StoredParameter& tensor : forecast.tensors) {
+    Json entry = {{"name", tensor.name},
+                  {"shape", tensor.shape},
+                  {"format", tensor.format},
+                  {"bytes", tensor.bytes}};
+    if (tensor.is_quantized) {
+      entry["bits"] = codec_of(layouts.at(tensor.module.name).format).bits;
     }
-    layers.push_back(std::move(entry));
+    if (tensor.group_size > 0) entry["group_size"] = tensor.group_size;
+    tensors.push_back(std::move(entry));
   }
-  return {{"notes", plan.notes}, {"tensors", std::move(layers)}};
+  return {{"notes", plan.notes},
+          {"bytes_in", forecast.bytes_in},
+          {"bytes_out", forecast.bytes_out},
+          {"bits_per_weight", forecast.bits_per_weight},
+          {"file_bits_per_parameter", forecast.file_bits_per_parameter},
+          {"tensors", std::move(tensors)}};
 }
 
-void print_plan(const QuantizePlan& plan) {
-  std::size_t width = 0;
-  for (const LayerPlan& layer : plan.layers) width = std::max(width, layer.linear.name.size());
-  for (const LayerPlan& layer : plan.layers) {
-    fmt::print(
-        "{:<{}}  {:>7} x {:<7}  {}\n", layer.linear.name, width, layer.linear.out, layer.linear.in,
-        layer.packed
-            ? fmt::format("{} g{}", codec_of(layer.layout.format).name, layer.layout.group_size)
-            : std::string("kept"));
+void print_forecast(const QuantizeForecast& forecast) {
+  fmt::print("{}\n", tensor_table(forecast.tensors).text());
+  print_sizes(forecast);
+}
+
+QuantizeMethod make_method(const QuantizeFlags& flags) {
+  QuantizeMethod method{.algorithm = flags.algorithm};
+  if (flags.algorithm == "gptq") {
+    method.blocks.rounder = make_gptq_rounder();
+  } else if (flags.algorithm == "best") {
+    method.blocks.rounder = make_best_rounder({.compensates = flags.effort != "light",
+                                               .shrinkage = static_cast<float>(flags.shrinkage),
+                                               .refinements = flags.refinements,
+                                               .correction = static_cast<float>(flags.correction)});
+    if (flags.effort == "max") {
+      method.distillation = DistillationOptions{.rate = static_cast<float>(flags.learning_rate)};
+    }
+  } else {
+    method.blocks.rounder = make_per_group_rounder();
   }
+  return method;
+}
+
+/// Of methods that need any: token ids in blocks.
+std::vector<std::vector<std::int32_t>> make_calibration(const QuantizeFlags& flags,
+                                                        const CommonFlags& common,
+                                                        const Checkpoint& checkpoint) {
+  CalibrationOptions options = flags.calibration;
+  for (const std::string& text : flags.texts) options.texts.push_back(parse_calibration_text(text));
+  options.seed = common.seed;
+  return calibration_blocks(checkpoint.load_tokenizer(), options);
 }
 
 void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
@@ -115,24 +166,73 @@ void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
   QuantizeOptions options = flags.options;
   options.dtype = parse_dtype(flags.dtype);
   options.quantize_head = flags.head == "quantized";
+  options.embedding = flags.embedding == "int8"   ? EmbeddingStorage::kInt8
+                      : flags.embedding == "head" ? EmbeddingStorage::kHead
+                                                  : EmbeddingStorage::kDense;
   const QuantizePlan plan = plan_quantization(checkpoint.spec(), options);
   const auto show_notes = [&] {
     for (const std::string& note : plan.notes) warn("{}", note);
   };
   if (flags.dry_run) {
     show_notes();
-    common.json ? print_json(plan_json(plan)) : print_plan(plan);
+    const QuantizeForecast forecast = forecast_quantization(checkpoint, plan);
+    common.json ? print_json(forecast_json(plan, forecast)) : print_forecast(forecast);
     return;
   }
+  QuantizeJob job{.checkpoint = checkpoint,
+                  .plan = plan,
+                  .method = make_method(flags),
+                  .calibration = {},
+                  .to = {.path = flags.output,
+                         .replace = flags.force,
+                         .sources = {},
+                         .resumption = {.resume = flags.resume}}};
+  if (job.method.needs_calibration()) job.calibration = make_calibration(flags, common, checkpoint);
   ThreadPool pool(common.threads);
   Compute compute(select_kernels(), pool);
-  const QuantizeReport report = quantize_model(checkpoint, plan, compute,
-                                               {.path = flags.output,
-                                                .replace = flags.force,
-                                                .sources = {},
-                                                .resumption = {.resume = flags.resume}});
+  const QuantizeReport report = quantize_model(job, compute);
   show_notes();  // only now: a failure is to be one line
   common.json ? print_json(report_json(flags, report, plan)) : print_report(flags, report);
+}
+
+void add_method_flags(const Command& command, QuantizeFlags& flags) {
+  command
+      .add("--effort", flags.effort,
+           "Of best: light searches ranges; normal rounds by GPTQ, refined, too; max learns scales "
+           "and norms from end to end besides")
+      .one_of({"light", "normal", "max"})
+      .show_default();
+  command
+      .add("--shrinkage", flags.shrinkage,
+           "Of best: how far the inputs' correlations are shrunk, 0 to 1")
+      .in_interval(0, 1)
+      .show_default();
+  command
+      .add("--correction", flags.correction,
+           "Of best: how much of earlier layers' errors is corrected for, 0 to 1")
+      .in_interval(0, 1)
+      .show_default();
+  command
+      .add("--refinements", flags.refinements,
+           "Of best: rounds of fitting scales and moving single weights")
+      .in_range(0, 100)
+      .show_default();
+  command
+      .add("--learning-rate", flags.learning_rate,
+           "Of best at max: by how much of itself a scale moves in a step at the most")
+      .in_interval(0, 1)
+      .show_default();
+  command
+      .add("--calib", flags.texts,
+           "A text to calibrate on, FILE or FILE:SHARE; several are taken in turn by their shares "
+           "(may be given several times)")
+      .one_value_each_time();
+  command.add("--n-samples", flags.calibration.n_samples, "Blocks of calibration text")
+      .in_range(1, 1 << 20)
+      .show_default();
+  command.add("--seq-len", flags.calibration.seq_len, "Tokens of a block of calibration text")
+      .in_range(1, 1 << 20)
+      .show_default();
 }
 
 }  // namespace
@@ -142,7 +242,10 @@ void add_quantize(CommandLine& line, CommonFlags& common) {
   auto flags = std::make_shared<QuantizeFlags>();
   add_model_argument(command, flags->model);
   const Flag output = command.add("-o,--output", flags->output, "The folder to write");
-  command.add("--algorithm", flags->algorithm, "How to quantize").one_of({"pergrp"}).show_default();
+  command.add("--algorithm", flags->algorithm, "How to quantize")
+      .one_of({"pergrp", "gptq", "best"})
+      .show_default();
+  add_method_flags(command, *flags);
   command.add("--w-bit", flags->options.bits, "Bits a weight").one_of({3, 4}).show_default();
   command
       .add("--group-size", flags->options.group_size,
@@ -154,6 +257,12 @@ void add_quantize(CommandLine& line, CommonFlags& common) {
       .one_of({"bf16", "quantized"})
       .show_default();
   command
+      .add("--embedding", flags->embedding,
+           "Keep the embedding, make its rows int8 with a scale each, or look rows up in the "
+           "quantized head of a tied model")
+      .one_of({"bf16", "int8", "head"})
+      .show_default();
+  command
       .add("--exclude", flags->options.exclude,
            "Keep layers of this name (* stands for anything; may be given several times)")
       .one_value_each_time();
@@ -163,9 +272,13 @@ void add_quantize(CommandLine& line, CommonFlags& common) {
                      "Go on with what an unfinished run of the same options left; and leave what "
                      "is done if this one does not finish");
   const Flag dry_run = command.add_switch("--dry-run", flags->dry_run,
-                                          "Show what would be done to each layer, and stop");
-  command.check([output, dry_run] {
+                                          "Show what would become of each tensor, and stop");
+  command.check([flags, output, dry_run] {
     if (!output.given() && !dry_run.given()) throw UsageError("--output is required");
+    if (flags->texts.empty() && !dry_run.given() && make_method(*flags).needs_calibration()) {
+      throw UsageError(fmt::format("--algorithm {} needs a text to calibrate on (--calib FILE)",
+                                   flags->algorithm));
+    }
   });
   add_common_flags(command, common);
   command.set_example("nibble quantize Llama-3.2-1B -o Llama-3.2-1B-w4 --w-bit 4 --group-size 128");

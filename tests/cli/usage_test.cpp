@@ -90,7 +90,8 @@ TEST_F(Usage, WrongUsageIsOneLineThatNamesWhatIsWrong) {
       {{"run", model_, "hi", "--kv", "f16"}, {"--kv", "f16"}},
       {{"run", model_, "hi", "-f", "x"}, {"PROMPT", "--file"}},
       {{"quantize", model_}, {"--output"}},
-      {{"quantize", model_, "-o", out_, "--algorithm", "best"}, {"--algorithm", "best"}},
+      {{"quantize", model_, "-o", out_, "--algorithm", "fast"}, {"--algorithm", "fast"}},
+      {{"quantize", model_, "-o", out_, "--algorithm", "best"}, {"--algorithm best", "--calib"}},
       {{"quantize", model_, "-o", out_, "--w-bit", "5"}, {"--w-bit", "5"}},
       {{"quantize", model_, "-o", out_, "--group-size", "48"}, {"--group-size", "48"}},
       {{"quantize", model_, "-o", out_, "--head", "int8"}, {"--head", "int8"}},
@@ -209,6 +210,30 @@ TEST_F(Usage, JsonOfQuantizedTensorsAndResults) {
        {"seqlen", "segments", "perplexity", "nll", "kl_divergence", "top1_agreement"}) {
     EXPECT_TRUE(eval["results"][1].contains(field)) << field;
   }
+}
+
+TEST_F(Usage, DryRunSaysWhatQuantizeWillWrite) {
+  const std::vector<std::string> args = {"quantize", model_, "--embedding", "int8"};
+  auto dry = args;
+  dry.insert(dry.end(), {"--dry-run", "--json"});
+  const auto forecast = nibble(dry).json();
+  auto real = args;
+  real.insert(real.end(), {"-o", out_, "--json"});
+  const auto report = nibble(real).json();
+  EXPECT_EQ(forecast["bits_per_weight"], report["bits_per_weight"]);
+  EXPECT_EQ(forecast["tensors"][0]["format"], "w8");
+  EXPECT_EQ(forecast["tensors"][0]["bits"], 8);
+  const auto inspected = nibble({"inspect", out_, "--json"}).json();
+  ASSERT_EQ(forecast["tensors"].size(), inspected["tensors"].size());
+  for (std::size_t i = 0; i < forecast["tensors"].size(); ++i) {
+    for (const char* field : {"name", "shape", "format", "bytes"}) {
+      EXPECT_EQ(forecast["tensors"][i][field], inspected["tensors"][i][field]);
+    }
+  }
+  dry.pop_back();
+  const std::string text = nibble(dry).out;
+  EXPECT_THAT(text, HasSubstr("model.layers.{0-4}.mlp.down_proj.weight"));
+  EXPECT_THAT(text, HasSubstr("  size            "));
 }
 
 TEST_F(Usage, QuantizeSaysTheGroupSizesThatItTook) {

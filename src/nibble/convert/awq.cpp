@@ -32,9 +32,11 @@ constexpr std::array<int, 8> shifts_by_output() {
 }
 constexpr std::array<int, 8> kShifts = shifts_by_output();
 
-/// The layers that stay integers. The head, which AutoAWQ does not pack, is none of them.
+/// The layers that stay integers. Head and embedding, which AutoAWQ does not pack, are none of
+/// them.
 bool stays_packed(const StoredParameter& parameter) {
-  return parameter.is_quantized && parameter.module.role != ModuleRole::kHead;
+  const ModuleRole role = parameter.module.role;
+  return parameter.is_quantized && role != ModuleRole::kHead && role != ModuleRole::kEmbedding;
 }
 
 /// The group size of all layers: the format has one, so that the largest is taken into which

@@ -67,7 +67,8 @@ class TypeChooser {
     if (!type_) return own_type(parameter);
     const ModuleRole role = parameter.module.role;
     const bool is_edge = role == ModuleRole::kEmbedding || role == ModuleRole::kHead;
-    if (is_edge && !parameter.is_quantized && is_quantized(*type_) && *type_ != DType::kQ8_0) {
+    const bool is_finer = !parameter.is_quantized || own_type(parameter) == DType::kQ8_0;
+    if (is_edge && is_finer && is_quantized(*type_) && *type_ != DType::kQ8_0) {
       ++q8_0_instead_;
       return DType::kQ8_0;
     }

@@ -93,8 +93,7 @@ std::vector<StoredParameter> parameters_to_export(const Checkpoint& checkpoint) 
 }
 
 bool has_own_packed_head(const Checkpoint& checkpoint) {
-  const LinearSpec& head = checkpoint.spec().head;
-  return checkpoint.spec().is_tied(head) && integer_format(checkpoint, head);
+  return checkpoint.spec().tied_head && checkpoint.has_own_head();
 }
 
 ParameterReader::ParameterReader(const Checkpoint& checkpoint, Compute& compute,

@@ -87,6 +87,23 @@ struct AttentionTask {
   const void* next_values = nullptr;
 };
 
+/// out += a . b, all row-major: row i of each begins at i * its stride. Every element of out gets
+/// its products in the order of the depth, however the rows and columns are cut into tasks.
+template <typename Element>  // float or double
+struct GemmTask {
+  const Element* a;  // (rows, depth)
+  std::int64_t a_stride;
+  const Element* b;  // (depth, cols)
+  std::int64_t b_stride;
+  Element* out;  // (rows, cols)
+  std::int64_t out_stride;
+  std::int64_t rows;
+  std::int64_t depth;
+  std::int64_t cols;
+  std::byte* scratch;  // kGemmScratchBytes, 64-byte aligned
+};
+inline constexpr std::size_t kGemmScratchBytes = 64 << 10;
+
 /// What a feed-forward network does to its inner values.
 enum class Activation : std::uint8_t {
   kSilu,      // x sigmoid(x)
@@ -132,6 +149,9 @@ struct KernelSet {
   std::size_t (*matmul_scratch_bytes)(std::int64_t cols);
   std::int64_t panel_rows;       // how many rows to give one task when there are many tokens
   std::int64_t int8_panel_rows;  // the same of matmul_int8
+
+  void (*gemm_f32)(const GemmTask<float>&);
+  void (*gemm_f64)(const GemmTask<double>&);
 
   void (*attention_f32)(const AttentionTask&);  // float32 keys and values
   void (*attention_bf16)(const AttentionTask&);

@@ -63,15 +63,24 @@ std::vector<const Linear*> DecoderBlock::linears() const {
 }
 
 void DecoderBlock::run(Compute& compute, Pass& pass, std::int64_t layer, float* hidden) const {
+  run_attention(compute, pass, layer, hidden);
+  run_mlp(compute, pass, hidden);
+}
+
+void DecoderBlock::run_attention(Compute& compute, Pass& pass, std::int64_t layer,
+                                 float* hidden) const {
+  const RowNorm norm = input_norm.row_norm();
   const std::int64_t rows = pass.rows();
-  const RowNorm first = input_norm.row_norm();
-  const RowNorm second = post_norm.row_norm();
-  const auto input = [&](const RowNorm& norm) {
-    return MatmulInput{.x = hidden, .tokens = rows, .norm = norm_first ? &norm : nullptr};
-  };
-  attention.add_to(compute, input(first), pass, layer, hidden);
+  attention.add_to(compute, {.x = hidden, .tokens = rows, .norm = norm_first ? &norm : nullptr},
+                   pass, layer, hidden);
   if (!norm_first) input_norm.apply(compute, hidden, rows, hidden);
-  mlp.add_to(compute, input(second), pass.scratch(), hidden);
+}
+
+void DecoderBlock::run_mlp(Compute& compute, Pass& pass, float* hidden) const {
+  const RowNorm norm = post_norm.row_norm();
+  const std::int64_t rows = pass.rows();
+  mlp.add_to(compute, {.x = hidden, .tokens = rows, .norm = norm_first ? &norm : nullptr},
+             pass.scratch(), hidden);
   if (!norm_first) post_norm.apply(compute, hidden, rows, hidden);
 }
 

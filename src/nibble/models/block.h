@@ -26,6 +26,9 @@ struct DecoderBlock {
   /// Runs `hidden`, (rows of the pass, hidden), through the block, in place. Keys and values are
   /// stored as those of layer `layer` of the caches, which do not count them as held yet.
   void run(Compute& compute, Pass& pass, std::int64_t layer, float* hidden) const;
+  /// Its two halves, the residual sums among them; run() is one after the other.
+  void run_attention(Compute& compute, Pass& pass, std::int64_t layer, float* hidden) const;
+  void run_mlp(Compute& compute, Pass& pass, float* hidden) const;
 
   /// In the order of the forward pass.
   std::vector<const Linear*> linears() const;

@@ -131,6 +131,8 @@ struct ModelSpec {
   std::vector<Module> modules() const;
   /// The linear layers of them, in the order of the forward pass.
   std::vector<LinearSpec> linears() const;
+  /// The embedding's table as a matrix that may be packed like a linear layer's weight.
+  LinearSpec embedding_matrix() const { return {embedding, vocab, embedding_width}; }
   /// Whether the layer is a head whose weight is the embedding's.
   bool is_tied(const LinearSpec& linear) const { return tied_head && linear.name == head.name; }
 

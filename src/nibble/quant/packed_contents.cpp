@@ -13,11 +13,10 @@ namespace {
 
 std::vector<TensorDeclaration> declarations(const ModelSpec& spec, const QuantizePlan& plan) {
   std::vector<TensorDeclaration> all;
-  for (const LayerPlan& layer : plan.layers) {
-    if (!layer.packed) continue;
-    for (const PartLayout& part : codec_of(layer.layout.format).parts(layer.layout)) {
-      all.push_back({layer.linear.name + part.suffix, part.dtype,
-                     part.tensor_shape(block_count(layer.layout))});
+  for (const LayerPlan* layer : plan.packed()) {
+    for (const PartLayout& part : codec_of(layer->layout.format).parts(layer->layout)) {
+      all.push_back(
+          {layer->module + part.suffix, part.dtype, part.tensor_shape(block_count(layer->layout))});
     }
   }
   for (Parameter& parameter : dense_parameters(spec, plan)) {

@@ -3,23 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "nibble/quant/nearest.h"
+
 namespace nibble {
-namespace {
-
-/// Rounds half to even, for |x| < 2^22: adding 1.5 * 2^23 leaves no bits behind the point. (rint()
-/// would be a call per weight on the baseline instruction set.)
-inline float round_half_even(float x) {
-  constexpr float kMagic = 12582912.0f;
-  return (x + kMagic) - kMagic;
-}
-
-/// round(x), for use where it is then clamped to 0..15 after adding at most 15: far values may be
-/// moved nearer first.
-inline float round_near(float x) {
-  return round_half_even(std::clamp(x, -64.0f, 64.0f));
-}
-
-}  // namespace
 
 GroupParameters round_group(std::span<const float> weights, int bits, std::span<std::uint8_t> q,
                             RoundingError& error) {

@@ -1,15 +1,18 @@
-// Quantizes a checkpoint tensor by tensor into a new folder. Peak memory is some rows of one tensor
-// for each thread, never the model.
+// Quantizes a checkpoint into a new folder: tensor by tensor, or by calibration, a decoder block at
+// a time. Peak memory is some rows of one tensor for each thread, or a block and the states of the
+// calibration tokens between two blocks; never the model.
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "nibble/models/checkpoint.h"
 #include "nibble/models/checkpoint_writer.h"
 #include "nibble/ops/compute.h"
+#include "nibble/quant/calibration/block_quantizer.h"
+#include "nibble/quant/learning/distillation.h"
 #include "nibble/quant/plan.h"
 
 namespace nibble {
@@ -24,9 +27,33 @@ struct QuantizeReport {
   double file_bits_per_parameter = 0;  // bits written / parameters of the model
 };
 
-/// Carries `plan` out: writes a folder whole or not at all, `to` saying where and whether to
-/// resume; sources and identity are filled in here. A run that resumes reports what it would have
-/// if nothing had ended it. Throws Error (a full disk, weights that are not finite), Interrupted.
+/// An algorithm: how blocks are rounded, and what is learned then, if anything.
+struct QuantizeMethod {
+  std::string algorithm = "pergrp";  // its name, as the checkpoint says it
+  BlockMethod blocks;
+  std::optional<DistillationOptions> distillation = {};
+
+  bool needs_calibration() const { return blocks.looks_at_inputs() || distillation; }
+};
+
+/// What to make of a checkpoint, and where.
+struct QuantizeJob {
+  const Checkpoint& checkpoint;
+  const QuantizePlan& plan;
+  QuantizeMethod method;
+  /// For methods that need some: blocks of token ids, all of a length (calibration/text.h).
+  std::vector<std::vector<std::int32_t>> calibration;
+  /// Its sources and identity are filled in here.
+  CheckpointDestination to;
+};
+
+/// Writes a folder whole or not at all. A run that resumes reports what it would have if nothing
+/// had ended it; methods that need calibration begin anew. Throws Error (a full disk, weights or
+/// inputs that are not finite, calibration blocks that are missing or longer than the context),
+/// Interrupted.
+QuantizeReport quantize_model(const QuantizeJob& job, Compute& compute);
+
+/// The same per group (spec section 3), without calibration.
 QuantizeReport quantize_model(const Checkpoint& checkpoint, const QuantizePlan& plan,
                               Compute& compute, CheckpointDestination to);
 

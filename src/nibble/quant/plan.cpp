@@ -64,11 +64,18 @@ int usable_group_size(const WeightCodec& codec, int wanted, std::int64_t in_feat
   return 0;
 }
 
+std::vector<const LayerPlan*> QuantizePlan::packed() const {
+  std::vector<const LayerPlan*> all;
+  for (const LayerPlan& layer : layers) {
+    if (layer.packed) all.push_back(&layer);
+  }
+  if (embedding) all.push_back(&*embedding);
+  return all;
+}
+
 PackedLayouts QuantizePlan::packed_layouts() const {
   PackedLayouts layouts;
-  for (const LayerPlan& layer : layers) {
-    if (layer.packed) layouts.emplace(layer.linear.name, layer.layout);
-  }
+  for (const LayerPlan* layer : packed()) layouts.emplace(layer->module, layer->layout);
   return layouts;
 }
 
@@ -113,6 +120,32 @@ const WeightCodec& wanted_codec(int bits) {
   return *codec;
 }
 
+/// Has the embedding stored as asked for, once all layers are planned.
+void plan_embedding(const ModelSpec& spec, QuantizePlan& plan) {
+  const EmbeddingStorage storage = plan.options.embedding;
+  if (storage == EmbeddingStorage::kDense) return;
+  LayerPlan& head = plan.layers.back();
+  if (storage == EmbeddingStorage::kHead) {
+    if (!spec.tied_head) {
+      fail("--embedding head: \"{}\" has weights of its own, expected a model whose head is tied",
+           spec.head.name);
+    }
+    if (!head.packed) fail("--embedding head: the head is kept dense, expected a quantized one");
+    head.module = spec.embedding;
+    return;
+  }
+  if (spec.tied_head && !head.packed) {
+    fail(
+        "--embedding int8: the head, which is tied to the embedding, is kept dense, expected a "
+        "quantized one");
+  }
+  const LinearSpec matrix = spec.embedding_matrix();
+  plan.embedding = LayerPlan{.linear = matrix,
+                             .module = matrix.name,
+                             .packed = true,
+                             .layout = plan_layout(plan.options, wanted_codec(8), matrix)};
+}
+
 }  // namespace
 
 QuantizePlan plan_quantization(const ModelSpec& spec, const QuantizeOptions& options) {
@@ -121,13 +154,15 @@ QuantizePlan plan_quantization(const ModelSpec& spec, const QuantizeOptions& opt
   QuantizePlan plan{.options = options};
   std::map<std::pair<int, std::int64_t>, int> fallbacks;  // (group size, in features) -> layers
   for (const LinearSpec& linear : spec.linears()) {
-    LayerPlan layer{.linear = linear, .is_head = linear.name == spec.head.name};
+    LayerPlan layer{
+        .linear = linear, .module = linear.name, .is_head = linear.name == spec.head.name};
     layer.packed = !is_excluded(options, linear.name) && (!layer.is_head || options.quantize_head);
     if (layer.packed) layer.layout = plan_layout(options, codec, linear);
     const int group_size = layer.layout.group_size;
     if (group_size > 0 && group_size != options.group_size) ++fallbacks[{group_size, linear.in}];
     plan.layers.push_back(std::move(layer));
   }
+  plan_embedding(spec, plan);
   for (const auto& [key, count] : fallbacks) {
     plan.notes.push_back(fmt::format(
         "group size {} does not divide {} input features: {} for {} {}", options.group_size,

@@ -36,6 +36,10 @@ float int8_scale(const float* x, std::int64_t n);
 double peak_int8_dot(std::int64_t iterations);
 double peak_int8_vnni(std::int64_t iterations);
 
+// gemm.cpp
+void gemm_f32(const GemmTask<float>& task);
+void gemm_f64(const GemmTask<double>& task);
+
 // attention.cpp
 void attention_f32(const AttentionTask& task);
 void attention_bf16(const AttentionTask& task);

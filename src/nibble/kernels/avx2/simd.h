@@ -142,6 +142,21 @@ inline double sum_of_doubles(Vec x) {
   return _mm_cvtsd_f64(_mm_add_sd(pair, _mm_unpackhi_pd(pair, pair)));
 }
 
+// Doubles, of which matrix products alone are made.
+using Vec64 = __m256d;
+inline Vec64 load(const double* p) {
+  return _mm256_loadu_pd(p);
+}
+inline void store(double* p, Vec64 x) {
+  _mm256_storeu_pd(p, x);
+}
+inline Vec64 broadcast(double x) {
+  return _mm256_set1_pd(x);
+}
+inline Vec64 fma(Vec64 a, Vec64 b, Vec64 c) {
+  return _mm256_fmadd_pd(a, b, c);
+}
+
 // Transposes 8 rows of 8 floats: pairs, quadruples, then halves change places.
 inline void transpose(Vec (&rows)[8]) {
   Vec pairs[8];

@@ -27,6 +27,10 @@ std::size_t matmul_int8_scratch_bytes();
 void quantize_int8(const QuantizeTask& task);
 float int8_scale(const float* x, std::int64_t n);
 
+// gemm.cpp
+void gemm_f32(const GemmTask<float>& task);
+void gemm_f64(const GemmTask<double>& task);
+
 // attention.cpp
 void attention_f32(const AttentionTask& task);
 void attention_bf16(const AttentionTask& task);

@@ -116,6 +116,21 @@ inline double sum_of_doubles(Vec x) {
   return _mm512_reduce_add_pd(_mm512_add_pd(low, high));
 }
 
+// Doubles, of which matrix products alone are made.
+using Vec64 = __m512d;
+inline Vec64 load(const double* p) {
+  return _mm512_loadu_pd(p);
+}
+inline void store(double* p, Vec64 x) {
+  _mm512_storeu_pd(p, x);
+}
+inline Vec64 broadcast(double x) {
+  return _mm512_set1_pd(x);
+}
+inline Vec64 fma(Vec64 a, Vec64 b, Vec64 c) {
+  return _mm512_fmadd_pd(a, b, c);
+}
+
 // Transposes 16 rows of 16 32-bit values: pairs, quadruples, then 128-bit quarters change places.
 inline void transpose(__m512i (&rows)[16]) {
   __m512i pairs[16];

@@ -16,6 +16,10 @@ void matmul_int8_w8(const MatmulTask& task);
 void quantize_int8(const QuantizeTask& task);
 float int8_scale(const float* x, std::int64_t n);
 
+// gemm.cpp
+void gemm_f32(const GemmTask<float>& task);
+void gemm_f64(const GemmTask<double>& task);
+
 // attention.cpp
 template <typename Cache>
 void attention(const AttentionTask& task);

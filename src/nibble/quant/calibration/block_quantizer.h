@@ -1,0 +1,65 @@
+// Quantizes the layers of a model by calibration, one decoder block in memory at a time: the block
+// is transformed, then its layers are rounded in the order of the forward pass, those that share an
+// input together, each for the inputs that the layers rounded before really give.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "nibble/models/weight_loader.h"
+#include "nibble/quant/calibration/stream.h"
+#include "nibble/quant/calibration/transform.h"
+#include "nibble/quant/rounders/rounder.h"
+#include "nibble/quant/tensor_writer.h"
+
+namespace nibble {
+
+/// How the weights of a block become integers, beyond the plan that says which do.
+struct BlockMethod {
+  std::vector<std::shared_ptr<const Transform>> transforms;  // one after the other
+  std::shared_ptr<const Rounder> rounder;
+  /// What layers' inputs are rounded to while calibration runs.
+  ActivationType activations = ActivationType::kBF16;
+
+  bool looks_at_inputs() const {
+    return rounder->needs() != InputNeeds::kNothing || !transforms.empty();
+  }
+};
+
+class BlockQuantizer {
+ public:
+  /// ids: the calibration blocks, all of a length. All must outlive this.
+  BlockQuantizer(const Checkpoint& checkpoint, const QuantizePlan& plan, const BlockMethod& method,
+                 Compute& compute, TensorWriter& writer);
+
+  /// Writes all packed layers. Returns what the dense tensors' writer is to know.
+  RewrittenParameters run(const std::vector<std::vector<std::int32_t>>& ids);
+
+ private:
+  struct Block;
+  enum class InputGroup;
+
+  const LayerPlan& next_layer() { return plan_.layers[next_layer_++]; }
+  void write_block(std::int64_t layer);
+  void write_group(Block& block, InputGroup group);
+  void write_head(const LayerPlan& layer);
+  void write_unseen(const LayerPlan& layer);
+  InputStatistics move_on(const Block& block, InputGroup group, std::int64_t features,
+                          const std::string& layer);
+  void leave(const Block& block);
+
+  const QuantizePlan& plan_;
+  const BlockMethod& method_;
+  Compute& compute_;
+  TensorWriter& writer_;
+  WeightLoader loader_;
+  std::size_t next_layer_ = 0;
+  std::optional<CalibrationStream> original_;   // in the model that is not quantized, if needed
+  std::optional<CalibrationStream> quantized_;  // likewise
+  RewrittenParameters rewritten_;
+};
+
+}  // namespace nibble

@@ -1,0 +1,93 @@
+#include "nibble/quant/calibration/text.h"
+
+#include "core/error_matchers.h"
+#include "core/temporary_folder.h"
+#include "nibble/models/checkpoint.h"
+#include "paths.h"
+
+namespace nibble {
+namespace {
+
+using ::nibble::testing::TemporaryFolder;
+using ::nibble::testing::write_file;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+TEST(CalibrationTexts, AreFilesWithAShareOrWithout) {
+  EXPECT_EQ(parse_calibration_text("a.txt").share, 1);
+  EXPECT_EQ(parse_calibration_text("a.txt:2.5").file, "a.txt");
+  EXPECT_EQ(parse_calibration_text("a.txt:2.5").share, 2.5);
+  EXPECT_EQ(parse_calibration_text("a:b.txt").file, "a:b.txt");
+  EXPECT_ERROR(parse_calibration_text("a.txt:0"), HasSubstr("--calib a.txt:0"));
+  EXPECT_ERROR(parse_calibration_text("a.txt:-1"), HasSubstr("above 0"));
+}
+
+class CalibrationBlocks : public ::testing::Test {
+ protected:
+  /// Writes a text of so many words, each a token or more.
+  std::string text(const std::string& name, const std::string& word, int words) {
+    std::string content;
+    for (int i = 0; i < words; ++i) content += word + " ";
+    write_file(folder_ / name, content);
+    return (folder_ / name).string();
+  }
+  std::vector<std::vector<std::int32_t>> blocks(const CalibrationOptions& options) {
+    return calibration_blocks(tokenizer_, options);
+  }
+
+  TemporaryFolder folder_;
+  Tokenizer tokenizer_ = load_tokenizer(testing::data_file("stories260K"));
+};
+
+TEST_F(CalibrationBlocks, AreTheTextsOwnFromItsStart) {
+  const std::string file = text("a", "once upon a time there was a little girl", 100);
+  const auto found = blocks({.texts = {{file}}, .n_samples = 3, .seq_len = 16});
+  std::string content;
+  for (int i = 0; i < 100; ++i) content += "once upon a time there was a little girl ";
+  const std::vector<std::int32_t> ids = tokenizer_.encode(content);
+  ASSERT_EQ(found.size(), 3u);
+  for (std::size_t i = 0; i < 3; ++i) {
+    const auto first = ids.begin() + static_cast<std::ptrdiff_t>(16 * i);
+    EXPECT_EQ(found[i], std::vector<std::int32_t>(first, first + 16));
+  }
+}
+
+TEST_F(CalibrationBlocks, ComeInTurnByTheirShares) {
+  const std::string a = text("a", "the cat", 200);
+  const std::string b = text("b", "a dog and", 200);
+  const std::string c = text("c", "big red", 200);
+  const auto of = [&](const std::string& file) {
+    return blocks({.texts = {{file}}, .n_samples = 4, .seq_len = 8});
+  };
+  const auto mixed = blocks({.texts = {{a, 2}, {b, 1}, {c, 1}}, .n_samples = 8, .seq_len = 8});
+  ASSERT_EQ(mixed.size(), 8u);
+  const std::vector<std::vector<std::int32_t>> expected = {of(a)[0], of(b)[0], of(c)[0], of(a)[1],
+                                                           of(a)[2], of(b)[1], of(c)[1], of(a)[3]};
+  EXPECT_EQ(mixed, expected);
+}
+
+TEST_F(CalibrationBlocks, AreDrawnByTheSeedWithoutRepetition) {
+  std::string content;
+  for (int i = 0; i < 400; ++i) content += std::to_string(i) + " ";
+  write_file(folder_ / "n", content);
+  CalibrationOptions options{.texts = {{folder_ / "n"}}, .n_samples = 10, .seq_len = 8, .seed = 5};
+  const auto first = blocks(options);
+  EXPECT_EQ(blocks(options), first);
+  for (std::size_t i = 0; i < first.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) EXPECT_NE(first[i], first[j]);
+  }
+  options.seed = 6;
+  EXPECT_NE(blocks(options), first);
+}
+
+TEST_F(CalibrationBlocks, OfTextsThatAreTooShortAreRefused) {
+  const std::string file = text("short", "cat", 5);
+  EXPECT_ERROR(blocks({.texts = {{file}}, .n_samples = 100, .seq_len = 16}),
+               AllOf(HasSubstr("short: "), HasSubstr("takes 100")));
+  write_file(folder_ / "empty", "");
+  EXPECT_ERROR(blocks({.texts = {{folder_ / "empty"}}}), HasSubstr("0 blocks of 512"));
+  EXPECT_ERROR(blocks({.texts = {{folder_ / "missing"}}}), HasSubstr("missing"));
+}
+
+}  // namespace
+}  // namespace nibble
