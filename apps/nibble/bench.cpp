@@ -32,6 +32,8 @@ constexpr const char kNotes[] =
     "With --sequences N, decode of N sequences at once, tokens a second in all. Its\n"
     "limit: the lower of N times the rate of one sequence and the rate of prefill,\n"
     "both measured before and after each run.\n\n"
+    "At first are the first {} tokens (or n) of this process, before anything else\n"
+    "ran: weights come in from the file, and may be on the way to quicker memory.\n\n"
     "Peak memory leaves out the memory of the readings.\n\n"
     "--task prints a latency table in place of all that: decode completes ten short\n"
     "prompts; benchmark (4 to 256 tokens), benchmark_long (512 to 4000),\n"
@@ -147,6 +149,8 @@ void bench(const BenchFlags& flags, const CommonFlags& common) {
     for (const PrefillSpeed& speed : report.prefill) results.push_back(prefill_json(speed));
     for (const DecodeSpeed& speed : report.decode) results.push_back(decode_json(speed));
     for (const SequencesSpeed& speed : report.sequences) results.push_back(sequences_json(speed));
+    Json first = nullptr;
+    for (const FirstTokens& tokens : report.first) first = first_tokens_json(tokens);
     print_json({{"model", flags.model},
                 {"kernels", kernels},
                 {"threads", threads},
@@ -155,6 +159,7 @@ void bench(const BenchFlags& flags, const CommonFlags& common) {
                 {"bytes_per_token", std::llround(token.bytes)},
                 {"results", std::move(results)},
                 {"load_ms", load_ms},
+                {"first_tokens", std::move(first)},
                 {"peak_rss_bytes", report.peak_rss_bytes}});
     return;
   }
@@ -162,8 +167,13 @@ void bench(const BenchFlags& flags, const CommonFlags& common) {
              flags.model, token.bits_per_weight(), human_bytes(token.bytes),
              activation_type_name(model.activations()), kernels, threads,
              threads == 1 ? "thread" : "threads");
-  fmt::print("loaded in {:.0f} ms; peak memory {}\n\n", load_ms,
+  fmt::print("loaded in {:.0f} ms; peak memory {}\n", load_ms,
              human_bytes(static_cast<double>(report.peak_rss_bytes)));
+  for (const FirstTokens& first : report.first) {
+    fmt::print("at first: a prompt of {} tokens in {:.0f} ms, then {} tokens at {:.2f} tok/s\n",
+               kDecodeStart, 1000 * first.prompt_seconds, first.tokens, first.per_second());
+  }
+  fmt::print("\n");
   Table table = make_table();
   for (const PrefillSpeed& speed : report.prefill) add_prefill(table, speed);
   for (const DecodeSpeed& speed : report.decode) {
@@ -227,7 +237,7 @@ void add_bench(CommandLine& line, CommonFlags& common) {
   add_compute_flags(command, flags->compute);
   add_common_flags(command, common);
   command.set_example("nibble bench Llama-3.2-1B-w4 -p 512 -n 128 -r 5",
-                      fmt::format(kNotes, kDecodeStart));
+                      fmt::format(kNotes, kDecodeStart, kFirstTokens));
   command.set_action([flags, &common] { bench(*flags, common); });
 }
 

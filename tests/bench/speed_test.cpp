@@ -66,6 +66,14 @@ TEST(PrefillJson, ComparesTheMedianWithThePeak) {
   EXPECT_EQ(json["peak_tops"], 2.0);
 }
 
+TEST(FirstTokensJson, TellsPromptAndTokens) {
+  const Json json = first_tokens_json({.prompt_seconds = 0.25, .tokens = 60, .seconds = 4});
+  EXPECT_EQ(json, Json({{"prompt", kDecodeStart},
+                        {"prompt_ms", 250.0},
+                        {"tokens", 60},
+                        {"tokens_per_second", 15.0}}));
+}
+
 TEST(DecodeJson, EachRunIsMeasuredByItsOwnReadings) {
   // 1 GB a token: limits of 40, 40 and 80 tokens a second.
   const DecodeSpeed speed{
@@ -109,6 +117,10 @@ TEST(MeasureSpeed, RunsBothTests) {
   Model model(make_tiny_model(folder, {.bits = 3}), pool, compute);
   const SpeedReport report =
       measure_speed(model, compute, {.prompt = 9, .generate = 5, .repetitions = 2});
+  ASSERT_EQ(report.first.size(), 1u);
+  EXPECT_EQ(report.first[0].tokens, 5);
+  EXPECT_GT(report.first[0].prompt_seconds, 0);
+  EXPECT_GT(report.first[0].per_second(), 0);
   ASSERT_EQ(report.prefill.size(), 1u);
   EXPECT_EQ(report.prefill[0].tokens_per_second.size(), 2u);
   EXPECT_GT(report.prefill[0].limit(), 0);

@@ -183,7 +183,7 @@ TEST_F(Usage, JsonIsOneDocumentWithTheFieldsPromised) {
       {{"info"}, {"kernels", "threads", "memory"}},
       {{"bench", model_, "-p", "8", "-n", "0", "-r", "1"},
        {"model", "kernels", "threads", "bits_per_weight", "bytes_per_token", "results", "load_ms",
-        "peak_rss_bytes"}},
+        "first_tokens", "peak_rss_bytes"}},
       {{"profile", model_, "-p", "8", "-n", "0"}, {"model", "kernels", "threads", "prefill"}},
   };
   for (Case example : cases) {

@@ -2,11 +2,13 @@
 
 #include <sys/stat.h>
 
+#include <cstdint>
 #include <cstring>
 #include <utility>
 
 #include "core/error_matchers.h"
 #include "core/temporary_folder.h"
+#include "nibble/core/process.h"
 
 namespace nibble {
 namespace {
@@ -85,6 +87,31 @@ TEST(MappedFile, DroppedPagesComeBack) {
   file.drop(file.bytes().subspan(5, 7));
   file.drop(file.bytes().subspan(100'000));
   EXPECT_EQ(text_of(file), text);
+}
+
+TEST(MappedFile, ScatteredReadsLeaveTheBytes) {
+  const TemporaryFolder folder;
+  const std::string text(3u << 20, 'x');
+  write_file(folder / "a", text);
+  const MappedFile file(folder / "a");
+  file.expect_scattered_reads(file.bytes().subspan(5, 2u << 20));
+  EXPECT_EQ(text_of(file), text);
+  const auto begin = reinterpret_cast<std::uintptr_t>(file.bytes().data());
+  for (const MemoryMapping& mapping : memory_mappings()) {
+    // The first whole page that lies in it begins a mapping of its own.
+    EXPECT_FALSE(mapping.begin < begin + 4096 && mapping.end > begin + 4096)
+        << "the advice was not taken";
+  }
+}
+
+TEST(MappedFile, KnowsWhatLiesInIt) {
+  const TemporaryFolder folder;
+  write_file(folder / "a", "hello");
+  const MappedFile file(folder / "a");
+  EXPECT_TRUE(file.contains(file.bytes()));
+  EXPECT_TRUE(file.contains(file.bytes().subspan(2, 3)));
+  EXPECT_FALSE(file.contains({file.bytes().data() + 2, 4}));
+  EXPECT_FALSE(file.contains({file.bytes().data() - 1, 2}));
 }
 
 TEST(ReadTextFile, KeepsToItsLimit) {

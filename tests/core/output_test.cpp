@@ -2,9 +2,16 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <fstream>
+#include <span>
+#include <vector>
+
 #include "core/error_matchers.h"
 #include "core/leave_behind.h"
 #include "core/temporary_folder.h"
+#include "nibble/core/mapped_file.h"
+#include "nibble/core/process.h"
 
 namespace nibble {
 namespace {
@@ -30,6 +37,67 @@ TEST(OutputFile, AppearsOnCommitOnly) {
   file.commit();
   EXPECT_EQ(read_file(folder / "a"), "hello world");
   EXPECT_EQ(entries(folder.path()), 1);
+}
+
+TEST(OutputFile, PiecesOfAnySizeGiveTheSameBytes) {
+  const TemporaryFolder folder;
+  std::string text(std::size_t{9} << 20, ' ');
+  for (std::size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>(i * 7 + i / 4096);
+  const auto bytes = std::as_bytes(std::span(text));
+  for (const std::size_t step : {1'000'003u, 4096u, 2u << 20, 5u << 20, 9u << 20}) {
+    OutputFile file(folder / "a");
+    file.reserve(text.size());
+    for (std::size_t at = 0; at < text.size(); at += step) {
+      file.write(std::string_view(text).substr(at, step));
+      EXPECT_EQ(file.bytes_written(), std::min(text.size(), at + step));
+    }
+    file.commit();
+    EXPECT_TRUE(read_file(folder / "a") == text) << "in steps of " << step;
+
+    OutputFile other(folder / "b");  // from back to front
+    other.reserve(text.size() - 5);
+    for (std::size_t end = text.size(); end > 0; end -= std::min(end, step)) {
+      const std::size_t begin = end - std::min(end, step);
+      other.write_at(begin, bytes.subspan(begin, end - begin));
+    }
+    other.commit(text.size());
+    EXPECT_TRUE(read_file(folder / "b") == text) << "in steps of " << step;
+  }
+}
+
+/// Of the file's pages in the page cache, those in huge ones.
+std::int64_t huge_bytes_of(const fs::path& path) {
+  const MappedFile file(path);
+  std::byte sum{};
+  for (std::size_t at = 0; at < file.size(); at += 4096) sum ^= file.bytes()[at];
+  const auto begin = reinterpret_cast<std::uintptr_t>(file.bytes().data());
+  std::int64_t bytes = sum == std::byte{255} ? 1 : 0;
+  for (const MemoryMapping& mapping : memory_mappings()) {
+    if (mapping.begin == begin) bytes = mapping.huge_bytes;
+  }
+  return bytes;
+}
+
+TEST(OutputFile, IsInHugePagesOfThePageCache) {
+  const TemporaryFolder folder;
+  constexpr std::size_t kBytes = std::size_t{8} << 20;
+  {
+    std::ofstream at_once(folder / "at_once", std::ios::binary);
+    at_once.write(std::string(kBytes, 'x').data(), kBytes);
+  }
+  if (huge_bytes_of(folder / "at_once") < std::int64_t{kBytes}) {
+    GTEST_SKIP() << "the kernel has no huge pages for files here";
+  }
+  OutputFile file(folder / "a");
+  file.reserve(kBytes);
+  // Two runs of pieces, in turn.
+  const std::vector<std::byte> piece(1000, std::byte{'y'});
+  for (std::size_t at = 0; at < kBytes / 2; at += piece.size()) {
+    file.write_at(at, piece);
+    file.write_at(kBytes / 2 + at, std::span(piece).first(std::min(piece.size(), kBytes / 2 - at)));
+  }
+  file.commit(kBytes);
+  EXPECT_EQ(huge_bytes_of(folder / "a"), std::int64_t{kBytes});
 }
 
 TEST(OutputFile, LeavesNothingBehindWithoutCommit) {

@@ -64,7 +64,9 @@ TEST_F(GgufSplit, AnyPartOpensTheWhole) {
       float value = 0;
       std::memcpy(&value, model.get(name).data, sizeof value);
       EXPECT_EQ(value, static_cast<float>(name[0]));
-      model.drop({model.get(name).data, model.get(name).bytes});
+      const std::span bytes(model.get(name).data, model.get(name).bytes);
+      ASSERT_NE(model.file_of(bytes), nullptr);
+      model.file_of(bytes)->drop(bytes);
     }
     EXPECT_TRUE(model.contains("d"));
     EXPECT_EQ(model.find("e"), nullptr);

@@ -317,7 +317,9 @@ TEST_F(TorchBinModelTest, ShardsAndSingleFiles) {
     EXPECT_EQ(numbers(model.get("w")), count_to(15));
     EXPECT_EQ(model.find("b"), nullptr) << "the index decides";
     const TensorView& w = model.get("w");
-    model.drop({w.data, w.bytes});
+    const std::span bytes(w.data, w.bytes);
+    ASSERT_NE(model.file_of(bytes), nullptr);
+    model.file_of(bytes)->drop(bytes);
     EXPECT_EQ(numbers(w), count_to(15));
   }
   write_index(R"({"w":"two.bin"})");

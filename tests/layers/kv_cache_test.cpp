@@ -12,6 +12,7 @@
 namespace nibble {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 constexpr std::int64_t kLayers = 2;
@@ -106,6 +107,14 @@ class Cache : public ::testing::TestWithParam<KvType> {
     }
   }
 };
+
+TEST(KvCache, SaysOfWhichContextThereIsNoMemory) {
+  // A page of 2^48 bytes.
+  KvCache cache({.n_layers = 1, .n_kv_heads = 1024, .head_dim = 1 << 28, .capacity = 300},
+                KvType::kBF16);
+  EXPECT_ERROR(cache.require(1),
+               AllOf(HasSubstr("context of 300 positions"), HasSubstr("cannot get")));
+}
 
 TEST_P(Cache, StoresAdvancesAndTruncates) {
   constexpr std::int64_t kCapacity = 2 * kPage + 30;

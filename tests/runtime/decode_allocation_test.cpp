@@ -104,8 +104,9 @@ long allocations_of(Model& model, const SamplerOptions& options, std::size_t cou
   }
   for (KvCache& cache : caches) cache.truncate(0);
   long before = 0;
-  const int warm_up = 4 + static_cast<int>(model.spec().n_layers);  // the weights settle in it too
-  for (int i = -warm_up; i < steps; ++i) {
+  model.move_weights();
+  constexpr int kWarmUp = 4;
+  for (int i = -kWarmUp; i < steps; ++i) {
     if (i == 0) before = allocations;
     for (std::size_t s = 0; s < count; ++s) sequences[s] = {{&contexts[s].back(), 1}, &caches[s]};
     model.forward_last(sequences, logits.data());

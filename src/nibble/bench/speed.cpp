@@ -32,6 +32,17 @@ class SpeedTest {
             options.repetitions * ((options.prompt > 0 ? 1 : 0) + (options.generate > 0 ? 1 : 0)),
             "runs") {}
 
+  FirstTokens first_tokens() {
+    FirstTokens first{.tokens = std::min(options_.generate, kFirstTokens)};
+    const Stopwatch prompt;
+    run_prompt(ids(0, kDecodeStart));
+    first.prompt_seconds = prompt.seconds();
+    const Stopwatch tokens;
+    generate(first.tokens);
+    first.seconds = tokens.seconds();
+    return first;
+  }
+
   PrefillSpeed prefill() {
     PrefillSpeed speed{.tokens = options_.prompt};
     measure_peaks(speed);
@@ -57,9 +68,8 @@ class SpeedTest {
                       .bytes_per_token = token_cost(model_.checkpoint(), compute_.dtype).bytes};
     // Brings in the weights and every embedding row that will be looked up: those lie in the file.
     run_prompt(ids(0, kDecodeStart + options_.generate));
-    do {
-      generate(std::min<std::int64_t>(options_.generate, 4));
-    } while (!model_.decoder().is_settled());
+    model_.move_weights();
+    generate(std::min<std::int64_t>(options_.generate, 4));
     peak_rss_ = nibble::peak_rss_bytes();
     MemoryReader reader(model_.compute());
     speed.runs = run_bracketed(
@@ -210,11 +220,19 @@ SpeedReport measure_speed(Model& model, const ComputeOptions& compute,
   SpeedTest test(model, compute, options);
   pin_threads(model.compute().pool());
   SpeedReport report;
+  if (options.generate > 0) report.first.push_back(test.first_tokens());
   if (options.prompt > 0) report.prefill.push_back(test.prefill());
   if (options.generate > 0) report.decode.push_back(test.decode());
   report.peak_rss_bytes = test.peak_rss_bytes();
   if (options.sequences > 0) report.sequences.push_back(measure_sequences(model, options));
   return report;
+}
+
+Json first_tokens_json(const FirstTokens& first) {
+  return {{"prompt", kDecodeStart},
+          {"prompt_ms", 1000 * first.prompt_seconds},
+          {"tokens", first.tokens},
+          {"tokens_per_second", first.per_second()}};
 }
 
 Json prefill_json(const PrefillSpeed& speed) {

@@ -25,6 +25,18 @@ struct SpeedOptions {
 
 /// Tokens in the cache when a repetition of decode begins.
 inline constexpr std::int64_t kDecodeStart = 16;
+/// An answer's length, for which the first tokens are measured, if as many are asked for.
+inline constexpr std::int64_t kFirstTokens = 60;
+
+/// The first tokens of a process: what an answer that is not waited for long is made of. Weights
+/// come in then, and may not lie where they are read quickest yet (models/weight_mover.h).
+struct FirstTokens {
+  double prompt_seconds = 0;  // of kDecodeStart tokens, the first pass of all
+  std::int64_t tokens = 0;    // that follow it
+  double seconds = 0;         // of those
+
+  double per_second() const { return static_cast<double>(tokens) / seconds; }
+};
 
 struct PrefillSpeed {
   std::int64_t tokens = 0;                // of a pass
@@ -65,6 +77,7 @@ struct SequencesSpeed {
 };
 
 struct SpeedReport {
+  std::vector<FirstTokens> first;         // none or one
   std::vector<PrefillSpeed> prefill;      // none or one
   std::vector<DecodeSpeed> decode;        // none or one
   std::vector<SequencesSpeed> sequences;  // none or one
@@ -74,8 +87,9 @@ struct SpeedReport {
 /// Positions that the tests need, of a sequence. Throws Error if that is more than the context has.
 std::int64_t needed_positions(const SpeedOptions& options, const ModelSpec& spec);
 
-/// Measures. Pins the threads of the model, the calling one too, where there is a core for each.
-/// Throws Error if the tests are longer than the context.
+/// Measures, the first tokens first: the model should have run none yet. Pins the threads of the
+/// model, the calling one too, where there is a core for each. Throws Error if the tests are longer
+/// than the context.
 SpeedReport measure_speed(Model& model, const ComputeOptions& compute, const SpeedOptions& options);
 
 /// Measures options.sequences sequences, each repetition beside the other two rates. Throws Error
@@ -96,6 +110,7 @@ std::vector<ProductWork> prefill_work(const Checkpoint& checkpoint, const Kernel
 
 /// The entries of "results". Decode without a repetition that could be kept has null in place of
 /// its figures.
+Json first_tokens_json(const FirstTokens& first);
 Json prefill_json(const PrefillSpeed& speed);
 Json decode_json(const DecodeSpeed& speed);
 Json sequences_json(const SequencesSpeed& speed);

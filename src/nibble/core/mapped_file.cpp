@@ -9,11 +9,13 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <system_error>
 #include <utility>
 
+#include "nibble/core/buffer.h"
 #include "nibble/core/error.h"
 
 namespace nibble {
@@ -66,6 +68,8 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
     fail("{}: cannot be mapped: {}", path.string(), std::strerror(errno));
   }
   data_ = static_cast<const std::byte*>(mapped);
+  // What is not in the page cache yet comes in as huge pages, where the file system can.
+  if (size_ >= kHugePageBytes) ::madvise(mapped, size_, MADV_HUGEPAGE);
   const std::string_view text(static_cast<const char*>(mapped), size_);
   if (!is_lfs_pointer(text)) return;
   const std::string size = lfs_size(text);
@@ -91,13 +95,28 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   return *this;
 }
 
+bool MappedFile::contains(std::span<const std::byte> part) const {
+  const std::less_equal<> not_after;
+  return not_after(data_, part.data()) && not_after(part.data() + part.size(), data_ + size_);
+}
+
 void MappedFile::drop(std::span<const std::byte> part) const {
+  advise(part, {MADV_DONTNEED});
+}
+
+void MappedFile::expect_scattered_reads(std::span<const std::byte> part) const {
+  advise(part, {MADV_NOHUGEPAGE, MADV_RANDOM});
+}
+
+/// Of the whole pages in a part.
+void MappedFile::advise(std::span<const std::byte> part, std::initializer_list<int> advice) const {
   const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
   const auto first = reinterpret_cast<std::uintptr_t>(part.data());
   const std::uintptr_t begin = (first + page - 1) / page * page;
   const std::uintptr_t end = (first + part.size()) / page * page;
+  if (begin >= end) return;
   // Only advice: failing costs memory, nothing else.
-  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  for (const int each : advice) ::madvise(reinterpret_cast<void*>(begin), end - begin, each);
 }
 
 bool file_exists(const std::filesystem::path& path) {

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <initializer_list>
 #include <span>
 #include <string>
 
@@ -24,11 +25,18 @@ class MappedFile {
   std::size_t size() const { return size_; }
   const std::filesystem::path& path() const { return path_; }
 
+  /// Whether all of `part` lies in bytes().
+  bool contains(std::span<const std::byte> part) const;
+
   /// Gives back the memory of a part that will not be read again soon (whole pages inside it), so
   /// that reading a file larger than memory keeps a small resident set. `part` lies in bytes().
   void drop(std::span<const std::byte> part) const;
+  /// Says that of a part little will be read, here and there: what is beside it need not come in.
+  void expect_scattered_reads(std::span<const std::byte> part) const;
 
  private:
+  void advise(std::span<const std::byte> part, std::initializer_list<int> advice) const;
+
   std::filesystem::path path_;
   const std::byte* data_ = nullptr;
   std::size_t size_ = 0;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <functional>
@@ -13,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "nibble/core/buffer.h"
 #include "nibble/core/error.h"
 
 namespace nibble {
@@ -166,6 +168,7 @@ void OutputFile::reserve(std::uint64_t bytes) {
   if (error == ENOSPC || error == EDQUOT || error == EFBIG) {
     fail("{}: no room for its {} bytes: {}", path_.string(), bytes, std::strerror(error));
   }
+  begun_.resize(bytes / kHugePageBytes);
 }
 
 void OutputFile::write(std::span<const std::byte> bytes) {
@@ -174,6 +177,25 @@ void OutputFile::write(std::span<const std::byte> bytes) {
 }
 
 void OutputFile::write_at(std::uint64_t offset, std::span<const std::byte> bytes) {
+  begin_stretches(offset, bytes.size());
+  put(offset, bytes);
+}
+
+/// A stretch that will be written to for the first time, and not as a whole, is filled with zeros:
+/// the page cache has pages as large as what comes at once.
+void OutputFile::begin_stretches(std::uint64_t offset, std::uint64_t bytes) {
+  static constexpr std::array<std::byte, kHugePageBytes> kZeros{};
+  const std::uint64_t end = offset + bytes;
+  for (std::uint64_t i = offset / kHugePageBytes; i < begun_.size(); ++i) {
+    const std::uint64_t begin = i * kHugePageBytes;
+    if (begin >= end) break;
+    if (begun_[i]) continue;
+    if (begin < offset || begin + kHugePageBytes > end) put(begin, kZeros);
+    begun_[i] = true;
+  }
+}
+
+void OutputFile::put(std::uint64_t offset, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const ssize_t count = ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (count < 0) {

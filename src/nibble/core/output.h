@@ -10,13 +10,16 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace nibble {
 
 /// What to do with the temporary output for the same place of a process that is no more.
 enum class Leftover { kLeave, kTake };
 
-/// A file written from front to back, or in any order.
+/// A file written from front to back, or in any order. What is reserved comes to the page cache in
+/// stretches of 2 MiB, so that it is held in huge pages where the file system can: whoever maps the
+/// file reads it quicker.
 class OutputFile {
  public:
   /// Throws Error if `path` is a folder, if its folder cannot be written or if it is being written
@@ -48,9 +51,13 @@ class OutputFile {
   void commit(std::uint64_t bytes);
 
  private:
+  void begin_stretches(std::uint64_t offset, std::uint64_t bytes);
+  void put(std::uint64_t offset, std::span<const std::byte> bytes);
+
   std::filesystem::path path_;
   std::filesystem::path temporary_;
   std::uint64_t written_ = 0;
+  std::vector<bool> begun_;  // stretches of 2 MiB that something was written to
   bool is_kept_ = false;
   int fd_ = -1;  // locked as long as this process is there
 };

@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <fstream>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -14,6 +16,15 @@
 
 namespace nibble {
 namespace {
+
+/// What a line "Key:   1234 kB" of a file of /proc says of this key, in bytes.
+std::optional<std::int64_t> bytes_in(const std::string& line, std::string_view key) {
+  if (!line.starts_with(key)) return std::nullopt;
+  std::istringstream rest(line.substr(key.size()));
+  std::int64_t kilobytes = 0;
+  if (!(rest >> kilobytes)) return std::nullopt;
+  return kilobytes * 1024;
+}
 
 /// A line "Key:   1234 kB" of a file of /proc, in bytes.
 std::int64_t read_kilobytes(const char* path, std::string_view key) {
@@ -33,6 +44,27 @@ MemoryInfo memory_info(const CgroupFiles& cgroups) {
 
 std::int64_t peak_rss_bytes() {
   return read_kilobytes("/proc/self/status", "VmHWM:");
+}
+
+std::vector<MemoryMapping> memory_mappings() {
+  std::vector<MemoryMapping> all;
+  std::ifstream file("/proc/self/smaps");
+  for (std::string line; std::getline(file, line);) {
+    if (!line.empty() && std::isupper(static_cast<unsigned char>(line[0])) == 0) {
+      // "7f0000000000-7f0000200000 r--s ..."; lines "Key:   1234 kB" follow.
+      std::istringstream fields(line);
+      char dash = 0;
+      MemoryMapping& mapping = all.emplace_back();
+      fields >> std::hex >> mapping.begin >> dash >> mapping.end;
+    } else if (const auto resident = bytes_in(line, "Rss:")) {
+      all.back().resident_bytes = *resident;
+    } else {
+      for (const char* key : {"AnonHugePages:", "FilePmdMapped:", "ShmemPmdMapped:"}) {
+        all.back().huge_bytes += bytes_in(line, key).value_or(0);
+      }
+    }
+  }
+  return all;
 }
 
 double milliseconds_since_process_start() {

@@ -135,15 +135,10 @@ const TensorView& GgufModel::get(std::string_view name) const {
   return *view;
 }
 
-void GgufModel::drop(std::span<const std::byte> part) const {
-  for (const GgufFile& file : files_) {
-    const auto bytes = file.file().bytes();
-    const std::less_equal<> before;
-    if (before(bytes.data(), part.data()) &&
-        before(part.data() + part.size(), bytes.data() + bytes.size())) {
-      return file.file().drop(part);
-    }
-  }
+const MappedFile* GgufModel::file_of(std::span<const std::byte> part) const {
+  const auto file = std::find_if(files_.begin(), files_.end(),
+                                 [&](const GgufFile& each) { return each.file().contains(part); });
+  return file == files_.end() ? nullptr : &file->file();
 }
 
 }  // namespace nibble

@@ -40,8 +40,8 @@ class GgufModel {
   const TensorView* find(std::string_view name) const;
   /// As find(), but a missing tensor is an Error too.
   const TensorView& get(std::string_view name) const;
-  /// Gives back the memory of `part`, bytes of a tensor found here (see MappedFile::drop).
-  void drop(std::span<const std::byte> part) const;
+  /// The file that `part` lies in; null if it is in none of these.
+  const MappedFile* file_of(std::span<const std::byte> part) const;
 
  private:
   std::vector<GgufFile> files_;

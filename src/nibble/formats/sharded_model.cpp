@@ -103,16 +103,10 @@ const TensorView& ShardedModel<File>::get(std::string_view name) const {
 }
 
 template <typename File>
-void ShardedModel<File>::drop(std::span<const std::byte> part) const {
-  for (const File& shard : files_) {
-    const auto bytes = shard.file().bytes();
-    const std::less_equal<> not_after;
-    if (not_after(bytes.data(), part.data()) &&
-        not_after(part.data() + part.size(), bytes.data() + bytes.size())) {
-      shard.file().drop(part);
-      return;
-    }
-  }
+const MappedFile* ShardedModel<File>::file_of(std::span<const std::byte> part) const {
+  const auto shard = std::find_if(files_.begin(), files_.end(),
+                                  [&](const File& each) { return each.file().contains(part); });
+  return shard == files_.end() ? nullptr : &shard->file();
 }
 
 template bool has_model_files<SafetensorsFile>(const fs::path&);

@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "nibble/core/mapped_file.h"
 #include "nibble/core/tensor_view.h"
 
 namespace nibble {
@@ -34,8 +35,8 @@ class ShardedModel {
   const TensorView* find(std::string_view name) const;
   /// As find(), but a missing tensor is an Error too.
   const TensorView& get(std::string_view name) const;
-  /// Gives back the memory of `part`, bytes of a tensor found here (see MappedFile::drop).
-  void drop(std::span<const std::byte> part) const;
+  /// The file that `part` lies in; null if it is in none of these.
+  const MappedFile* file_of(std::span<const std::byte> part) const;
 
  private:
   void open_single(const std::filesystem::path& path);

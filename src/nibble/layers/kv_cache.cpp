@@ -100,6 +100,15 @@ void KvPool::store(const KernelSet& kernels, std::int64_t layer, std::byte* page
   }
 }
 
+Page KvPool::take_page() {
+  try {
+    return pages_.take();
+  } catch (const Error& error) {
+    fail("the KV cache of a context of {} positions takes {} bytes each: {}", shape_.capacity,
+         bytes_per_position(), error.what());
+  }
+}
+
 void KvPool::copy(const Page& from, std::int64_t positions, const Page& to) const {
   // Keys and values, then scales, of every layer: runs of kKvPagePositions rows.
   const auto copy_runs = [&](std::int64_t offset, std::int64_t runs, std::int64_t bytes_per_row) {
@@ -131,13 +140,13 @@ bool KvCache::reserve(std::int64_t tokens) {
   const auto last = static_cast<std::size_t>(length_ / kKvPagePositions);
   Page copy;
   if (tokens > 0 && held_in_last > 0 && pages_[last].is_shared()) {
-    copy = pool_->pages().take();
+    copy = pool_->take_page();
     if (!copy) return false;
   }
   const std::size_t before = pages_.size();
   const auto wanted = static_cast<std::size_t>(pages_for(length_ + tokens));
   while (pages_.size() < wanted) {
-    Page page = pool_->pages().take();
+    Page page = pool_->take_page();
     if (!page) {
       pages_.resize(before);
       return false;

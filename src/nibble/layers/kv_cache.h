@@ -40,6 +40,8 @@ class KvPool {
   /// Puts keys and values, (n_kv_heads * head_dim) each, at a position of a page.
   void store(const KernelSet& kernels, std::int64_t layer, std::byte* page, std::int64_t position,
              std::span<const float* const, 2> keys_and_values) const;
+  /// A page to write to; none if all are in use. Throws Error if the system has no memory.
+  Page take_page();
   /// Copies the first `positions` of a page.
   void copy(const Page& from, std::int64_t positions, const Page& to) const;
 

@@ -1,7 +1,6 @@
 #include "nibble/models/decoder.h"
 
-#include <initializer_list>
-
+#include "nibble/core/stopwatch.h"
 #include "nibble/models/rope_frequencies.h"
 #include "nibble/ops/profiler.h"
 
@@ -11,6 +10,7 @@ Decoder::Decoder(const Checkpoint& checkpoint, Compute& compute, DType dtype,
                  std::optional<ActivationType> activations)
     : spec_(checkpoint.spec()),
       loader_(checkpoint, compute, dtype, activations),
+      mover_(compute, checkpoint.tensors()),
       embedding_(loader_) {
   for (std::int64_t layer = 0; layer < spec_.n_layers; ++layer) {
     blocks_.push_back(load_block(loader_, layer));
@@ -18,25 +18,25 @@ Decoder::Decoder(const Checkpoint& checkpoint, Compute& compute, DType dtype,
   if (!spec_.final_norm.empty()) final_norm_ = loader_.norm(spec_.final_norm, spec_.hidden);
   if (spec_.project_out) project_out_ = loader_.linear(*spec_.project_out);
   head_ = loader_.linear(spec_.head);
+  if (head_.weight.view.parts[kCodesPart] != embedding_.bytes().data()) {
+    checkpoint.tensors().expect_scattered_reads(embedding_.bytes());
+  }
   if (spec_.rope) pass_ = Pass(Rope(rope_frequencies(*spec_.rope, spec_.head_dim)));
-  while (compute.pool().nodes() > 1 && !is_settled()) place_next();
+  plan_moves();
+  if (compute.pool().nodes() > 1) mover_.move_all();
 }
 
-void Decoder::place_next() {
-  const auto place = [this](std::initializer_list<Linear*> together) {
-    loader_.place({together.begin(), together.size()});
-  };
-  if (placed_ < blocks_.size()) {
-    DecoderBlock& block = blocks_[placed_];
-    place({&block.attention.q, &block.attention.k, &block.attention.v});
-    place({&block.attention.o});
-    if (block.mlp.gate) place({&*block.mlp.gate});
-    place({&block.mlp.up});
-    place({&block.mlp.down});
-  } else {
-    place({&head_});
+/// In the order in which a pass reads them.
+void Decoder::plan_moves() {
+  for (DecoderBlock& block : blocks_) {
+    mover_.add({&block.attention.q, &block.attention.k, &block.attention.v});
+    mover_.add({&block.attention.o});
+    if (block.mlp.gate) mover_.add({&*block.mlp.gate});
+    mover_.add({&block.mlp.up});
+    mover_.add({&block.mlp.down});
   }
-  ++placed_;
+  if (project_out_) mover_.add({&*project_out_});
+  mover_.add({&head_});
 }
 
 void Decoder::begin_pass(std::span<const SequenceTokens> sequences) {
@@ -52,13 +52,14 @@ void Decoder::begin_pass(std::span<const SequenceTokens> sequences) {
 }
 
 void Decoder::forward(Compute& compute, std::span<const SequenceTokens> sequences, float* hidden) {
+  mover_.move();
+  const Stopwatch stopwatch;
   {
     const ProfileScope scope(compute, "embedding");
     begin_pass(sequences);
     embedding_.run(compute, ids_, pass_.positions(), hidden);
   }
   const std::int64_t rows = pass_.rows();
-  if (rows == std::ssize(sequences) && !is_settled()) place_next();
   Profiler* profiler = compute.profiler();
   for (std::int64_t layer = 0; layer < spec_.n_layers; ++layer) {
     if (profiler != nullptr) profiler->set_layer(layer);
@@ -67,6 +68,7 @@ void Decoder::forward(Compute& compute, std::span<const SequenceTokens> sequence
   if (profiler != nullptr) profiler->set_layer(-1);
   if (final_norm_) final_norm_->apply(compute, hidden, rows, hidden);
   pass_.finish();
+  mover_.allow(stopwatch.seconds());
 }
 
 void Decoder::forward(Compute& compute, std::span<const std::int32_t> tokens, KvCache& cache,

@@ -10,6 +10,7 @@
 #include "nibble/models/block.h"
 #include "nibble/models/checkpoint.h"
 #include "nibble/models/embedding.h"
+#include "nibble/models/weight_mover.h"
 
 namespace nibble {
 
@@ -46,19 +47,18 @@ class Decoder {
   /// Logits of `rows` hidden states, (rows, vocab).
   void logits(Compute& compute, const float* hidden, std::int64_t rows, float* out);
 
-  /// Whether weights lie where they will stay. With one memory node they are moved to faster memory
-  /// (WeightLoader::place) a block at a time by passes of a single token: a first answer is not
-  /// kept waiting, and who only reads a prompt pays nothing. With several all are moved at once, at
-  /// load.
-  bool is_settled() const { return placed_ > blocks_.size(); }
+  /// Moves what is left to move of the weights to memory that is quicker to read
+  /// (models/weight_mover.h). Otherwise passes do that bit by bit; on several memory nodes all is
+  /// done at load.
+  void move_weights() { mover_.move_all(); }
 
  private:
-  void place_next();
+  void plan_moves();
   void begin_pass(std::span<const SequenceTokens> sequences);
 
   ModelSpec spec_;
   WeightLoader loader_;
-  std::size_t placed_ = 0;  // blocks whose weights have been moved, then the head
+  WeightMover mover_;
   Embedding embedding_;
   std::vector<DecoderBlock> blocks_;
   std::optional<Norm> final_norm_;

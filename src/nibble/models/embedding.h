@@ -2,6 +2,7 @@
 // learned positions.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -15,6 +16,9 @@ class Embedding {
  public:
   /// Tables, packed or not, stay in the checkpoint's files, whose rows are read as they are needed.
   explicit Embedding(const WeightLoader& loader);
+
+  /// The table, in the file.
+  std::span<const std::byte> bytes() const { return {tokens_.view.data, tokens_.view.bytes}; }
 
   /// Hidden states of tokens at their positions, (tokens, hidden). Ids must be below vocab, and
   /// positions those that a model with learned ones has.

@@ -33,7 +33,9 @@ class FolderSource : public TensorSource {
     if (name.starts_with(kPrefix)) return look_up(name.substr(kPrefix.size()));
     return std::nullopt;
   }
-  void drop(std::span<const std::byte> bytes) const override { model_.drop(bytes); }
+  const MappedFile* file_of(std::span<const std::byte> bytes) const override {
+    return model_.file_of(bytes);
+  }
 
  private:
   Model model_;
@@ -68,7 +70,9 @@ class GgufSource : public TensorSource {
                             .interleaved_heads = entry.interleaved_heads,
                             .added = entry.added};
   }
-  void drop(std::span<const std::byte> bytes) const override { model_->drop(bytes); }
+  const MappedFile* file_of(std::span<const std::byte> bytes) const override {
+    return model_->file_of(bytes);
+  }
 
  protected:
   std::string name_in_file(const std::string& name) const override {
@@ -162,6 +166,14 @@ std::optional<CheckpointTensor> TensorSource::find(const std::string& name) cons
     found_.insert(found->name);
   }
   return found;
+}
+
+void TensorSource::drop(std::span<const std::byte> bytes) const {
+  if (const MappedFile* file = file_of(bytes)) file->drop(bytes);
+}
+
+void TensorSource::expect_scattered_reads(std::span<const std::byte> bytes) const {
+  if (const MappedFile* file = file_of(bytes)) file->expect_scattered_reads(bytes);
 }
 
 std::vector<std::string> TensorSource::unread() const {

@@ -12,6 +12,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "nibble/core/mapped_file.h"
 #include "nibble/core/tensor_view.h"
 
 namespace nibble {
@@ -58,7 +59,9 @@ class TensorSource {
   std::optional<CheckpointTensor> find(const std::string& name) const;
   bool contains(const std::string& name) const { return look_up(name).has_value(); }
   /// Gives back the memory of bytes that will not be read again soon.
-  virtual void drop(std::span<const std::byte> bytes) const = 0;
+  void drop(std::span<const std::byte> bytes) const;
+  /// Says that of these bytes few will be read, here and there.
+  void expect_scattered_reads(std::span<const std::byte> bytes) const;
 
   /// The tensors that find() was never asked for, as the file calls them; with those that the file
   /// has and names() does not know.
@@ -66,6 +69,8 @@ class TensorSource {
 
  protected:
   virtual std::optional<CheckpointTensor> look_up(const std::string& name) const = 0;
+  /// The file that bytes lie in, if they lie in one.
+  virtual const MappedFile* file_of(std::span<const std::byte> bytes) const = 0;
   virtual std::string name_in_file(const std::string& name) const { return name; }
   virtual std::vector<std::string> unknown_names() const { return {}; }
 

@@ -4,9 +4,6 @@
 #include <array>
 
 #include "nibble/core/error.h"
-#include "nibble/core/log.h"
-#include "nibble/core/process.h"
-#include "nibble/ops/place_weights.h"
 #include "nibble/weights/dense.h"
 #include "nibble/weights/weight_parts.h"
 
@@ -14,12 +11,7 @@ namespace nibble {
 
 WeightLoader::WeightLoader(const Checkpoint& checkpoint, Compute& compute, DType dtype,
                            std::optional<ActivationType> activations)
-    : checkpoint_(checkpoint),
-      compute_(compute),
-      dtype_(dtype),
-      activations_(activations),
-      has_huge_pages_(has_huge_pages()),
-      bytes_left_to_move_(memory_info().available_bytes / 2) {}
+    : checkpoint_(checkpoint), compute_(compute), dtype_(dtype), activations_(activations) {}
 
 Weight WeightLoader::dense(const CheckpointTensor& tensor) const {
   const std::int64_t rows = tensor.view.rows();
@@ -123,38 +115,6 @@ Linear WeightLoader::linear(const LinearSpec& spec) const {
   }
   if (spec.bias) layer.bias = vector(spec.name + ".bias", spec.out);
   return layer;
-}
-
-bool WeightLoader::gains_by_moving(const Weight& weight) const {
-  if (compute_.pool().nodes() > 1) return true;
-  return has_huge_pages_ && weight.storage.size() < kHugePageBytes;
-}
-
-void WeightLoader::place(std::span<Linear* const> together) {
-  std::vector<Weight*> weights;
-  std::vector<std::span<const std::byte>> mapped;
-  std::int64_t bytes = 0;
-  for (Linear* layer : together) {
-    Weight& weight = layer->weight;
-    if (!gains_by_moving(weight)) continue;
-    weights.push_back(&weight);
-    bytes += weight_bytes(weight.view);
-    if (weight.storage.size() > 0) continue;
-    for (const WeightPart& part : weight_parts(weight.view)) {
-      if (part.bytes() == 0) continue;
-      mapped.emplace_back(part.data, static_cast<std::size_t>(part.bytes()));
-    }
-  }
-  if (weights.empty() || bytes > bytes_left_to_move_) return;
-  bytes_left_to_move_ -= bytes;
-  try {
-    place_weights(compute_, weights, moved_);
-  } catch (const Error& error) {  // of no memory: they can be read where they are
-    verbose("weights stay where they are: {}", error.what());
-    bytes_left_to_move_ = 0;
-    return;
-  }
-  for (const auto& part : mapped) checkpoint_.tensors().drop(part);
 }
 
 void WeightLoader::drop(const Linear& layer) const {

@@ -30,12 +30,6 @@ class WeightLoader {
 
   /// A linear layer: packed or dense as the checkpoint has it, in place where it can be.
   Linear linear(const LinearSpec& spec) const;
-  /// Moves weights of layers with the same input to memory that is quicker to read than a mapped
-  /// file or small pages: huge ones, and on several memory nodes that of the threads that read them
-  /// (ops/place_weights.h). Leaves them where they are if the system has nothing better, if there
-  /// is no memory, or once half of the memory to be had is used up: a mapped file can be given
-  /// back. What is moved lives as long as this.
-  void place(std::span<Linear* const> together);
   /// A norm's weight or a bias, (size), rounded to the dtype.
   std::vector<float> vector(const std::string& name, std::int64_t size) const;
   /// A norm, with whatever the model adds to its weight.
@@ -45,7 +39,6 @@ class WeightLoader {
 
  private:
   Weight dense(const CheckpointTensor& tensor) const;
-  bool gains_by_moving(const Weight& weight) const;
   void load_foreign(const ForeignLayer& foreign, Linear& layer) const;
   Weight dequantized(const ForeignLayer& foreign) const;
   Weight repacked(const ForeignLayer& foreign, const RepackPlan& plan) const;
@@ -54,9 +47,6 @@ class WeightLoader {
   Compute& compute_;
   DType dtype_;
   std::optional<ActivationType> activations_;
-  bool has_huge_pages_;
-  std::int64_t bytes_left_to_move_;
-  Arena moved_;
 };
 
 }  // namespace nibble

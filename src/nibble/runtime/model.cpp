@@ -179,6 +179,11 @@ void Model::forward_last(std::span<const SequenceTokens> sequences, float* logit
   decoder_.logits(compute_, last_.data(), std::ssize(sequences), logits_out);
 }
 
+void Model::move_weights() {
+  const std::lock_guard lock(mutex_);
+  decoder_.move_weights();
+}
+
 void Model::logits(const float* hidden, std::int64_t rows, float* out) {
   const std::lock_guard lock(mutex_);
   decoder_.logits(compute_, hidden, rows, out);

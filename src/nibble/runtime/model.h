@@ -70,6 +70,9 @@ class Model {
     forward_last({&sequence, 1}, logits);
   }
 
+  /// As Decoder::move_weights(): for who will run it for long, or measures.
+  void move_weights();
+
  private:
   void begin(std::span<const SequenceTokens> sequences) const;
   void check(const SequenceTokens& sequence) const;

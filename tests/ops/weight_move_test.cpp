@@ -1,6 +1,6 @@
 // Weights on several memory nodes. The nodes are made up: what is tested is who copies which rows,
 // and that no result changes.
-#include "nibble/ops/place_weights.h"
+#include "nibble/ops/weight_move.h"
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "kernels/test_matrix.h"
+#include "nibble/core/interrupt.h"
 #include "nibble/kernels/select.h"
 #include "nibble/ops/matmul.h"
 #include "nibble/weights/weight_parts.h"
@@ -48,10 +49,15 @@ std::vector<Weight> weights_of(const std::vector<TestMatrix>& matrices) {
   return weights;
 }
 
-void place(Compute& compute, std::vector<Weight>& weights, Arena& arena) {
-  std::vector<Weight*> together;
-  for (Weight& weight : weights) together.push_back(&weight);
-  place_weights(compute, together, arena);
+std::vector<Weight*> pointers_to(std::vector<Weight>& weights) {
+  std::vector<Weight*> pointers;
+  for (Weight& weight : weights) pointers.push_back(&weight);
+  return pointers;
+}
+
+void move_all(Compute& compute, std::vector<Weight>& weights, Arena& arena) {
+  WeightMove move(compute, pointers_to(weights), arena);
+  while (!move.advance()) continue;
 }
 
 std::vector<std::vector<float>> multiply(Compute& compute, const std::vector<Weight>& weights,
@@ -79,7 +85,7 @@ const std::vector<MatrixSpec> kSpecs = {
     {WeightFormat::kF16, 1, 256},      {WeightFormat::kW8, 203, 256},
     {WeightFormat::kW8, 16, 256},      {WeightFormat::kW4, 3, 256, 128}};
 
-TEST(PlaceWeights, ChangesNoBit) {
+TEST(WeightMove, ChangesNoBit) {
   const std::vector<TestMatrix> matrices = matrices_of(kSpecs);
   for (const ActivationType activations : {ActivationType::kBF16, ActivationType::kInt8}) {
     for (const std::int64_t tokens : {1, 3, 40}) {
@@ -96,7 +102,7 @@ TEST(PlaceWeights, ChangesNoBit) {
         Compute compute(select_kernels(), pool);
         std::vector<Weight> weights = weights_of(matrices);
         Arena arena;
-        place(compute, weights, arena);
+        move_all(compute, weights, arena);
         for (std::size_t i = 0; i < weights.size(); ++i) {
           const WeightParts from = weight_parts(matrices[i].view);
           const WeightParts to = weight_parts(weights[i].view);
@@ -127,7 +133,7 @@ std::vector<long> faults_of(ThreadPool& pool) {
 }
 
 // Whoever touches a page first takes the fault, and the page is put on its node.
-TEST(PlaceWeights, EachThreadTouchesItsOwnRowsFirst) {
+TEST(WeightMove, EachThreadTouchesItsOwnRowsFirst) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   GTEST_SKIP() << "a sanitizer's own memory takes page faults too";
 #endif
@@ -137,7 +143,7 @@ TEST(PlaceWeights, EachThreadTouchesItsOwnRowsFirst) {
   std::vector<Weight> weights = weights_of(matrices);
   const std::vector<long> before = faults_of(compute.pool());
   Arena arena;
-  place(compute, weights, arena);
+  move_all(compute, weights, arena);
   const std::vector<long> after = faults_of(compute.pool());
   const auto pages = static_cast<long>(4099 * 1024 / ::sysconf(_SC_PAGESIZE));
   for (std::size_t thread = 0; thread < 3; ++thread) {
@@ -145,6 +151,35 @@ TEST(PlaceWeights, EachThreadTouchesItsOwnRowsFirst) {
                 40)
         << "thread " << thread;
   }
+}
+
+// Ctrl-C between or in two steps: the next goes on from there, in the same memory.
+TEST(WeightMove, GoesOnAfterAnInterrupt) {
+  const std::vector<TestMatrix> matrices =
+      matrices_of({{WeightFormat::kBF16, 8195, 512}, {WeightFormat::kW4, 500, 512, 128}});
+  ThreadPool pool(2);
+  Compute compute(select_kernels(), pool);
+  std::vector<Weight> weights = weights_of(matrices);
+  const auto expected = multiply(compute, weights, 1);
+  Arena arena;
+  WeightMove move(compute, pointers_to(weights), arena);
+  int steps = 0;
+  for (bool is_over = false; !is_over; ++steps) {
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+      EXPECT_EQ(weights[i].view.parts[kCodesPart], matrices[i].view.parts[kCodesPart])
+          << "as they were until all is copied";
+    }
+    request_interrupt();
+    EXPECT_THROW(move.advance(), Interrupted);
+    clear_interrupt();
+    is_over = move.advance();
+  }
+  EXPECT_GE(steps, 4);
+  EXPECT_LE(steps, 20);
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    EXPECT_NE(weights[i].view.parts[kCodesPart], matrices[i].view.parts[kCodesPart]);
+  }
+  EXPECT_EQ(multiply(compute, weights, 1), expected);
 }
 
 std::mutex recorder_mutex;
@@ -164,8 +199,8 @@ void record_claim(const MatmulTask& task) {
   }
 }
 
-// The rows that a thread multiplies first are the first of its share when weights were placed.
-TEST(PlaceWeights, RowsGoToTheThreadThatMultipliesThem) {
+// The rows that a thread multiplies first are the first of its share when weights were moved.
+TEST(WeightMove, RowsGoToTheThreadThatMultipliesThem) {
   KernelSet kernels = kScalarKernels;
   for (auto& product : kernels.matmul_f32) product = record_claim;
   for (auto& product : kernels.matmul_bf16) product = product == nullptr ? nullptr : record_claim;
@@ -174,7 +209,7 @@ TEST(PlaceWeights, RowsGoToTheThreadThatMultipliesThem) {
   const std::vector<TestMatrix> matrices = matrices_of({{WeightFormat::kBF16, 4099, 512}});
   std::vector<Weight> weights = weights_of(matrices);
   Arena arena;
-  place(compute, weights, arena);
+  move_all(compute, weights, arena);
   std::vector<std::thread::id> ids(3);
   compute.pool().for_each_thread(
       [&](int thread) { ids[static_cast<std::size_t>(thread)] = std::this_thread::get_id(); });

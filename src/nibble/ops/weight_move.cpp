@@ -1,11 +1,10 @@
-#include "nibble/ops/place_weights.h"
+#include "nibble/ops/weight_move.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <utility>
-#include <vector>
 
-#include "nibble/ops/row_claims.h"
 #include "nibble/weights/weight_parts.h"
 
 namespace nibble {
@@ -28,12 +27,12 @@ Weight untouched_copy(const WeightView& view, int nodes, Arena& arena) {
   } else {
     at = arena.take(static_cast<std::size_t>(bytes));
   }
-  std::array<const std::byte*, kWeightParts> places{};
+  std::array<const std::byte*, kWeightParts> parts{};
   for (std::size_t i = 0; i < kWeightParts; ++i) {
-    places[i] = at;
+    parts[i] = at;
     at += weight_parts(view)[i].bytes();
   }
-  copy.view = with_parts_at(view, places);
+  copy.view = with_parts_at(view, parts);
   return copy;
 }
 
@@ -51,25 +50,39 @@ void copy_rows(const WeightView& from, const WeightView& to, const Rows& rows) {
   }
 }
 
+std::vector<Weight> untouched_copies(std::span<Weight* const> weights, int nodes, Arena& arena) {
+  std::vector<Weight> copies;
+  for (const Weight* weight : weights) copies.push_back(untouched_copy(weight->view, nodes, arena));
+  return copies;
+}
+
+RowClaims claims_on(Compute& compute, std::span<Weight* const> weights) {
+  std::vector<const WeightView*> views;
+  for (const Weight* weight : weights) views.push_back(&weight->view);
+  return {compute, views};
+}
+
 }  // namespace
 
-void place_weights(Compute& compute, std::span<Weight* const> together, Arena& arena) {
-  std::vector<const WeightView*> views;
-  std::vector<Weight> placed;
-  for (const Weight* weight : together) {
-    views.push_back(&weight->view);
-    placed.push_back(untouched_copy(weight->view, compute.pool().nodes(), arena));
-  }
-  const RowClaims claims(compute, views);
-  compute.pool().for_each_thread([&](int thread) {
-    const auto [begin, end] = compute.pool().share(claims.count(), thread);
-    for (std::int64_t index = begin; index < end; ++index) {
-      claims.visit(index, [&](std::size_t matrix, const Rows& rows) {
-        copy_rows(together[matrix]->view, placed[matrix].view, rows);
-      });
-    }
+WeightMove::WeightMove(Compute& compute, std::span<Weight* const> together, Arena& arena)
+    : pool_(compute.pool()),
+      from_(together.begin(), together.end()),
+      to_(untouched_copies(together, pool_.nodes(), arena)),
+      claims_(claims_on(compute, together)) {}
+
+bool WeightMove::advance() {
+  pool_.for_each_thread([&](int thread) {
+    const auto [begin, end] = pool_.share(claims_.count(), thread);
+    if (begin + copied_ >= end) return;
+    claims_.visit(begin + copied_, [&](std::size_t matrix, const Rows& rows) {
+      copy_rows(from_[matrix]->view, to_[matrix].view, rows);
+    });
   });
-  for (std::size_t i = 0; i < together.size(); ++i) *together[i] = std::move(placed[i]);
+  ++copied_;
+  // Shares differ by one claim at the most.
+  if (copied_ * pool_.size() < claims_.count()) return false;
+  for (std::size_t i = 0; i < from_.size(); ++i) *from_[i] = std::move(to_[i]);
+  return true;
 }
 
 }  // namespace nibble
