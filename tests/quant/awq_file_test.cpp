@@ -68,7 +68,7 @@ class AwqFile : public ::testing::Test {
       std::size_t count = 1;
       for (const std::int64_t size : shape) count *= static_cast<std::size_t>(size);
       const std::vector<float> values(count, value);
-      writer.write_tensor(name, std::as_bytes(std::span(values)));
+      writer.append(name, std::as_bytes(std::span(values)));
     }
     writer.commit();
   }

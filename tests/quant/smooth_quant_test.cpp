@@ -130,7 +130,7 @@ TEST_F(SmoothQuantTest, MaximaThatAreMissingOrDoNotFitAreRefused) {
     for (const std::int64_t size : shape) count *= static_cast<std::size_t>(size);
     SafetensorsWriter writer(folder_ / "bad.safetensors", {{"layer", DType::kF32, shape}});
     const std::vector<float> values(count, value);
-    writer.write_tensor("layer", std::as_bytes(std::span(values)));
+    writer.append("layer", std::as_bytes(std::span(values)));
     writer.commit();
     read_activation_maxima(folder_ / "bad.safetensors");
   };

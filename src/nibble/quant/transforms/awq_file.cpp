@@ -259,7 +259,7 @@ void write_awq_search(const std::filesystem::path& path, const ModelSpec& spec,
       path, declarations,
       {{"format", kFormat}, {"version", std::to_string(kVersion)}, {"search", description.dump()}});
   for (std::size_t i = 0; i < declarations.size(); ++i) {
-    writer.write_tensor(declarations[i].name, std::as_bytes(values[i]));
+    writer.append(declarations[i].name, std::as_bytes(values[i]));
   }
   writer.commit();
 }

@@ -160,7 +160,7 @@ void write_activation_maxima(const std::filesystem::path& path, const Activation
   }
   SafetensorsWriter writer(path, declarations);
   for (const auto& [name, values] : maxima) {
-    writer.write_tensor(name, std::as_bytes(std::span(values)));
+    writer.append(name, std::as_bytes(std::span(values)));
   }
   writer.commit();
 }
