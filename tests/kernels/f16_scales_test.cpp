@@ -6,7 +6,7 @@
 
 #include "kernels/guarded_buffer.h"
 #include "kernels/test_matrix.h"
-#include "nibble/kernels/select.h"
+#include "kernels/variants.h"
 
 namespace nibble::test {
 namespace {
@@ -97,9 +97,7 @@ TEST_P(F16Scales, AreBFloat16OnesToTheBit) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Kernels, F16Scales,
-                         ::testing::ValuesIn(supported_kernels().begin(),
-                                             supported_kernels().end()),
+INSTANTIATE_TEST_SUITE_P(Kernels, F16Scales, ::testing::ValuesIn(kernel_variants()),
                          [](const auto& set) { return std::string(set.param->name); });
 
 }  // namespace

@@ -19,7 +19,7 @@
 
 #include "kernels/guarded_buffer.h"
 #include "kernels/test_matrix.h"
-#include "nibble/kernels/select.h"
+#include "kernels/variants.h"
 
 namespace nibble::test {
 namespace {
@@ -245,8 +245,57 @@ TEST_P(MatmulTest, ManyColumns) {
   check_matrix({WeightFormat::kW8, 17, 4102});
 }
 
-INSTANTIATE_TEST_SUITE_P(Sets, MatmulTest,
-                         testing::ValuesIn(supported_kernels().begin(), supported_kernels().end()),
+// Intel's VDPBF16PS adds the product of the odd column, rounds, adds that of the even one, rounds:
+// the multiply-adds that take its place there give the same bits.
+class Avx512Products : public ::testing::Test {
+ protected:
+  std::vector<float> run(const KernelSet& kernels, const MatmulTask& task) {
+    std::vector<float> out(static_cast<std::size_t>(task.tokens * task.weight.rows), kCanary);
+    GuardedBuffer<std::byte> scratch((kernels.matmul_scratch_bytes(task.weight.cols) + 63) / 64 *
+                                     64);
+    MatmulTask own = task;
+    own.row_end = task.weight.rows;
+    own.out = out.data();
+    own.out_stride = task.weight.rows;
+    own.scratch = scratch.data();
+    kernels.matmul_bf16[static_cast<int>(task.weight.format)](own);
+    return out;
+  }
+
+  void expect_same_bits(const MatrixSpec& spec) {
+    std::mt19937 random(static_cast<unsigned>(spec.rows * 10007 + spec.cols));
+    const TestMatrix matrix = make_matrix(spec, random);
+    const Activations x = make_activations(spec.cols, random);
+    const std::int64_t groups = spec.group_size > 0 ? spec.cols / spec.group_size : 0;
+    std::vector<float> sums(static_cast<std::size_t>(kMaxTokens * groups));
+    std::normal_distribution<float> normal;
+    for (float& sum : sums) sum = normal(random);
+    for (const std::int64_t tokens : kTokenCounts) {
+      const MatmulTask task{.weight = matrix.view,
+                            .x = x.bf16.data(),
+                            .x_stride = x.stride,
+                            .x_sums = sums.data(),
+                            .tokens = tokens};
+      EXPECT_EQ(run(avx512_dot_kernels(), task), run(avx512_wide_kernels(), task))
+          << spec.name() << ", tokens " << tokens;
+    }
+  }
+};
+
+TEST_F(Avx512Products, MultiplyAddsGiveTheBitsOfTheDotProduct) {
+  const auto sets = supported_kernels();
+  if (std::find(sets.begin(), sets.end(), &kAvx512Kernels) == sets.end()) {
+    GTEST_SKIP() << "this machine has no AVX-512";
+  }
+  if (__builtin_cpu_is("intel") == 0) GTEST_SKIP() << "a VDPBF16PS of its own order";
+  expect_same_bits({WeightFormat::kW4, 48, 384, 128});
+  expect_same_bits({WeightFormat::kW4, 100, 1152, 32});
+  expect_same_bits({WeightFormat::kW3, 33, 640, 64});
+  expect_same_bits({WeightFormat::kW8, 100, 287});
+  expect_same_bits({WeightFormat::kBF16, 100, 1001});
+}
+
+INSTANTIATE_TEST_SUITE_P(Sets, MatmulTest, testing::ValuesIn(kernel_variants()),
                          [](const auto& set) { return std::string(set.param->name); });
 
 }  // namespace

@@ -28,11 +28,11 @@ namespace nibble::avx2 {
 namespace {
 
 // The instance for the task's number of tokens, up to kFewTokens.
-template <int kTokens = kFewTokens>
+template <Fetch kFetch, int kTokens = kFewTokens>
 void multiply_scaled_w4(const MatmulTask& task, const ScaledFloat* x) {
   if constexpr (kTokens > 0) {
-    if (task.tokens == kTokens) return few_packed<4, kTokens>(task, x, task.weight.cols);
-    multiply_scaled_w4<kTokens - 1>(task, x);
+    if (task.tokens == kTokens) return few_packed<4, kTokens, kFetch>(task, x, task.weight.cols);
+    multiply_scaled_w4<kFetch, kTokens - 1>(task, x);
   }
 }
 
@@ -51,14 +51,21 @@ void multiply_few_w4(const MatmulTask& task) {
       store(&scaled[t * cols + c].value, load(x + t * task.x_stride + c) * scale);
     }
   }
-  multiply_scaled_w4(task, scaled);
+  is_intel() ? multiply_scaled_w4<Fetch::kToL2>(task, scaled)
+             : multiply_scaled_w4<Fetch::kPastL2>(task, scaled);
+}
+
+template <WeightFormat format>
+void multiply_few_floats(const MatmulTask& task, const float* x, std::int64_t x_stride) {
+  is_intel() ? multiply_few<format, Fetch::kToL2>(task, x, x_stride)
+             : multiply_few<format, Fetch::kPastL2>(task, x, x_stride);
 }
 
 template <WeightFormat format>
 void multiply_f32(const MatmulTask& task) {
   if (task.tokens > kFewTokens) return multiply_many<format, float>(task);
   if constexpr (format == WeightFormat::kW4) return multiply_few_w4<float>(task);
-  multiply_few<format>(task, static_cast<const float*>(task.x), task.x_stride);
+  multiply_few_floats<format>(task, static_cast<const float*>(task.x), task.x_stride);
 }
 
 // There is no product of bfloat16: the activations are widened, for a few tokens all of them first.
@@ -75,7 +82,7 @@ void multiply_bf16(const MatmulTask& task) {
       store(widened + t * cols + c, load(x + t * task.x_stride + c, part), part);
     }
   }
-  multiply_few<format>(task, widened, cols);
+  multiply_few_floats<format>(task, widened, cols);
 }
 
 }  // namespace

@@ -18,6 +18,16 @@ void matmul_bf16_w4(const MatmulTask& task);
 void matmul_bf16_w3(const MatmulTask& task);
 void matmul_bf16_w8(const MatmulTask& task);
 std::size_t matmul_scratch_bytes(std::int64_t cols);
+void matmul_dot_bf16(const MatmulTask& task);  // by VDPBF16PS
+void matmul_dot_w4(const MatmulTask& task);
+void matmul_dot_w3(const MatmulTask& task);
+void matmul_dot_w8(const MatmulTask& task);
+
+// matmul_wide.cpp
+void matmul_wide_bf16(const MatmulTask& task);
+void matmul_wide_w4(const MatmulTask& task);
+void matmul_wide_w3(const MatmulTask& task);
+void matmul_wide_w8(const MatmulTask& task);
 
 // matmul_int8.cpp
 void matmul_int8_w4(const MatmulTask& task);

@@ -5,7 +5,7 @@ namespace nibble {
 namespace {
 
 constexpr PeakKernel kPeaks[] = {
-    {ProductType::kBF16, "bf16 dot (VDPBF16PS)", avx512::peak_bf16_dot},
+    {ProductType::kBF16, "bf16 dot (VDPBF16PS or multiply-adds)", avx512::peak_bf16_dot},
     {ProductType::kInt8, "int8 dot (VPDPBUSD)", avx512::peak_int8_dot},
     {ProductType::kF32, "f32 multiply-add (AVX-512)", avx512::peak_f32_fma}};
 
@@ -22,7 +22,7 @@ const KernelSet kAvx512Kernels = {
     .quantize_int8 = avx512::quantize_int8,
     .int8_scale = avx512::int8_scale,
     .matmul_scratch_bytes = avx512::matmul_scratch_bytes,
-    .panel_rows = 32,
+    .panel_rows = 64,
     .int8_panel_rows = 64,
     .gemm_f32 = avx512::gemm_f32,
     .gemm_f64 = avx512::gemm_f64,

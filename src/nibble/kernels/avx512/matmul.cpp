@@ -12,13 +12,14 @@ namespace {
 template <WeightFormat format>
 void multiply_f32(const MatmulTask& task) {
   if (task.tokens > kFewTokens) return multiply_many<format, float>(task);
-  multiply_few<format>(task, static_cast<const float*>(task.x), task.x_stride);
+  const auto* x = static_cast<const float*>(task.x);
+  is_intel() ? multiply_few<format, Fetch::kToL2>(task, x, task.x_stride)
+             : multiply_few<format, Fetch::kPastL2>(task, x, task.x_stride);
 }
 
 template <WeightFormat format>
-void multiply_bf16(const MatmulTask& task) {
-  if (task.tokens > kFewTokens) return multiply_many_bf16<format>(task);
-  multiply_few_bf16<format>(task);
+void multiply_dot(const MatmulTask& task) {
+  multiply_bf16<format, Fetch::kPastL2, BFloat16>(task);
 }
 
 }  // namespace
@@ -41,24 +42,39 @@ void matmul_f32_w3(const MatmulTask& task) {
 void matmul_f32_w8(const MatmulTask& task) {
   multiply_f32<WeightFormat::kW8>(task);
 }
-void matmul_bf16_bf16(const MatmulTask& task) {
-  multiply_bf16<WeightFormat::kBF16>(task);
+void matmul_dot_bf16(const MatmulTask& task) {
+  multiply_dot<WeightFormat::kBF16>(task);
 }
-void matmul_bf16_w4(const MatmulTask& task) {
-  multiply_bf16<WeightFormat::kW4>(task);
+void matmul_dot_w4(const MatmulTask& task) {
+  multiply_dot<WeightFormat::kW4>(task);
 }
-void matmul_bf16_w3(const MatmulTask& task) {
-  multiply_bf16<WeightFormat::kW3>(task);
+void matmul_dot_w3(const MatmulTask& task) {
+  multiply_dot<WeightFormat::kW3>(task);
 }
-void matmul_bf16_w8(const MatmulTask& task) {
-  multiply_bf16<WeightFormat::kW8>(task);
+void matmul_dot_w8(const MatmulTask& task) {
+  multiply_dot<WeightFormat::kW8>(task);
 }
 
-// Panels of bfloat16 pairs take 128 KiB, less than those of float32.
-std::size_t matmul_scratch_bytes(std::int64_t) {
-  const std::size_t floats = many_scratch_bytes();
-  const std::size_t bytes = matmul_int8_scratch_bytes();
-  return floats > bytes ? floats : bytes;
+void matmul_bf16_bf16(const MatmulTask& task) {
+  is_intel() ? matmul_wide_bf16(task) : matmul_dot_bf16(task);
+}
+void matmul_bf16_w4(const MatmulTask& task) {
+  is_intel() ? matmul_wide_w4(task) : matmul_dot_w4(task);
+}
+void matmul_bf16_w3(const MatmulTask& task) {
+  is_intel() ? matmul_wide_w3(task) : matmul_dot_w3(task);
+}
+void matmul_bf16_w8(const MatmulTask& task) {
+  is_intel() ? matmul_wide_w8(task) : matmul_dot_w8(task);
+}
+
+std::size_t matmul_scratch_bytes(std::int64_t cols) {
+  const std::size_t most[] = {many_scratch_bytes(), matmul_int8_scratch_bytes(),
+                              kPanelBytes + widened_bytes(kTileRows, kPairs<Widened>.depth),
+                              widened_bytes(kFewTokens, cols)};
+  std::size_t bytes = 0;
+  for (const std::size_t each : most) bytes = each > bytes ? each : bytes;
+  return bytes;
 }
 
 }  // namespace nibble::avx512

@@ -11,7 +11,9 @@ namespace {
 
 template <int kBits>
 void multiply_int8(const MatmulTask& task) {
-  task.tokens <= kFewTokens ? multiply_few_int8<kBits>(task) : multiply_many_int8<kBits>(task);
+  if (task.tokens > kFewTokens) return multiply_many_int8<kBits>(task);
+  is_intel() ? multiply_few_int8<kBits, Fetch::kToL2>(task)
+             : multiply_few_int8<kBits, Fetch::kPastL2>(task);
 }
 
 }  // namespace

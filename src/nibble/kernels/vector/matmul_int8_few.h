@@ -83,11 +83,11 @@ constexpr std::int64_t kPartialCols = 32;
 
 // Adds the products of the chunk at `codes`, its groups of four columns to several chains in turn,
 // and moves on to the next chunk.
-template <int kBits, int kChains, int kTokens, typename Sum>
+template <int kBits, Fetch kFetch, int kChains, int kTokens, typename Sum>
 [[gnu::always_inline]] inline void dot_chunk(const std::uint8_t*& codes,
                                              const std::int8_t* (&x)[kTokens], int first,
                                              Sum (&chains)[kChains][kTokens][kBlockVectors]) {
-  prefetch_codes<kBits>(codes);
+  prefetch_codes<kBits, kFetch>(codes);
   const Codes<kBits> unpacked(codes);
   codes += Codes<kBits>::kBytes;
   // Without this GCC keeps an address for each of a chunk's loads in place of one a token.
@@ -110,7 +110,7 @@ template <int kBits, int kChains, int kTokens, typename Sum>
 }
 
 // sum(q * code) of one group and block of rows, in several chains for few tokens as in sum_group.
-template <int kBits, int kTokens>
+template <int kBits, int kTokens, Fetch kFetch>
 [[gnu::always_inline]] inline void dot_group(const std::uint8_t* codes, const std::int8_t* x,
                                              std::int64_t x_stride, std::int64_t cols,
                                              Ints (&sums)[kTokens][kBlockVectors]) {
@@ -137,7 +137,7 @@ template <int kBits, int kTokens>
       typename Dot<kBits>::Sum partial[1][kTokens][kBlockVectors] = {};
 #pragma GCC unroll 4
       for (int j = 0; j < kPartialCols; j += Codes<kBits>::kCols) {
-        dot_chunk<kBits>(codes, rows, 0, partial);
+        dot_chunk<kBits, kFetch>(codes, rows, 0, partial);
       }
 #pragma GCC unroll 8
       for (int t = 0; t < kTokens; ++t) {
@@ -150,11 +150,11 @@ template <int kBits, int kTokens>
   } else {
     for (; c + kCols <= cols; c += kCols) {
 #pragma GCC unroll 4
-      for (int j = 0; j < kChunks; ++j) dot_chunk<kBits>(codes, rows, j * kSteps, chains);
+      for (int j = 0; j < kChunks; ++j) dot_chunk<kBits, kFetch>(codes, rows, j * kSteps, chains);
     }
   }
   if constexpr (kBits == 8) {  // the others' groups have a multiple of 32 columns
-    for (; c < cols; c += 4) dot_chunk<kBits>(codes, rows, 0, chains);
+    for (; c < cols; c += 4) dot_chunk<kBits, kFetch>(codes, rows, 0, chains);
   }
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) {
@@ -167,7 +167,7 @@ template <int kBits, int kTokens>
   }
 }
 
-template <int kBits, int kTokens>
+template <int kBits, int kTokens, Fetch kFetch>
 void few_int8(const MatmulTask& task) {
   const auto* x = static_cast<const std::int8_t*>(task.x);
   const Groups groups = groups_of<kBits>(task.weight);
@@ -182,8 +182,8 @@ void few_int8(const MatmulTask& task) {
     }
     for (std::int64_t g = 0; g < groups.count; ++g) {
       Ints sums[kTokens][kBlockVectors];
-      dot_group<kBits, kTokens>(block.codes + g * group_bytes, x + g * groups.cols, task.x_stride,
-                                groups.cols, sums);
+      dot_group<kBits, kTokens, kFetch>(block.codes + g * group_bytes, x + g * groups.cols,
+                                        task.x_stride, groups.cols, sums);
       add_int8_group<kBits, kTokens>(task, block, row, g, sums, totals);
     }
     store_block<kTokens>(task, row, totals);
@@ -191,11 +191,11 @@ void few_int8(const MatmulTask& task) {
 }
 
 // The instance for the task's number of tokens, up to kFewTokens.
-template <int kBits, int kTokens = kFewTokens>
+template <int kBits, Fetch kFetch, int kTokens = kFewTokens>
 void multiply_few_int8(const MatmulTask& task) {
   if constexpr (kTokens > 0) {
-    if (task.tokens == kTokens) return few_int8<kBits, kTokens>(task);
-    multiply_few_int8<kBits, kTokens - 1>(task);
+    if (task.tokens == kTokens) return few_int8<kBits, kTokens, kFetch>(task);
+    multiply_few_int8<kBits, kFetch, kTokens - 1>(task);
   }
 }
 
