@@ -14,8 +14,9 @@
 namespace nibble {
 namespace {
 
-constexpr double kLongEnough = 0.1;    // seconds: of a part of the work that is measured
-constexpr std::int64_t kTokens = 128;  // of the sample that is run through a block
+constexpr double kLongEnough = 0.1;              // seconds: of a part of the work that is measured
+constexpr std::int64_t kCopiedBytes = 20 << 20;  // of dense matrices, as they pass through
+constexpr std::int64_t kTokens = 128;            // of the sample that is run through a block
 
 /// Seconds that `work` takes, the mean of as many times as are long enough to tell; the first is
 /// not counted, as it brings in memory.
@@ -46,8 +47,8 @@ class CostEstimate {
     if (!job_.plan.packed().empty()) {
       cost.seconds = method_.looks_at_inputs() ? seconds_by_blocks() : seconds_by_rows();
     }
-    cost.memory_bytes = peak_rss_bytes() + bytes_of_rows();
-    if (method_.looks_at_inputs()) cost.memory_bytes += bytes_of_calibration();
+    const std::int64_t calibration = method_.looks_at_inputs() ? bytes_of_calibration() : 0;
+    cost.memory_bytes = peak_rss_bytes() + std::max(kCopiedBytes, bytes_of_rows() + calibration);
     cost.is_all = method_.transforms.empty() && !job_.method.distillation;
     return cost;
   }
