@@ -124,9 +124,10 @@ void bench_task(const BenchFlags& flags, const CommonFlags& common) {
                          .task = find_latency_task(flags.task),
                          .format = flags.format,
                          .text = flags.text,
-                         .context = flags.compute.context};
+                         .context = flags.compute.context,
+                         .options = {.compute = compute}};
   if (common.json) request.format.name = "json";
-  run_latency_task(model, compute, request);
+  run_latency_task(model, request);
 }
 
 void bench(const BenchFlags& flags, const CommonFlags& common) {

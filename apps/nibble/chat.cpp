@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "command.h"
+#include "chat.h"
 #include "line_editor.h"
 #include "nibble/core/error.h"
 #include "nibble/core/interrupt.h"
@@ -18,7 +18,6 @@
 #include "nibble/core/mapped_file.h"
 #include "nibble/core/output.h"
 #include "nibble/runtime/conversation.h"
-#include "sampling_flags.h"
 
 namespace nibble::cli {
 namespace {
@@ -33,13 +32,6 @@ constexpr const char* kHelp =
     "/exit        leave (so does Ctrl-D)\n"
     "A line that ends in \\ goes on; lines between \"\"\" and \"\"\" are one message.\n"
     "Ctrl-C stops the answer.\n";
-
-struct ChatFlags {
-  std::string model;
-  ComputeFlags compute;
-  ConversationOptions options;
-  SamplingFlags sampling;
-};
 
 /// Sampling as generation_config.json says: greedy unless it says do_sample.
 SamplerOptions read_sampling(const fs::path& model) {
@@ -278,6 +270,8 @@ class ChatLoop {
   LineEditor editor_;
 };
 
+}  // namespace
+
 void chat(const ChatFlags& flags, const CommonFlags& common) {
   const fs::path path = locate_model(flags.model);
   const ChatFormat format = ChatFormat::load(path);
@@ -294,14 +288,11 @@ void chat(const ChatFlags& flags, const CommonFlags& common) {
   ChatLoop(conversation, common.json).run();
 }
 
-}  // namespace
-
 void add_chat(CommandLine& line, CommonFlags& common) {
   const Command command = line.add_command("chat", "Talk with a model");
   auto flags = std::make_shared<ChatFlags>();
   add_model_argument(command, flags->model);
   command.add("--system", flags->options.system, "What the model is told to be");
-  flags->sampling.generate.max_tokens = -1;
   add_sampling_flags(command, flags->sampling, SamplingDefaults::kModels);
   add_compute_flags(command, flags->compute);
   add_common_flags(command, common);

@@ -62,7 +62,10 @@ KvType ComputeFlags::kv_type() const {
 }
 
 ComputeOptions ComputeFlags::options() const {
-  return {.dtype = parse_dtype(dtype), .activations = activation_type(), .kv = kv_type()};
+  return {.dtype = parse_dtype(dtype),
+          .activations = activation_type(),
+          .kv = kv_type(),
+          .fusion = fusion};
 }
 
 void add_common_flags(const Command& command, CommonFlags& flags) {

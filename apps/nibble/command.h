@@ -29,6 +29,7 @@ struct ComputeFlags {
   std::string activations;  // "": as the checkpoint says
   std::string kv = "bf16";
   std::int64_t context = 0;  // 0: the model's
+  FusionSet fusion = FusionSet::all();
 
   std::optional<ActivationType> activation_type() const;
   KvType kv_type() const;
@@ -87,5 +88,7 @@ void add_bench(CommandLine& line, CommonFlags& common);
 void add_export(CommandLine& line, CommonFlags& common);
 void add_profile(CommandLine& line, CommonFlags& common);
 void add_report(CommandLine& line, CommonFlags& common);
+void add_run_awq(CommandLine& line, CommonFlags& common);
+void add_run_smoothquant(CommandLine& line, CommonFlags& common);
 
 }  // namespace nibble::cli

@@ -51,17 +51,32 @@ std::vector<std::string> commands_of(const CLI::App& app) {
   return names;
 }
 
+/// A word that looks like a flag but is none: what is wrong with it, or "".
+std::string describe_unknown_flag(const CLI::App& app) {
+  if (app.get_subcommands().empty()) return "";
+  const CLI::App& command = *app.get_subcommands().front();
+  const std::vector<std::string> flags = flags_of(command);
+  for (const std::string& word : command.remaining()) {
+    if (!word.starts_with("--") || word == "--") continue;
+    const std::string name = word.substr(0, word.find('='));
+    // The longest flag that the word goes on from.
+    std::string begin;
+    for (const std::string& flag : flags) {
+      if (name.starts_with(flag) && flag.size() > begin.size()) begin = flag;
+    }
+    const auto nearest = nearest_name(name, flags);
+    if (nearest) return fmt::format("no such flag: {}; did you mean {}?", word, *nearest);
+    if (begin.empty()) return fmt::format("no such flag: {}", word);
+    return fmt::format("no such flag: {}; a blank is missing behind {}", word, begin);
+  }
+  return "";
+}
+
 /// What is wrong with words that are neither flags nor arguments nor, before all others, a command.
 std::string describe_extras(const CLI::App& app, const CLI::ExtrasError& error) {
   for (const std::string& word : app.remaining()) {
     if (word.starts_with("-")) continue;
     return fmt::format("unknown command \"{}\"{}", word, did_you_mean(word, commands_of(app)));
-  }
-  for (const CLI::App* command : app.get_subcommands()) {
-    for (const std::string& word : command->remaining()) {
-      if (!word.starts_with("--")) continue;
-      return error.what() + did_you_mean(word.substr(0, word.find('=')), flags_of(*command));
-    }
   }
   return error.what();
 }
@@ -211,6 +226,8 @@ bool CommandLine::parse(int argc, const char* const* argv) {
   } catch (const UsageError& error) {
     wrong = error.what();
   }
+  // What is missing may be what was misspelt.
+  if (const std::string unknown = describe_unknown_flag(*app_); !unknown.empty()) wrong = unknown;
   std::string command = "nibble";
   for (const CLI::App* chosen : app_->get_subcommands()) command += " " + chosen->get_name();
   throw UsageError(fmt::format("{} ({} --help says more)", one_line(wrong), command));

@@ -94,27 +94,37 @@ std::string limit_text(const LatencyReport& report) {
   return text;
 }
 
-void run_latency_task(Model& model, const ComputeOptions& compute, const LatencyRequest& request) {
+LatencyReport run_latency(Model& model, const LatencyRequest& request) {
   const Tokenizer tokenizer = model.checkpoint().load_tokenizer();
   const LatencyCases cases = make_latency_cases(model, tokenizer, request);
   const bool show_text = !request.task->cuts_text() && request.format.is_for_people();
   std::size_t done = 0;
-  const LatencyReport report =
-      measure_latency(model, tokenizer, compute, cases.cases, [&](const LatencyRow& row) {
+  LatencyReport report =
+      measure_latency(model, tokenizer, request.options, cases.cases, [&](const LatencyRow& row) {
         if (show_text) print_completion(standard_prompts()[done++], row);
       });
   if (show_text) print_text(fmt::format("{:*<40}\n\n", ""));
-  if (request.format.name == "json") {
-    print_json(latency_json(request.model, request.task->name, report));
-    return;
-  }
-  print_table(latency_table(report.rows), request.format);
+  return report;
+}
+
+void print_latency(const LatencyReport& report, const TableFormatFlag& format) {
+  print_table(latency_table(report.rows), format);
   const std::string limit = limit_text(report);
-  if (request.format.is_for_people()) {
+  if (format.is_for_people()) {
     print_text("\n" + limit + "\n");
   } else {
     log_message(LogLevel::kNormal, limit);
   }
+}
+
+LatencyReport run_latency_task(Model& model, const LatencyRequest& request) {
+  LatencyReport report = run_latency(model, request);
+  if (request.format.name == "json") {
+    print_json(latency_json(request.model, request.task->name, report));
+  } else {
+    print_latency(report, request.format);
+  }
+  return report;
 }
 
 }  // namespace nibble::cli

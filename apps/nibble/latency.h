@@ -33,6 +33,7 @@ struct LatencyRequest {
   TableFormatFlag format;
   std::string text;          // the file that prompts are cut from; "": the default one
   std::int64_t context = 0;  // positions allowed; 0: the model's
+  LatencyOptions options;
 };
 
 /// The cases of a request. Throws Error if there is no text to cut them from.
@@ -43,7 +44,11 @@ Table latency_table(const std::vector<LatencyRow>& rows);
 /// "limit: 50.7 tokens/s ..." of a table.
 std::string limit_text(const LatencyReport& report);
 
-/// Makes and prints the table; of "decode" the texts before it.
-void run_latency_task(Model& model, const ComputeOptions& compute, const LatencyRequest& request);
+/// Measures; of "decode" prints the texts, if the format is for people.
+LatencyReport run_latency(Model& model, const LatencyRequest& request);
+/// Prints the table and the limit under it.
+void print_latency(const LatencyReport& report, const TableFormatFlag& format);
+/// Both; for "json" the document.
+LatencyReport run_latency_task(Model& model, const LatencyRequest& request);
 
 }  // namespace nibble::cli

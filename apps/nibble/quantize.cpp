@@ -13,10 +13,10 @@
 #include "nibble/core/process.h"
 #include "nibble/core/progress.h"
 #include "nibble/kernels/select.h"
-#include "nibble/quant/calibration/text.h"
 #include "nibble/quant/cost.h"
 #include "nibble/quant/forecast.h"
 #include "nibble/quant/pipeline.h"
+#include "quantize_method.h"
 #include "tensor_table.h"
 
 namespace nibble::cli {
@@ -25,18 +25,11 @@ namespace {
 struct QuantizeFlags {
   std::string model;
   std::string output;
-  std::string algorithm = "pergrp";
+  MethodFlags method;
   std::string dtype = "bf16";
-  std::string head = "quantized";
+  std::string head;
   std::string embedding = "bf16";
   QuantizeOptions options;
-  std::string effort = "normal";
-  double shrinkage = 0.2;
-  double correction = 0.5;
-  int refinements = 3;
-  double learning_rate = 0.0025;
-  std::vector<std::string> texts;
-  CalibrationOptions calibration;
   bool force = false;
   bool resume = false;
   bool dry_run = false;
@@ -54,7 +47,7 @@ Json report_json(const QuantizeFlags& flags, const QuantizeReport& report,
                        {"clipped_groups", tensor.error.clipped_groups}});
   }
   return {{"output", flags.output},
-          {"algorithm", flags.algorithm},
+          {"algorithm", flags.method.algorithm},
           {"seconds", report.seconds},
           {"sync_seconds", report.sync_seconds},
           {"peak_rss_bytes", peak_rss_bytes()},
@@ -142,6 +135,7 @@ Json dry_run_json(const DryRun& run) {
           {"bits_per_weight", forecast.bits_per_weight},
           {"file_bits_per_parameter", forecast.file_bits_per_parameter},
           {"seconds", cost.seconds},
+          {"is_lower_bound", !cost.is_all},
           {"peak_rss_bytes", cost.memory_bytes},
           {"tensors", std::move(tensors)}};
 }
@@ -149,46 +143,21 @@ Json dry_run_json(const DryRun& run) {
 void print_dry_run(const DryRun& run) {
   fmt::print("{}\n", tensor_table(run.forecast.tensors).text());
   print_sizes(run.forecast);
-  fmt::print("  time            about {} of computing here and now{}\n",
-             duration_text(run.cost.seconds),
-             run.cost.is_all ? "" : ", and transforms and learning, which are not estimated");
+  fmt::print("  time            {} {} of computing here and now{}\n",
+             run.cost.is_all ? "about" : "more than", duration_text(run.cost.seconds),
+             run.cost.is_all ? "" : ": transforms and learning are not estimated");
   fmt::print("  peak memory     about {}\n",
              human_bytes(static_cast<double>(run.cost.memory_bytes)));
-}
-
-QuantizeMethod make_method(const QuantizeFlags& flags) {
-  QuantizeMethod method{.algorithm = flags.algorithm};
-  if (flags.algorithm == "gptq") {
-    method.blocks.rounder = make_gptq_rounder();
-  } else if (flags.algorithm == "best") {
-    method.blocks.rounder = make_best_rounder({.compensates = flags.effort != "light",
-                                               .shrinkage = static_cast<float>(flags.shrinkage),
-                                               .refinements = flags.refinements,
-                                               .correction = static_cast<float>(flags.correction)});
-    if (flags.effort == "max") {
-      method.distillation = DistillationOptions{.rate = static_cast<float>(flags.learning_rate)};
-    }
-  } else {
-    method.blocks.rounder = make_per_group_rounder();
-  }
-  return method;
-}
-
-/// Of methods that need any: token ids in blocks.
-std::vector<std::vector<std::int32_t>> make_calibration(const QuantizeFlags& flags,
-                                                        const CommonFlags& common,
-                                                        const Checkpoint& checkpoint) {
-  CalibrationOptions options = flags.calibration;
-  for (const std::string& text : flags.texts) options.texts.push_back(parse_calibration_text(text));
-  options.seed = common.seed;
-  return calibration_blocks(checkpoint.load_tokenizer(), options);
 }
 
 void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
   const Checkpoint checkpoint(locate_model(flags.model));
   QuantizeOptions options = flags.options;
   options.dtype = parse_dtype(flags.dtype);
-  options.quantize_head = flags.head == "quantized";
+  const bool keeps_head =
+      flags.method.algorithm == "awq" || flags.method.algorithm == "smoothquant";
+  options.quantize_head = flags.head.empty() ? !keeps_head : flags.head == "quantized";
+  choose_layers(flags.method, options);
   options.embedding = flags.embedding == "int8"   ? EmbeddingStorage::kInt8
                       : flags.embedding == "head" ? EmbeddingStorage::kHead
                                                   : EmbeddingStorage::kDense;
@@ -196,9 +165,10 @@ void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
   const auto show_notes = [&] {
     for (const std::string& note : plan.notes) warn("{}", note);
   };
+  const ChosenMethod chosen = choose_method(flags.method, checkpoint.spec());
   QuantizeJob job{.checkpoint = checkpoint,
                   .plan = plan,
-                  .method = make_method(flags),
+                  .method = chosen.method,
                   .calibration = {},
                   .to = {.path = flags.output,
                          .replace = flags.force,
@@ -207,57 +177,21 @@ void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
   ThreadPool pool(common.threads);
   Compute compute(select_kernels(), pool);
   if (flags.dry_run) {
-    const CalibrationSize size{flags.calibration.n_samples, flags.calibration.seq_len};
+    const CalibrationSize size{flags.method.calibration.n_samples,
+                               flags.method.calibration.seq_len};
     const DryRun run{plan, forecast_quantization(checkpoint, plan),
                      estimate_cost(job, size, compute)};
     show_notes();
     common.json ? print_json(dry_run_json(run)) : print_dry_run(run);
     return;
   }
-  if (job.method.needs_calibration()) job.calibration = make_calibration(flags, common, checkpoint);
+  if (job.method.needs_calibration()) {
+    job.calibration = make_calibration(flags.method, common, checkpoint);
+  }
   const QuantizeReport report = quantize_model(job, compute);
+  chosen.save();
   show_notes();  // only now: a failure is to be one line
   common.json ? print_json(report_json(flags, report, plan)) : print_report(flags, report);
-}
-
-void add_method_flags(const Command& command, QuantizeFlags& flags) {
-  command
-      .add("--effort", flags.effort,
-           "Of best: light searches ranges; normal rounds by GPTQ, refined, too; max learns scales "
-           "and norms from end to end besides")
-      .one_of({"light", "normal", "max"})
-      .show_default();
-  command
-      .add("--shrinkage", flags.shrinkage,
-           "Of best: how far the inputs' correlations are shrunk, 0 to 1")
-      .in_interval(0, 1)
-      .show_default();
-  command
-      .add("--correction", flags.correction,
-           "Of best: how much of earlier layers' errors is corrected for, 0 to 1")
-      .in_interval(0, 1)
-      .show_default();
-  command
-      .add("--refinements", flags.refinements,
-           "Of best: rounds of fitting scales and moving single weights")
-      .in_range(0, 100)
-      .show_default();
-  command
-      .add("--learning-rate", flags.learning_rate,
-           "Of best at max: by how much of itself a scale moves in a step at the most")
-      .in_interval(0, 1)
-      .show_default();
-  command
-      .add("--calib", flags.texts,
-           "A text to calibrate on, FILE or FILE:SHARE; several are taken in turn by their shares "
-           "(may be given several times)")
-      .one_value_each_time();
-  command.add("--n-samples", flags.calibration.n_samples, "Blocks of calibration text")
-      .in_range(1, 1 << 20)
-      .show_default();
-  command.add("--seq-len", flags.calibration.seq_len, "Tokens of a block of calibration text")
-      .in_range(1, 1 << 20)
-      .show_default();
 }
 
 }  // namespace
@@ -267,10 +201,10 @@ void add_quantize(CommandLine& line, CommonFlags& common) {
   auto flags = std::make_shared<QuantizeFlags>();
   add_model_argument(command, flags->model);
   const Flag output = command.add("-o,--output", flags->output, "The folder to write");
-  command.add("--algorithm", flags->algorithm, "How to quantize")
-      .one_of({"pergrp", "gptq", "best"})
+  command.add("--algorithm", flags->method.algorithm, "How to quantize")
+      .one_of({"pergrp", "awq", "awqplus", "smoothquant", "gptq", "best"})
       .show_default();
-  add_method_flags(command, *flags);
+  add_method_flags(command, flags->method);
   command.add("--w-bit", flags->options.bits, "Bits a weight").one_of({3, 4}).show_default();
   command
       .add("--group-size", flags->options.group_size,
@@ -278,9 +212,10 @@ void add_quantize(CommandLine& line, CommonFlags& common) {
            "of 128, 64, 32 that does")
       .one_of({32, 64, 128})
       .show_default();
-  command.add("--head", flags->head, "Quantize lm_head too, or keep it")
-      .one_of({"bf16", "quantized"})
-      .show_default();
+  command
+      .add("--head", flags->head,
+           "Quantize lm_head too, or keep it (by default awq and smoothquant keep it)")
+      .one_of({"bf16", "quantized"});
   command
       .add("--embedding", flags->embedding,
            "Keep the embedding, make its rows int8 with a scale each, or look rows up in the "
@@ -302,9 +237,9 @@ void add_quantize(CommandLine& line, CommonFlags& common) {
                          "and stop");
   command.check([flags, output, dry_run] {
     if (!output.given() && !dry_run.given()) throw UsageError("--output is required");
-    if (flags->texts.empty() && !dry_run.given() && make_method(*flags).needs_calibration()) {
+    if (flags->method.texts.empty() && !dry_run.given() && needs_texts(flags->method)) {
       throw UsageError(fmt::format("--algorithm {} needs a text to calibrate on (--calib FILE)",
-                                   flags->algorithm));
+                                   flags->method.algorithm));
     }
   });
   add_common_flags(command, common);

@@ -86,20 +86,26 @@ TEST(CutPrompts, NothingToCutIsAnError) {
 TEST(LatencyReport, EachRowIsMeasuredByItsOwnReading) {
   // 1 GB a token: limits of 40, 80 and 40 tokens a second.
   LatencyReport report{.bytes_per_token = 1e9, .rows = {}};
-  report.rows = {
-      {.prompt_tokens = 4,
-       .new_tokens = 60,
-       .total_ms = 1600,
-       .prefill_ms = 100,
-       .ms_per_token = 25,
-       .read = 40e9},
-      {.prompt_tokens = 8,
-       .new_tokens = 60,
-       .total_ms = 1600,
-       .prefill_ms = 100,
-       .ms_per_token = 25,
-       .read = 80e9},
-      {.prompt_tokens = 16, .new_tokens = 1, .total_ms = 100, .prefill_ms = 99, .read = 40e9}};
+  report.rows = {{.prompt_tokens = 4,
+                  .new_tokens = 60,
+                  .total_ms = 1600,
+                  .prefill_ms = 100,
+                  .ms_per_token = 25,
+                  .read_before = 30e9,
+                  .read_after = 50e9},
+                 {.prompt_tokens = 8,
+                  .new_tokens = 60,
+                  .total_ms = 1600,
+                  .prefill_ms = 100,
+                  .ms_per_token = 25,
+                  .read_before = 80e9,
+                  .read_after = 80e9},
+                 {.prompt_tokens = 16,
+                  .new_tokens = 1,
+                  .total_ms = 100,
+                  .prefill_ms = 99,
+                  .read_before = 30e9,
+                  .read_after = 50e9}};
   EXPECT_EQ(report.limit(), 40);
   EXPECT_DOUBLE_EQ(report.share_of_limit()->min, 0.5);
   EXPECT_DOUBLE_EQ(report.share_of_limit()->median, 0.75);
@@ -121,7 +127,7 @@ TEST(LatencyReport, EachRowIsMeasuredByItsOwnReading) {
 
 TEST(LatencyReport, WithoutDecodeThereIsNoShare) {
   LatencyReport report{.bytes_per_token = 1e9, .rows = {}};
-  report.rows = {{.prompt_tokens = 4, .new_tokens = 1, .read = 1e9}};
+  report.rows = {{.prompt_tokens = 4, .new_tokens = 1, .read_before = 1e9, .read_after = 1e9}};
   EXPECT_EQ(report.share_of_limit(), std::nullopt);
 }
 
@@ -143,7 +149,7 @@ TEST(MeasureLatency, ExactlyTheTokensWantedAndTimesThatAddUp) {
   EXPECT_EQ(row.new_tokens, 300);
   EXPECT_THAT(row.text, HasSubstr("there was a little"));
   EXPECT_GT(row.prefill_ms, 0);
-  EXPECT_GT(row.read, 0);
+  EXPECT_GT(row.read(), 0);
   EXPECT_DOUBLE_EQ(row.tokens_per_second(), 1000 / row.ms_per_token);
   EXPECT_GE(row.total_ms, row.prefill_ms + 299 * row.ms_per_token);
   EXPECT_EQ(report.rows[1].new_tokens, 1);

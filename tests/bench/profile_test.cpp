@@ -107,6 +107,40 @@ TEST(ProfileJson, NullWhereDecodeWasLeftOut) {
   EXPECT_FALSE(json["prefill"]["operators"][1].contains("percent_of_bandwidth"));
 }
 
+/// A completion of 1 prompt in two passes and 2 steps, all of two operators.
+LatencyRow timed_completion() {
+  LatencyRow row{.prompt_tokens = 600, .new_tokens = 3, .prefill_ms = 5};
+  for (const double start : {100.0, 2000.0, 6000.0, 9000.0}) {
+    row.operators.push_back(
+        {.name = "embedding", .layer = -1, .start_us = start, .duration_us = 50});
+    row.operators.push_back(
+        {.name = "mul", .layer = 0, .start_us = start + 100, .duration_us = 350});
+  }
+  return row;
+}
+
+TEST(PhasesOf, ACompletionsOperatorsBelongToItsPasses) {
+  const CompletionPhases phases = phases_of(timed_completion());
+  EXPECT_EQ(phases.prefill.tokens, 600);
+  ASSERT_EQ(phases.prefill.passes.size(), 1u);
+  EXPECT_EQ(phases.prefill.passes[0].duration_us, 5000);
+  EXPECT_EQ(operator_totals(phases.prefill)[1].calls, 2);
+  EXPECT_EQ(phases.decode.tokens, 1);
+  ASSERT_EQ(phases.decode.passes.size(), 2u);
+  EXPECT_EQ(phases.decode.passes[1].start_us, 9000);
+  EXPECT_EQ(phases.decode.passes[1].duration_us, 450);
+  EXPECT_EQ(operator_totals(phases.decode)[1].calls, 1);
+}
+
+TEST(PhasesOf, WithoutStepsOrOperatorsThereIsNoDecode) {
+  LatencyRow row = timed_completion();
+  row.new_tokens = 1;
+  EXPECT_EQ(phases_of(row).prefill.runs.size(), 8u);
+  EXPECT_TRUE(phases_of(row).decode.passes.empty());
+  row.operators.clear();
+  EXPECT_TRUE(phases_of(row).prefill.passes.empty());
+}
+
 TEST(ChromeTrace, HasARowOfPassesLayersAndOperators) {
   const ProfileReport report{.prefill = two_passes(), .decode = two_passes()};
   const Json trace = Json::parse(chrome_trace(report));

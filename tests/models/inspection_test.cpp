@@ -88,6 +88,30 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{{.bits = 3, .quantize_head = false}, false}, Case{{.bits = 16}, true},
                       Case{{.bits = 16}, false}));
 
+TEST(ModuleTree, ShowsProjectionsAsTheyAreComputed) {
+  const TemporaryFolder folder;
+  const Checkpoint checkpoint(make_tiny_model(folder, {}));
+  const std::string tree = module_tree(checkpoint, ProjectionView::kAsOne);
+  EXPECT_THAT(tree, HasSubstr("(self_attn): LlamaAttention(\n"
+                              "          (qkv_proj): Linear(in_features=64, out_features=128 "
+                              "(64 + 32 + 32), bias=True, bits=4, group_size=64)\n"
+                              "          (o_proj): "));
+  EXPECT_EQ(tree.find("(q_proj)"), std::string::npos);
+  EXPECT_THAT(tree, HasSubstr("(0-2): 3 x LlamaDecoderLayer("));
+}
+
+TEST(ModuleTree, ProjectionsOfSeveralFormatsNameEach) {
+  const TemporaryFolder folder;
+  const Checkpoint dense(make_tiny_model(folder, {.bits = 16}));
+  ThreadPool pool(2);
+  Compute compute(select_kernels(), pool);
+  const QuantizePlan plan = plan_quantization(dense.spec(), {.exclude = {"*.v_proj"}});
+  quantize_model(dense, plan, compute, {.path = folder / "mixed"});
+  EXPECT_THAT(module_tree(Checkpoint(folder / "mixed"), ProjectionView::kAsOne),
+              HasSubstr("(64 + 32 + 32), bias=True, bits=4, group_size=64; bits=4, group_size=64; "
+                        "bits=16, dtype=BF16)"));
+}
+
 TEST(ModuleTree, LooksAsInPyTorch) {
   const TemporaryFolder folder;
   const Checkpoint checkpoint(make_tiny_model(folder, {.quantize_head = false}));

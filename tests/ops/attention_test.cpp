@@ -109,9 +109,10 @@ struct Inputs {
 };
 
 std::vector<float> attend(const KernelSet& kernels, int threads, const Call& call,
-                          const Inputs& inputs) {
+                          const Inputs& inputs, const FusionSet& fusion = FusionSet::all()) {
   ThreadPool pool(threads);
   Compute compute(kernels, pool);
+  compute.set_fusion(fusion);
   std::vector<float> out(inputs.q.size(), -99.0f);
   const KvSequence sequence = inputs.sequence(call);
   KvLayerView view = inputs.view;
@@ -195,9 +196,14 @@ class Attention : public ::testing::TestWithParam<std::tuple<const KernelSet*, K
     const std::vector<float> out = attend(*kernels, 2, call, inputs);
     EXPECT_EQ(attend(*kernels, 1, call, inputs), out);
     EXPECT_EQ(attend(*kernels, 3, call, inputs), out);
+    expect_reference(call, inputs, out, rounds());
+  }
+
+  static void expect_reference(const Call& call, const Inputs& inputs,
+                               const std::vector<float>& out, bool rounds) {
     for (std::int64_t token = 0; token < call.tokens; ++token) {
       for (std::int64_t head = 0; head < call.shape.n_heads; ++head) {
-        const Reference expected = reference(call, inputs, token, head, rounds());
+        const Reference expected = reference(call, inputs, token, head, rounds);
         for (std::int64_t d = 0; d < call.shape.head_dim; ++d) {
           const auto at = static_cast<std::size_t>(
               (token * call.shape.n_heads + head) * call.shape.head_dim + d);
@@ -318,6 +324,23 @@ TEST_P(Attention, SequencesGetWhatTheyGetAlone) {
       std::vector<float> out(queries.size(), -99.0f);
       attention(compute, shape, view, queries.data(), out.data());
       EXPECT_EQ(out, expected) << threads << " threads";
+    }
+  }
+}
+
+// Without tiles nothing is rounded, whatever the kernels do.
+TEST_P(Attention, RowByRow) {
+  const auto& [kernels, type] = GetParam();
+  for (const Call& call :
+       {Call{{4, 2, 16}, 0, 1}, Call{{4, 2, 16}, 511, 1}, Call{{6, 2, 5}, 250, 12},
+        Call{{3, 3, 33}, 0, 70}, Call{{4, 2, 8, 17}, 300, 20}, Call{{2, 1, 10, 300}, 513, 1}}) {
+    const Inputs inputs(call, type);
+    const std::vector<float> out = attend(*kernels, 2, call, inputs, {});
+    EXPECT_EQ(attend(*kernels, 3, call, inputs, {}), out);
+    expect_reference(call, inputs, out, false);
+    // It is another computation, which shows wherever there is more than one position.
+    if (call.start > 0) {
+      EXPECT_NE(attend(*kernels, 2, call, inputs), out);
     }
   }
 }

@@ -114,8 +114,9 @@ class LatencyTest {
     model_.forward_last(first.prompt, cache_, logits.data());
   }
 
-  LatencyRow run(const LatencyCase& one) {
+  LatencyRow run(const LatencyCase& one, Profiler* profiler) {
     cache_.truncate(0);
+    const ProfilerInUse in_use(model_.compute(), profiler);
     std::int64_t shown = 0;
     const Stopwatch stopwatch;
     Sequence sequence(
@@ -205,22 +206,25 @@ std::optional<Spread> LatencyReport::share_of_limit() const {
 }
 
 LatencyReport measure_latency(Model& model, const Tokenizer& tokenizer,
-                              const ComputeOptions& compute, std::span<const LatencyCase> cases,
+                              const LatencyOptions& options, std::span<const LatencyCase> cases,
                               FunctionRef<void(const LatencyRow&)> on_row) {
   pin_threads(model.compute().pool());
-  LatencyReport report{.bytes_per_token = token_cost(model.checkpoint(), compute.dtype).bytes,
-                       .rows = {}};
+  LatencyReport report{
+      .bytes_per_token = token_cost(model.checkpoint(), options.compute.dtype).bytes, .rows = {}};
   LatencyTest test(model, tokenizer, cases);
   test.warm_up(cases[0]);
   // Twice what a token reads is enough to see the memory at work.
   MemoryReader reader(model.compute(), static_cast<std::size_t>(2 * report.bytes_per_token));
   double before = reader.measure();
   for (const LatencyCase& one : cases) {
-    LatencyRow row = test.run(one);
-    const double after = reader.measure();
-    row.read = (std::exchange(before, after) + after) / 2;
+    std::optional<Profiler> profiler;
+    if (options.with_operators) profiler.emplace();
+    LatencyRow row = test.run(one, profiler ? &*profiler : nullptr);
+    if (profiler) row.operators = profiler->runs();
+    row.read_after = reader.measure();
+    row.read_before = std::exchange(before, row.read_after);
     verbose("{} + {} tokens: prefill {:.2f} ms, {:.3f} ms a token, memory {:.1f} GB/s",
-            row.prompt_tokens, row.new_tokens, row.prefill_ms, row.ms_per_token, row.read / 1e9);
+            row.prompt_tokens, row.new_tokens, row.prefill_ms, row.ms_per_token, row.read() / 1e9);
     on_row(row);
     report.rows.push_back(std::move(row));
   }

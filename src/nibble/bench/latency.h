@@ -12,6 +12,7 @@
 #include "nibble/bench/statistics.h"
 #include "nibble/core/function_ref.h"
 #include "nibble/core/json.h"
+#include "nibble/ops/profiler.h"
 #include "nibble/runtime/model.h"
 #include "nibble/tokenizer/tokenizer.h"
 
@@ -68,8 +69,12 @@ struct LatencyRow {
   double total_ms = 0;      // from the prompt's tokens to the last new one, sampling included
   double prefill_ms = 0;    // the first forward pass, over the whole prompt
   double ms_per_token = 0;  // of the passes after it; 0 if there are none
-  double read = 0;          // bytes a second of this machine's memory, before and after, the mean
+  double read_before = 0;   // bytes a second of this machine's memory
+  double read_after = 0;
   std::string text;
+  std::vector<OperatorRun> operators;  // of all passes, if they were asked for
+
+  double read() const { return (read_before + read_after) / 2; }
 
   /// Of decode; 0 if there is none.
   double tokens_per_second() const { return ms_per_token > 0 ? 1000 / ms_per_token : 0; }
@@ -80,18 +85,23 @@ struct LatencyReport {
   std::vector<LatencyRow> rows;
 
   /// Tokens a second if reading the weights were all there is to do, at the row's bandwidth.
-  double limit(const LatencyRow& row) const { return row.read / bytes_per_token; }
+  double limit(const LatencyRow& row) const { return row.read() / bytes_per_token; }
   /// The median of the rows'.
   double limit() const;
   /// How much of its limit each row with decode reaches, 1 for all of it; nothing if none has any.
   std::optional<Spread> share_of_limit() const;
 };
 
+struct LatencyOptions {
+  ComputeOptions compute;       // as the model has them
+  bool with_operators = false;  // LatencyRow::operators
+};
+
 /// Times the cases one after the other, greedily and past any EOS, so that exactly the new tokens
 /// come that are wanted; calls `on_row` after each. Pins the threads of the model, the calling one
 /// too, where there is a core for each. Weights are brought in before. Throws Error as generate().
 LatencyReport measure_latency(Model& model, const Tokenizer& tokenizer,
-                              const ComputeOptions& compute, std::span<const LatencyCase> cases,
+                              const LatencyOptions& options, std::span<const LatencyCase> cases,
                               FunctionRef<void(const LatencyRow&)> on_row);
 
 /// {"model", "task", "limit", "rows": [{"example", "prompt_tokens", "new_tokens", "total_s",

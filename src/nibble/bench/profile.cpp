@@ -12,20 +12,6 @@
 namespace nibble {
 namespace {
 
-/// Sets a profiler for as long as it is in scope: a pass may end by an exception.
-class ProfilerInUse {
- public:
-  ProfilerInUse(Compute& compute, Profiler& profiler) : compute_(compute) {
-    compute_.set_profiler(&profiler);
-  }
-  ~ProfilerInUse() { compute_.set_profiler(nullptr); }
-  ProfilerInUse(const ProfilerInUse&) = delete;
-  ProfilerInUse& operator=(const ProfilerInUse&) = delete;
-
- private:
-  Compute& compute_;
-};
-
 void check_lengths(const ProfileOptions& options, const ModelSpec& spec) {
   const std::int64_t limit = options.context > 0 ? options.context : spec.context;
   if (options.prompt > limit || options.generate > limit - options.prompt) {
@@ -74,7 +60,7 @@ class ProfileTest {
     ProfiledPhase phase{.tokens = tokens};
     const Stopwatch stopwatch;
     Profiler profiler;
-    const ProfilerInUse in_use(model_.compute(), profiler);
+    const ProfilerInUse in_use(model_.compute(), &profiler);
     for (std::int64_t i = 0; i < count; ++i) {
       const double start = stopwatch.microseconds();
       pass();
@@ -91,18 +77,6 @@ class ProfileTest {
   std::vector<float> logits_;  // (vocab)
   std::vector<std::int32_t> ids_;
 };
-
-void measure_peak_of_products(Model& model, const ComputeOptions& compute, std::int64_t tokens,
-                              ProfileReport& report) {
-  const std::vector<ProductWork> work =
-      prefill_work(model.checkpoint(), model.compute().kernels(), compute, tokens);
-  const PeakKernel& peak =
-      *std::max_element(work.begin(), work.end(), [](const ProductWork& a, const ProductWork& b) {
-         return a.operations < b.operations;
-       })->peak;
-  report.peak = measure_peak(model.compute(), peak);
-  report.instruction = peak.name;
-}
 
 /// The last try counts if the bandwidth never held.
 void profile_decode(Model& model, ProfileTest& test, ProfileReport& report) {
@@ -124,6 +98,18 @@ void profile_decode(Model& model, ProfileTest& test, ProfileReport& report) {
 }
 
 }  // namespace
+
+void measure_peak_of_products(Model& model, const ComputeOptions& compute, std::int64_t tokens,
+                              ProfileReport& report) {
+  const std::vector<ProductWork> work =
+      prefill_work(model.checkpoint(), model.compute().kernels(), compute, tokens);
+  const PeakKernel& peak =
+      *std::max_element(work.begin(), work.end(), [](const ProductWork& a, const ProductWork& b) {
+         return a.operations < b.operations;
+       })->peak;
+  report.peak = measure_peak(model.compute(), peak);
+  report.instruction = peak.name;
+}
 
 ProfileReport profile(Model& model, const ComputeOptions& compute, const ProfileOptions& options) {
   check_lengths(options, model.spec());

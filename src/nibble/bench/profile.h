@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "nibble/bench/latency.h"
 #include "nibble/core/json.h"
 #include "nibble/ops/profiler.h"
 #include "nibble/runtime/model.h"
@@ -47,6 +48,19 @@ struct ProfileReport {
 /// Decode is measured again, up to five times in all, while the bandwidth changes under it. Throws
 /// Error if prompt and steps are longer than the context.
 ProfileReport profile(Model& model, const ComputeOptions& compute, const ProfileOptions& options);
+
+/// The peak of the instruction that most of the products of a prompt of `tokens` use, into
+/// `report`.
+void measure_peak_of_products(Model& model, const ComputeOptions& compute, std::int64_t tokens,
+                              ProfileReport& report);
+
+/// A completion that was timed with its operators, as phases: its first forward pass, and those of
+/// the tokens after it, from the start of the first operator of each to the end of the last.
+struct CompletionPhases {
+  ProfiledPhase prefill;
+  ProfiledPhase decode;
+};
+CompletionPhases phases_of(const LatencyRow& row);
 
 /// All runs of an operator, as parts of one pass.
 struct OperatorTotal {

@@ -36,17 +36,20 @@ std::string read_evaluation_text(const fs::path& path, PerplexityProtocol protoc
   return text;
 }
 
-fs::path default_evaluation_text() {
+fs::path default_evaluation_text(WikiText text) {
+  const bool raw = text == WikiText::kRaw;
+  const char* name = raw ? "wiki.test.raw" : "wiki.test.tokens";
   const char* folder = std::getenv("NIBBLE_DATA");
   if (folder != nullptr && *folder != '\0') {
-    for (const char* place : {"wiki.test.raw", "wikitext-2-raw/wiki.test.raw"}) {
-      if (fs::exists(fs::path(folder) / place)) return fs::path(folder) / place;
+    for (const char* place : {".", raw ? "wikitext-2-raw" : "wikitext-2"}) {
+      const fs::path file = (fs::path(folder) / place / name).lexically_normal();
+      if (fs::exists(file)) return file;
     }
   }
   fail(
-      "no text to measure on: give one with --text, or put WikiText-2's wiki.test.raw (data set "
-      "\"wikitext\", configuration wikitext-2-raw-v1, from the Hugging Face hub) under "
-      "$NIBBLE_DATA{}",
+      "no text to measure on: give one with --text, or put WikiText-2's {} (data set "
+      "\"wikitext\", configuration {}, from the Hugging Face hub) under $NIBBLE_DATA{}",
+      name, raw ? "wikitext-2-raw-v1" : "wikitext-2-v1",
       folder == nullptr ? ", which is not set" : fmt::format(" = {}", folder));
 }
 

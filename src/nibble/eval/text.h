@@ -18,8 +18,11 @@ std::string join_rows(std::string_view raw, PerplexityProtocol protocol);
 std::string read_evaluation_text(const std::filesystem::path& path, PerplexityProtocol protocol,
                                  bool as_rows);
 
-/// wiki.test.raw under $NIBBLE_DATA. Throws Error saying where to get it.
-std::filesystem::path default_evaluation_text();
+/// WikiText-2 as it was written, or cut into words, rare ones as <unk>.
+enum class WikiText { kRaw, kTokens };
+
+/// wiki.test.raw, or wiki.test.tokens, under $NIBBLE_DATA. Throws Error saying where to get it.
+std::filesystem::path default_evaluation_text(WikiText text = WikiText::kRaw);
 
 /// SHA-256 as 64 hexadecimal digits.
 std::string sha256_hex(std::string_view bytes);

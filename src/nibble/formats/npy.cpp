@@ -22,7 +22,7 @@ struct TypeCode {
 };
 
 constexpr std::array kTypeCodes = {TypeCode{"<f4", DType::kF32}, TypeCode{"<i4", DType::kI32},
-                                   TypeCode{"|u1", DType::kU8}};
+                                   TypeCode{"|u1", DType::kU8}, TypeCode{"|i1", DType::kI8}};
 
 std::string npy_header(std::int64_t rows, std::int64_t cols) {
   std::string text =
@@ -114,7 +114,7 @@ DType dtype_from_code(std::string_view code, const std::string& origin) {
   for (const TypeCode& known : kTypeCodes) {
     if (known.code == code) return known.dtype;
   }
-  fail("{}: elements of type {} are not supported, expected <f4, <i4 or |u1", origin,
+  fail("{}: elements of type {} are not supported, expected <f4, <i4, |u1 or |i1", origin,
        quoted_name(code));
 }
 

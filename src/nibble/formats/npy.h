@@ -32,7 +32,7 @@ class NpyWriter {
   OutputFile output_;
 };
 
-/// A mapped .npy file (versions 1.0 to 3.0), C order, of float32, int32 or uint8.
+/// A mapped .npy file (versions 1.0 to 3.0), C order, of float32, int32, uint8 or int8.
 class NpyFile {
  public:
   /// Throws Error naming the file on anything else, and where shape and size do not agree.

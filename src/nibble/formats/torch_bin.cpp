@@ -59,6 +59,7 @@ constexpr std::int64_t kLegacyProtocol = 1001;
 /// A tensor as the pickle describes it.
 struct Tensor {
   std::string_view name;
+  PickleValue::Id id = 0;
   std::string_view storage;  // its key
   DType dtype = DType::kF32;
   std::int64_t storage_elements = 0;
@@ -67,20 +68,35 @@ struct Tensor {
   std::vector<std::int64_t> strides;  // elements
 };
 
-/// The tensors of a state dict out of its pickle.
-class StateDict {
+/// The tensors that a pickle describes.
+class PickledTensors {
  public:
-  StateDict(const Pickle& pickle, const std::string& origin) : pickle_(pickle), origin_(origin) {
+  PickledTensors(const Pickle& pickle, const std::string& origin)
+      : pickle_(pickle), origin_(origin) {}
+
+  /// Those of a state dict, by their names.
+  std::vector<Tensor> of_state_dict() {
     const PickleValue& root = pickle_[pickle_.root];
     if (root.kind != Kind::kDict && !is_call(root, kOrderedDict)) {
       fail("{}: holds no dictionary of tensors (a state dict)", origin_);
     }
     for (std::size_t i = 0; i < root.items.size(); i += 2) {
-      add(pickle_[root.items[i]], pickle_[root.items[i + 1]]);
+      const PickleValue& key = pickle_[root.items[i]];
+      name_ = key.text;
+      const bool found = add(root.items[i + 1]);
+      if (found && key.kind != Kind::kString) refuse("its name is not a string");
     }
+    return std::move(tensors_);
   }
 
-  const std::vector<Tensor>& tensors() const { return tensors_; }
+  /// All that there are, without names.
+  std::vector<Tensor> of_anything() {
+    name_ = "in a container";
+    for (std::size_t id = 0; id < pickle_.values.size(); ++id) {
+      add(static_cast<PickleValue::Id>(id));
+    }
+    return std::move(tensors_);
+  }
 
  private:
   static bool is_call(const PickleValue& value, std::string_view global) {
@@ -109,22 +125,20 @@ class StateDict {
   }
 
   /// What is no tensor (a number, a list) is left out: no model's weights are in it.
-  void add(const PickleValue& key, const PickleValue& value) {
+  bool add(PickleValue::Id id) {
+    const PickleValue& value = pickle_[id];
     const PickleValue* tensor = &value;
-    if (is_call(value, kParameter)) {
-      name_ = key.text;
-      tensor = &argument(value, 0);
-    }
-    if (!is_call(*tensor, kTensor) && !is_call(*tensor, kOldTensor)) return;
-    name_ = key.text;
-    if (key.kind != Kind::kString) refuse("its name is not a string");
+    if (is_call(value, kParameter)) tensor = &argument(value, 0);
+    if (!is_call(*tensor, kTensor) && !is_call(*tensor, kOldTensor)) return false;
     Tensor& out = tensors_.emplace_back();
-    out.name = key.text;
+    out.name = name_;
+    out.id = id;
     read_storage(argument(*tensor, 0), out);
     out.offset = count(argument(*tensor, 1));
     out.shape = counts(argument(*tensor, 2));
     out.strides = counts(argument(*tensor, 3));
     if (out.shape.size() != out.strides.size()) refuse("as many strides as sizes are needed");
+    return true;
   }
 
   /// ('storage', class, key, device, elements) and, in the older format, a view or None.
@@ -266,7 +280,16 @@ std::string find_prefix(const ZipArchive& archive, const std::string& origin) {
   return *prefix;
 }
 
-std::vector<TensorEntry> read_archive(const MappedFile& file, std::vector<Buffer>& copies) {
+/// A pickle, the tensors in it that are wanted, and where each one's bytes are.
+struct Contents {
+  Pickle pickle;
+  std::vector<Tensor> tensors;
+  std::vector<std::span<const std::byte>> storages;  // of each tensor
+};
+
+using FindTensors = std::vector<Tensor> (PickledTensors::*)();
+
+Contents read_archive(const MappedFile& file, FindTensors find) {
   const std::string origin = file.path().string();
   const ZipArchive archive(file);
   const std::string prefix = find_prefix(archive, origin);
@@ -280,14 +303,12 @@ std::vector<TensorEntry> read_archive(const MappedFile& file, std::vector<Buffer
   if (bytes.size() > kMaxPickle) {
     fail("{}: a data.pkl of {} bytes, expected at most {}", origin, bytes.size(), kMaxPickle);
   }
-  const Pickle pickle = read_pickle(bytes, origin, kGlobals);
-  std::vector<TensorEntry> entries;
-  const StateDict dict(pickle, origin);
-  for (const Tensor& tensor : dict.tensors()) {
-    const auto storage = archive.bytes(fmt::format("{}data/{}", prefix, tensor.storage));
-    entries.push_back(make_entry({tensor, storage, origin}, file.size(), copies));
+  Contents contents{.pickle = read_pickle(bytes, origin, kGlobals), .tensors = {}, .storages = {}};
+  contents.tensors = (PickledTensors(contents.pickle, origin).*find)();
+  for (const Tensor& tensor : contents.tensors) {
+    contents.storages.push_back(archive.bytes(fmt::format("{}data/{}", prefix, tensor.storage)));
   }
-  return entries;
+  return contents;
 }
 
 /// The storages that follow the pickles of the older format, `keys` naming them in order.
@@ -321,7 +342,7 @@ Storages read_legacy_storages(std::span<const std::byte> bytes, const Pickle& ke
   return storages;
 }
 
-std::vector<TensorEntry> read_legacy(const MappedFile& file, std::vector<Buffer>& copies) {
+Contents read_legacy(const MappedFile& file, FindTensors find) {
   const std::string origin = file.path().string();
   std::span<const std::byte> rest = file.bytes();
   const auto next = [&] {
@@ -339,40 +360,78 @@ std::vector<TensorEntry> read_legacy(const MappedFile& file, std::vector<Buffer>
          kLegacyProtocol);
   }
   next();  // the sizes of C's types on the machine that wrote it
-  const Pickle state = next();
+  Contents contents{.pickle = next(), .tensors = {}, .storages = {}};
   const Pickle keys = next();
   if (keys[keys.root].kind != Kind::kList) fail("{}: the storages' keys are not a list", origin);
-  const StateDict dict(state, origin);
-  const Storages storages = read_legacy_storages(rest, keys, dict.tensors(), origin);
-  std::vector<TensorEntry> entries;
-  for (const Tensor& tensor : dict.tensors()) {
+  contents.tensors = (PickledTensors(contents.pickle, origin).*find)();
+  const Storages storages = read_legacy_storages(rest, keys, contents.tensors, origin);
+  for (const Tensor& tensor : contents.tensors) {
     const auto storage = storages.find(tensor.storage);
     if (storage == storages.end()) {
       fail("{}: tensor {}: its storage {} is not in the file", origin, quoted_name(tensor.name),
            quoted_name(tensor.storage));
     }
-    entries.push_back(make_entry({tensor, storage->second, origin}, file.size(), copies));
+    contents.storages.push_back(storage->second);
+  }
+  return contents;
+}
+
+constexpr std::byte kPickleStart{0x80};
+
+Contents read_contents(const MappedFile& file, FindTensors find) {
+  const bool is_zip = ZipArchive::is_one(file);
+  if (!is_zip && (file.size() == 0 || file.bytes()[0] != kPickleStart)) {
+    fail("{}: neither a zip archive nor a pickle, so not a file of torch.save",
+         file.path().string());
+  }
+  return is_zip ? read_archive(file, find) : read_legacy(file, find);
+}
+
+/// One for each tensor, in their order.
+std::vector<TensorEntry> make_entries(const Contents& contents, const MappedFile& file,
+                                      std::vector<Buffer>& copies) {
+  const std::string origin = file.path().string();
+  std::vector<TensorEntry> entries;
+  for (std::size_t i = 0; i < contents.tensors.size(); ++i) {
+    entries.push_back(
+        make_entry({contents.tensors[i], contents.storages[i], origin}, file.size(), copies));
   }
   return entries;
 }
 
 }  // namespace
 
+bool is_of_torch(const std::filesystem::path& path) {
+  const MappedFile file(path);
+  if (ZipArchive::is_one(file)) return true;
+  // A safetensors file begins with a length of 8 bytes, the last of which is 0.
+  const std::span<const std::byte> bytes = file.bytes();
+  return bytes.size() > 8 && bytes[0] == kPickleStart && bytes[7] != std::byte{0};
+}
+
 TorchBinFile::TorchBinFile(const std::filesystem::path& path) : file_(path) {
-  constexpr std::byte kPickleStart{0x80};
-  const bool is_zip = ZipArchive::is_one(file_);
-  if (!is_zip && (file_.size() == 0 || file_.bytes()[0] != kPickleStart)) {
-    fail("{}: neither a zip archive nor a pickle, so not a file of torch.save", path.string());
-  }
-  std::vector<TensorEntry> entries =
-      is_zip ? read_archive(file_, copies_) : read_legacy(file_, copies_);
-  tensors_ = TensorTable(std::move(entries), file_, "", SharedBytes::kAllowed);
+  const Contents contents = read_contents(file_, &PickledTensors::of_state_dict);
+  tensors_ = TensorTable(make_entries(contents, file_, copies_), file_, "", SharedBytes::kAllowed);
 }
 
 std::vector<std::string> TorchBinFile::names() const {
   std::vector<std::string> names;
   for (const TensorEntry& entry : entries()) names.push_back(entry.name);
   return names;
+}
+
+TorchObject::TorchObject(const std::filesystem::path& path) : file_(path) {
+  Contents contents = read_contents(file_, &PickledTensors::of_anything);
+  std::vector<TensorEntry> entries = make_entries(contents, file_, copies_);
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    tensors_.emplace(contents.tensors[i].id, std::move(entries[i].view));
+  }
+  pickle_ = std::move(contents.pickle);
+}
+
+const TensorView* TorchObject::tensor(PickleValue::Id id) const {
+  const auto found = tensors_.find(id);
+  return found == tensors_.end() ? nullptr : &found->second;
 }
 
 }  // namespace nibble

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "nibble/core/buffer.h"
 #include "nibble/core/mapped_file.h"
 #include "nibble/core/tensor_view.h"
+#include "nibble/formats/pickle.h"
 #include "nibble/formats/sharded_model.h"
 #include "nibble/formats/tensor_table.h"
 
@@ -43,6 +45,26 @@ class TorchBinFile {
   MappedFile file_;
   std::vector<Buffer> copies_;  // of tensors that are not contiguous in the file
   TensorTable tensors_;
+};
+
+/// Whether the file begins as torch.save's do, and no safetensors file does.
+bool is_of_torch(const std::filesystem::path& path);
+
+/// What torch.save writes of any other object made of containers, texts, numbers and tensors.
+class TorchObject {
+ public:
+  /// As TorchBinFile, with the same checks of every tensor.
+  explicit TorchObject(const std::filesystem::path& path);
+
+  const Pickle& pickle() const { return pickle_; }
+  /// The tensor that a value of the pickle is, or null if it is something else.
+  const TensorView* tensor(PickleValue::Id id) const;
+
+ private:
+  MappedFile file_;
+  Pickle pickle_;
+  std::vector<Buffer> copies_;
+  std::map<PickleValue::Id, TensorView> tensors_;
 };
 
 /// pytorch_model.bin, or the shards of pytorch_model.bin.index.json.

@@ -17,12 +17,26 @@ void SelfAttention::rotate_and_store(Compute& compute, const Pass& pass, std::in
     if (rope.half() == 0) return;
     kernels.rope(vectors, rope.cos(row), rope.sin(row), heads, shape.head_dim);
   };
-  for_each_row(compute, pass.rows(), [&](std::int64_t row) {
-    float* keys = projected.keys + row * kv_width;
+  const auto rotate_queries = [&](std::int64_t row) {
     rotate(q_norm, projected.queries + row * q_width, shape.n_heads, row);
-    rotate(k_norm, keys, shape.n_kv_heads, row);
-    pass.cache(row).store(kernels, layer, pass.positions()[static_cast<std::size_t>(row)], keys,
-                          projected.values + row * kv_width);
+  };
+  const auto rotate_keys = [&](std::int64_t row) {
+    rotate(k_norm, projected.keys + row * kv_width, shape.n_kv_heads, row);
+  };
+  const auto store = [&](std::int64_t row) {
+    pass.cache(row).store(kernels, layer, pass.positions()[static_cast<std::size_t>(row)],
+                          projected.keys + row * kv_width, projected.values + row * kv_width);
+  };
+  if (!compute.fusion().has(Fusion::kRope)) {
+    for_each_row(compute, pass.rows(), rotate_queries);
+    for_each_row(compute, pass.rows(), rotate_keys);
+    for_each_row(compute, pass.rows(), store);
+    return;
+  }
+  for_each_row(compute, pass.rows(), [&](std::int64_t row) {
+    rotate_queries(row);
+    rotate_keys(row);
+    store(row);
   });
 }
 

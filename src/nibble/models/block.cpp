@@ -62,6 +62,62 @@ std::vector<const Linear*> DecoderBlock::linears() const {
   return all;
 }
 
+Linear* DecoderBlock::linear(ModuleRole role) {
+  switch (role) {
+    case ModuleRole::kQ:
+      return &attention.q;
+    case ModuleRole::kK:
+      return &attention.k;
+    case ModuleRole::kV:
+      return &attention.v;
+    case ModuleRole::kO:
+      return &attention.o;
+    case ModuleRole::kGate:
+      return mlp.gate ? &*mlp.gate : nullptr;
+    case ModuleRole::kUp:
+      return &mlp.up;
+    case ModuleRole::kDown:
+      return &mlp.down;
+    default:
+      return nullptr;
+  }
+}
+
+Norm* DecoderBlock::norm(ModuleRole role) {
+  if (role == ModuleRole::kInputNorm) return &input_norm;
+  return role == ModuleRole::kPostNorm ? &post_norm : nullptr;
+}
+
+namespace {
+
+Linear view_of(const Linear& layer) {
+  return {.weight = {.view = layer.weight.view, .storage = {}},
+          .bias = layer.bias,
+          .order = layer.order,
+          .activations = layer.activations};
+}
+
+}  // namespace
+
+DecoderBlock view_of(const DecoderBlock& block) {
+  const SelfAttention& attention = block.attention;
+  const Mlp& mlp = block.mlp;
+  return {.input_norm = block.input_norm,
+          .attention = {.q = view_of(attention.q),
+                        .k = view_of(attention.k),
+                        .v = view_of(attention.v),
+                        .o = view_of(attention.o),
+                        .q_norm = attention.q_norm,
+                        .k_norm = attention.k_norm,
+                        .shape = attention.shape},
+          .post_norm = block.post_norm,
+          .mlp = {.gate = mlp.gate ? std::optional(view_of(*mlp.gate)) : std::nullopt,
+                  .up = view_of(mlp.up),
+                  .down = view_of(mlp.down),
+                  .activation = mlp.activation},
+          .norm_first = block.norm_first};
+}
+
 void DecoderBlock::run(Compute& compute, Pass& pass, std::int64_t layer, float* hidden) const {
   run_attention(compute, pass, layer, hidden);
   run_mlp(compute, pass, hidden);

@@ -32,7 +32,13 @@ struct DecoderBlock {
 
   /// In the order of the forward pass.
   std::vector<const Linear*> linears() const;
+  /// The linear layer or norm of this role, or null.
+  Linear* linear(ModuleRole role);
+  Norm* norm(ModuleRole role);
 };
+
+/// The same block, its layers' weights being those of `block`, which must outlive it.
+DecoderBlock view_of(const DecoderBlock& block);
 
 /// Loads block `layer` of the loader's model. It may be dropped at any time; WeightLoader::drop()
 /// gives back the mapped memory of its layers too.

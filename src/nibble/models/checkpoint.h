@@ -104,6 +104,9 @@ class Checkpoint {
 /// it looked.
 std::filesystem::path locate_model(const std::string& model);
 
+/// $NIBBLE_MODELS, or ~/.cache/nibble: where models are looked up by name.
+std::filesystem::path model_folder();
+
 /// The tokenizer of a model that need have no weights: a folder with tokenizer files, a GGUF file
 /// with a vocabulary.
 Tokenizer load_tokenizer(const std::filesystem::path& path);

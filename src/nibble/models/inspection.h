@@ -47,8 +47,13 @@ struct TensorGroup {
 };
 std::vector<TensorGroup> group_tensors(const std::vector<StoredParameter>& tensors);
 
+/// How q, k and v are shown: as the three layers that they are, or as the one product that they are
+/// computed as.
+enum class ProjectionView { kApart, kAsOne };
+
 /// The module tree as PyTorch prints it, blocks that are alike shown once; each linear layer with
 /// its sizes, bits and group size.
-std::string module_tree(const Checkpoint& checkpoint);
+std::string module_tree(const Checkpoint& checkpoint,
+                        ProjectionView projections = ProjectionView::kApart);
 
 }  // namespace nibble

@@ -51,11 +51,6 @@ fs::path expand(std::string text) {
   return text;
 }
 
-fs::path model_folder() {
-  const std::string folder = environment("NIBBLE_MODELS");
-  return folder.empty() ? home_folder() / ".cache/nibble" : fs::path(folder);
-}
-
 /// Where huggingface_hub keeps what it downloads (huggingface_hub/constants.py).
 fs::path hub_cache() {
   for (const char* variable : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"}) {
@@ -176,6 +171,11 @@ fs::path find_in_hub_cache(const fs::path& hub, const std::string& name) {
 }
 
 }  // namespace
+
+fs::path model_folder() {
+  const std::string folder = environment("NIBBLE_MODELS");
+  return folder.empty() ? home_folder() / ".cache/nibble" : fs::path(folder);
+}
 
 fs::path locate_model(const std::string& model) {
   if (model.empty()) fail("the model's name is empty");

@@ -84,4 +84,31 @@ std::vector<LinearSpec> ModelSpec::linears() const {
   return all;
 }
 
+const LinearSpec* ModelSpec::block_linear(ModuleRole role) const {
+  switch (role) {
+    case ModuleRole::kQ:
+      return &q;
+    case ModuleRole::kK:
+      return &k;
+    case ModuleRole::kV:
+      return &v;
+    case ModuleRole::kO:
+      return &o;
+    case ModuleRole::kGate:
+      return gate ? &*gate : nullptr;
+    case ModuleRole::kUp:
+      return &up;
+    case ModuleRole::kDown:
+      return &down;
+    default:
+      return nullptr;
+  }
+}
+
+std::string ModelSpec::block_module(ModuleRole role, std::int64_t layer) const {
+  if (role == ModuleRole::kInputNorm) return block_name(input_norm, layer);
+  if (role == ModuleRole::kPostNorm) return block_name(post_norm, layer);
+  return block_name(block_linear(role)->name, layer);
+}
+
 }  // namespace nibble

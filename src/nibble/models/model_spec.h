@@ -88,6 +88,16 @@ struct Module {
   LinearSpec linear() const { return {name, shape[0], shape[1], has_bias}; }
 };
 
+/// Linear layers of a decoder block that share an input, and the module before them: what the input
+/// channels of their weights are multiplied by, its output channels can be divided by, and the
+/// block computes the same. AWQ and SmoothQuant move scales so.
+struct ScaleGroup {
+  enum class Inspected : std::uint8_t { kAttention, kMlp, kLayer };
+  ModuleRole before;               // a norm or a linear layer
+  std::vector<ModuleRole> layers;  // in the order of the forward pass
+  Inspected inspected;             // whose output shows how well a scale does: AWQ's search
+};
+
 struct ModelSpec {
   std::string architecture;  // "LlamaForCausalLM"
 
@@ -131,6 +141,12 @@ struct ModelSpec {
   std::vector<Module> modules() const;
   /// The linear layers of them, in the order of the forward pass.
   std::vector<LinearSpec> linears() const;
+  /// The scale groups of a decoder block, in the order of the forward pass (scale_groups.cpp).
+  std::vector<ScaleGroup> scale_groups() const;
+  /// The linear layer of a decoder block, its name with "{}"; null where there is none.
+  const LinearSpec* block_linear(ModuleRole role) const;
+  /// The name of a norm or linear layer of block `layer`.
+  std::string block_module(ModuleRole role, std::int64_t layer) const;
   /// The embedding's table as a matrix that may be packed like a linear layer's weight.
   LinearSpec embedding_matrix() const { return {embedding, vocab, embedding_width}; }
   /// Whether the layer is a head whose weight is the embedding's.

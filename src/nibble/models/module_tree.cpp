@@ -1,5 +1,8 @@
 // The module tree, rebuilt from the names of the modules that hold parameters.
+#include <fmt/ranges.h>
+
 #include <algorithm>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -80,24 +83,23 @@ std::string module_text(const TreeNode& node, const std::string& prefix, std::si
                      children_text(node, prefix, indent + 2), "", indent);
 }
 
-/// ", bits=4, group_size=128"
+/// "bits=4, group_size=128"
 std::string packed_text(const WeightLayout& layout) {
   return fmt::format(
-      ", bits={}{}", codec_of(layout.format).bits,
+      "bits={}{}", codec_of(layout.format).bits,
       layout.group_size > 0 ? fmt::format(", group_size={}", layout.group_size) : "");
 }
 
-std::string linear_text(const Checkpoint& checkpoint, const LinearSpec& linear) {
-  const std::string sizes = fmt::format("in_features={}, out_features={}, bias={}", linear.in,
-                                        linear.out, linear.bias ? "True" : "False");
+/// What holds the weights of a linear layer: "bits=4, group_size=128".
+std::string storage_text(const Checkpoint& checkpoint, const LinearSpec& linear) {
   const bool tied = checkpoint.spec().is_tied(linear) && !checkpoint.has_own_head();
   const char* const tie = tied ? ", tied to the embedding" : "";
   if (const auto packed = checkpoint.packed_weight(linear)) {
-    return fmt::format("Linear({}{}{})", sizes, packed_text(packed->layout), tie);
+    return packed_text(packed->layout) + tie;
   }
   if (const auto foreign = checkpoint.foreign_weight(linear)) {
     const int group_size = foreign->group_size;
-    return fmt::format("Linear({}, bits={}{}, format={})", sizes, foreign->matrix.bits,
+    return fmt::format("bits={}{}, format={}", foreign->matrix.bits,
                        group_size > 0 ? fmt::format(", group_size={}", group_size) : "",
                        foreign->format.substr(0, foreign->format.find(' ')));
   }
@@ -106,8 +108,30 @@ std::string linear_text(const Checkpoint& checkpoint, const LinearSpec& linear) 
   const double bits = 8.0 * static_cast<double>(layout.bytes) / static_cast<double>(layout.block);
   const std::string group =
       layout.block == 1 ? std::string() : fmt::format(", group_size={}", layout.block);
-  return fmt::format("Linear({}, bits={:g}{}, dtype={}{})", sizes, bits, group,
-                     dtype_name(weight.view.dtype), tie);
+  return fmt::format("bits={:g}{}, dtype={}{}", bits, group, dtype_name(weight.view.dtype), tie);
+}
+
+std::string linear_text(const Checkpoint& checkpoint, const LinearSpec& linear) {
+  return fmt::format("Linear(in_features={}, out_features={}, bias={}, {})", linear.in, linear.out,
+                     linear.bias ? "True" : "False", storage_text(checkpoint, linear));
+}
+
+/// q, k and v, one after the other: as one layer where they are stored alike, else with each one's
+/// format.
+std::string projections_text(const Checkpoint& checkpoint, std::span<const LinearSpec> parts) {
+  std::int64_t out = 0;
+  bool bias = false;
+  std::vector<std::int64_t> sizes;
+  std::vector<std::string> storage;
+  for (const LinearSpec& part : parts) {
+    sizes.push_back(part.out);
+    storage.push_back(storage_text(checkpoint, part));
+    out += part.out;
+    bias = bias || part.bias;
+  }
+  if (std::equal(storage.begin() + 1, storage.end(), storage.begin())) storage.resize(1);
+  return fmt::format("Linear(in_features={}, out_features={} ({}), bias={}, {})", parts[0].in, out,
+                     fmt::join(sizes, " + "), bias ? "True" : "False", fmt::join(storage, "; "));
 }
 
 std::string norm_text(const ModelSpec& spec, const std::string& prefix, const Module& norm) {
@@ -135,17 +159,28 @@ std::string leaf_text(const Checkpoint& checkpoint, const std::string& prefix,
   }
   const auto packed = checkpoint.packed_weight(module.linear());
   return fmt::format("Embedding({}, {}{})", module.shape[0], module.shape[1],
-                     packed ? packed_text(packed->layout) : "");
+                     packed ? ", " + packed_text(packed->layout) : "");
 }
 
 }  // namespace
 
-std::string module_tree(const Checkpoint& checkpoint) {
+std::string module_tree(const Checkpoint& checkpoint, ProjectionView projections) {
   const ModelSpec& spec = checkpoint.spec();
   const std::string prefix = spec.architecture.substr(0, spec.architecture.find("ForCausalLM"));
   TreeNode root;
+  std::vector<LinearSpec> parts;  // of q, k and v, so far
   for (const Module& module : spec.modules()) {
-    insert(root, module.name, leaf_text(checkpoint, prefix, module));
+    const bool is_part = module.role == ModuleRole::kQ || module.role == ModuleRole::kK ||
+                         module.role == ModuleRole::kV;
+    if (!is_part || projections == ProjectionView::kApart) {
+      insert(root, module.name, leaf_text(checkpoint, prefix, module));
+      continue;
+    }
+    parts.push_back(module.linear());
+    if (module.role != ModuleRole::kV) continue;
+    const std::string parent = module.name.substr(0, module.name.rfind('.') + 1);
+    insert(root, parent + "qkv_proj", projections_text(checkpoint, parts));
+    parts.clear();
   }
   return fmt::format("{}(\n{})", spec.architecture, children_text(root, prefix, 2));
 }

@@ -5,6 +5,7 @@
 #include <limits>
 #include <span>
 
+#include "nibble/ops/plain_attention.h"
 #include "nibble/ops/profiler.h"
 #include "nibble/ops/rowwise.h"
 
@@ -330,6 +331,9 @@ void report_cost(const Compute& compute, const AttentionShape& shape, const KvLa
 void attention(Compute& compute, const AttentionShape& shape, const KvLayerView& cache,
                const float* q, float* out) {
   report_cost(compute, shape, cache);
+  if (!compute.fusion().has(Fusion::kAttention)) {
+    return plain_attention(compute, shape, cache, q, out);
+  }
   Job(compute, shape, cache, q, out).run();
 }
 

@@ -55,7 +55,8 @@ struct AttentionShape {
 
 /// Attention of the sequences' new tokens, whose keys and values are in the cache already. q and
 /// out: (tokens of all sequences, one after the other, n_heads * head_dim). Scores are scaled by
-/// 1 / sqrt(head_dim). What a sequence gets does not depend on the others.
+/// 1 / sqrt(head_dim). What a sequence gets does not depend on the others. Where
+/// compute.fusion() has no attention, as plain_attention() does it.
 void attention(Compute& compute, const AttentionShape& shape, const KvLayerView& cache,
                const float* q, float* out);
 

@@ -7,6 +7,7 @@
 #include "nibble/core/buffer.h"
 #include "nibble/core/thread_pool.h"
 #include "nibble/kernels/kernel_set.h"
+#include "nibble/ops/fusion.h"
 
 namespace nibble {
 
@@ -31,6 +32,9 @@ class Compute {
   /// which must outlive its use.
   LinearDevice& device() const { return *device_; }
   void set_device(LinearDevice& device) { device_ = &device; }
+  /// Which steps of attention run as one; of linear layers the device decides.
+  const FusionSet& fusion() const { return fusion_; }
+  void set_fusion(const FusionSet& fusion) { fusion_ = fusion; }
   /// Who sees the inputs of linear layers (ops/input_observer.h); likewise.
   InputObserver* input_observer() const { return input_observer_; }
   void set_input_observer(InputObserver* observer) { input_observer_ = observer; }
@@ -68,6 +72,7 @@ class Compute {
   const KernelSet* kernels_;
   ThreadPool* pool_;
   LinearDevice* device_;
+  FusionSet fusion_ = FusionSet::all();
   Profiler* profiler_ = nullptr;
   InputObserver* input_observer_ = nullptr;
   std::vector<Buffer> thread_scratch_;

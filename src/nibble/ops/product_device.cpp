@@ -12,8 +12,10 @@ std::int64_t elements_of(const MatmulCall& call, std::int64_t tokens) {
   return call.weight->rows * tokens;
 }
 
-/// What is done to a product, behind it.
-void finish(Compute& compute, const MatmulCall& call, float* product, std::int64_t tokens) {
+}  // namespace
+
+void finish_product(Compute& compute, const MatmulCall& call, float* product, std::int64_t tokens) {
+  if (!call.adds && !call.activation) return;
   const std::int64_t rows = call.weight->rows;
   const KernelSet& kernels = compute.kernels();
   for_each_row(compute, tokens, [&](std::int64_t t) {
@@ -22,8 +24,6 @@ void finish(Compute& compute, const MatmulCall& call, float* product, std::int64
     if (call.adds) kernels.add(call.out + t * rows, row, rows);
   });
 }
-
-}  // namespace
 
 void ProductDevice::multiply(Compute& compute, const MatmulInput& input,
                              std::span<const MatmulCall> calls) {
@@ -43,9 +43,7 @@ void ProductDevice::multiply(Compute& compute, const MatmulInput& input,
   const auto products_of = std::span(plain).first(calls.size());
   products(compute, normalized(compute, input, calls[0].weight->cols, normed_), products_of);
   for (std::size_t i = 0; i < calls.size(); ++i) {
-    if (calls[i].adds || calls[i].activation) {
-      finish(compute, calls[i], plain[i].out, input.tokens);
-    }
+    finish_product(compute, calls[i], plain[i].out, input.tokens);
   }
 }
 

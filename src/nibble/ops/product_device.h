@@ -9,6 +9,9 @@
 
 namespace nibble {
 
+/// What `call` wants done to its product, (tokens, rows): the activation, then the residual sum.
+void finish_product(Compute& compute, const MatmulCall& call, float* product, std::int64_t tokens);
+
 class ProductDevice : public LinearDevice {
  public:
   void multiply(Compute& compute, const MatmulInput& input,

@@ -38,6 +38,22 @@ class Profiler {
   std::vector<OperatorRun> runs_;  // the last one is under way between begin() and end()
 };
 
+/// Sets a profiler, or none, for as long as it is in scope: a pass may end by an exception.
+class ProfilerInUse {
+ public:
+  ProfilerInUse(Compute& compute, Profiler* profiler)
+      : compute_(compute), before_(compute.profiler()) {
+    if (profiler != nullptr) compute_.set_profiler(profiler);
+  }
+  ~ProfilerInUse() { compute_.set_profiler(before_); }
+  ProfilerInUse(const ProfilerInUse&) = delete;
+  ProfilerInUse& operator=(const ProfilerInUse&) = delete;
+
+ private:
+  Compute& compute_;
+  Profiler* before_;
+};
+
 /// Times what happens in its scope as one run of an operator.
 class ProfileScope {
  public:

@@ -5,8 +5,9 @@
 
 namespace nibble {
 
-float round_row(std::span<const float> weights, std::span<std::uint8_t> q, RoundingError& error) {
-  float most = 0;
+float round_row(std::span<const float> weights, std::span<std::uint8_t> q, RoundingError& error,
+                float largest) {
+  float most = largest;
   float check = 0;  // stays 0 unless a weight is infinite or not a number
   for (const float w : weights) {
     most = std::max(most, std::abs(w));

@@ -17,8 +17,9 @@ namespace nibble {
 /// The zero point of integers that are stored from 1 up.
 inline constexpr std::uint8_t kMiddleOf8Bits = 128;
 
-/// Rounds one row; q, of the row's length, becomes kMiddleOf8Bits + the integers. Returns the
-/// scale.
-float round_row(std::span<const float> weights, std::span<std::uint8_t> q, RoundingError& error);
+/// Rounds one row; q, of the row's length, becomes kMiddleOf8Bits + the integers. largest: what
+/// stands for max|w|, no smaller, where rows share a scale; 0: the row's own. Returns the scale.
+float round_row(std::span<const float> weights, std::span<std::uint8_t> q, RoundingError& error,
+                float largest = 0);
 
 }  // namespace nibble

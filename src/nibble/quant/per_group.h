@@ -12,9 +12,13 @@
 #include <span>
 
 #include "nibble/core/bfloat16.h"
+#include "nibble/quant/nearest.h"
 #include "nibble/weights/rounding_error.h"
 
 namespace nibble {
+
+/// The integers of a group whose least and largest weight are these.
+IntegerGrid grid_between(float lo, float hi, int bits);
 
 /// Rounds one group. `weights` and `q` have the group's length; gives its scale and zero point.
 struct GroupParameters {
@@ -23,5 +27,8 @@ struct GroupParameters {
 };
 GroupParameters round_group(std::span<const float> weights, int bits, std::span<std::uint8_t> q,
                             RoundingError& error);
+
+/// What rounding groups of `group_size` makes of weights, w' in place of w: whole groups.
+void simulate_groups(std::span<float> weights, int group_size, int bits);
 
 }  // namespace nibble

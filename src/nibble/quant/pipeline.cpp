@@ -52,7 +52,7 @@ void write_rounded(const QuantizeJob& job, Compute& compute, CheckpointWriter& c
                    QuantizeReport& report) {
   TensorWriter writer(job.checkpoint, job.plan, compute, checkpoint);
   RewrittenParameters rewritten;
-  if (job.method.blocks.looks_at_inputs()) {
+  if (job.method.blocks.goes_by_blocks()) {
     BlockQuantizer quantizer(job.checkpoint, job.plan, job.method.blocks, compute, writer);
     rewritten = quantizer.run(job.calibration);
   } else {
@@ -102,7 +102,8 @@ QuantizeReport quantize_model(const QuantizeJob& job, Compute& compute) {
   if (job.method.needs_calibration()) check_calibration(job);
   CheckpointDestination to = job.to;
   to.sources = checkpoint.source_paths();
-  if (!job.method.needs_calibration()) to.resumption.identity = job.method.algorithm;
+  const bool begins_anew = job.method.blocks.goes_by_blocks() || job.method.distillation;
+  if (!begins_anew) to.resumption.identity = job.method.algorithm;
   CheckpointWriter writer(to, contents_of(job));
   write_tokenizer_files(checkpoint, writer.folder());
   QuantizeReport report;

@@ -48,7 +48,7 @@ struct QuantizeJob {
 };
 
 /// Writes a folder whole or not at all. A run that resumes reports what it would have if nothing
-/// had ended it; methods that need calibration begin anew. Throws Error (a full disk, weights or
+/// had ended it; methods that go by blocks begin anew. Throws Error (a full disk, weights or
 /// inputs that are not finite, calibration blocks that are missing or longer than the context),
 /// Interrupted.
 QuantizeReport quantize_model(const QuantizeJob& job, Compute& compute);

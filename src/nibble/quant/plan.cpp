@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cassert>
 #include <map>
 #include <string_view>
 #include <utility>
@@ -64,6 +65,14 @@ int usable_group_size(const WeightCodec& codec, int wanted, std::int64_t in_feat
   return 0;
 }
 
+const LayerPlan& QuantizePlan::layer(const std::string& name) const {
+  const auto found = std::find_if(layers.begin(), layers.end(), [&](const LayerPlan& layer) {
+    return layer.linear.name == name;
+  });
+  assert(found != layers.end());
+  return *found;
+}
+
 std::vector<const LayerPlan*> QuantizePlan::packed() const {
   std::vector<const LayerPlan*> all;
   for (const LayerPlan& layer : layers) {
@@ -92,16 +101,15 @@ LayerActivations QuantizePlan::layer_activations() const {
 namespace {
 
 /// The layout of a layer in the format with so many bits.
-WeightLayout plan_layout(const QuantizeOptions& options, const WeightCodec& codec,
-                         const LinearSpec& linear) {
+WeightLayout plan_layout(int group_size, const WeightCodec& codec, const LinearSpec& linear) {
   WeightLayout layout{.format = codec.format, .rows = linear.out, .cols = linear.in};
   if (codec.has_groups()) {
-    layout.group_size = usable_group_size(codec, options.group_size, linear.in);
+    layout.group_size = usable_group_size(codec, group_size, linear.in);
     if (layout.group_size == 0) {
       fail(
           "tensor \"{}.weight\": no group size of {} up to {} divides its {} input features "
           "(--exclude keeps a layer as it is)",
-          linear.name, fmt::join(codec.group_sizes, ", "), options.group_size, linear.in);
+          linear.name, fmt::join(codec.group_sizes, ", "), group_size, linear.in);
     }
   }
   if (codec.max_cols > 0 && linear.in > codec.max_cols) {
@@ -140,10 +148,11 @@ void plan_embedding(const ModelSpec& spec, QuantizePlan& plan) {
         "quantized one");
   }
   const LinearSpec matrix = spec.embedding_matrix();
-  plan.embedding = LayerPlan{.linear = matrix,
-                             .module = matrix.name,
-                             .packed = true,
-                             .layout = plan_layout(plan.options, wanted_codec(8), matrix)};
+  plan.embedding =
+      LayerPlan{.linear = matrix,
+                .module = matrix.name,
+                .packed = true,
+                .layout = plan_layout(plan.options.group_size, wanted_codec(8), matrix)};
 }
 
 }  // namespace
@@ -153,13 +162,21 @@ QuantizePlan plan_quantization(const ModelSpec& spec, const QuantizeOptions& opt
   const WeightCodec& codec = wanted_codec(options.bits);
   QuantizePlan plan{.options = options};
   std::map<std::pair<int, std::int64_t>, int> fallbacks;  // (group size, in features) -> layers
-  for (const LinearSpec& linear : spec.linears()) {
-    LayerPlan layer{
-        .linear = linear, .module = linear.name, .is_head = linear.name == spec.head.name};
-    layer.packed = !is_excluded(options, linear.name) && (!layer.is_head || options.quantize_head);
-    if (layer.packed) layer.layout = plan_layout(options, codec, linear);
+  for (const Module& module : spec.modules()) {
+    if (module.kind != ModuleKind::kLinear) continue;
+    LayerPlan layer{.linear = module.linear(),
+                    .module = module.name,
+                    .is_head = module.role == ModuleRole::kHead};
+    const bool is_outside = module.layer < 0;
+    const int wanted =
+        is_outside && options.outer_group_size > 0 ? options.outer_group_size : options.group_size;
+    layer.packed = !is_excluded(options, module.name);
+    if (is_outside) {
+      layer.packed &= layer.is_head ? options.quantize_head : options.quantize_projections;
+    }
+    if (layer.packed) layer.layout = plan_layout(wanted, codec, layer.linear);
     const int group_size = layer.layout.group_size;
-    if (group_size > 0 && group_size != options.group_size) ++fallbacks[{group_size, linear.in}];
+    if (group_size > 0 && group_size != wanted) ++fallbacks[{group_size, layer.linear.in}];
     plan.layers.push_back(std::move(layer));
   }
   plan_embedding(spec, plan);

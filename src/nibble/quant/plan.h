@@ -24,8 +24,11 @@ enum class EmbeddingStorage : std::uint8_t {
 struct QuantizeOptions {
   int bits = 4;                // 4 or 3 in groups; 8 with a scale for each output channel
   int group_size = 128;        // asked for: 32, 64 or 128; means nothing to 8 bits
+  bool shares_scale = false;   // of 8 bits: one scale for all rows of a matrix
   DType dtype = DType::kBF16;  // weights are rounded to this first, and kept in it if not packed
   bool quantize_head = true;   // lm_head too; a tied one gets a packed copy
+  bool quantize_projections = true;  // those before and behind the decoder blocks too
+  int outer_group_size = 0;          // asked for outside the blocks; 0: as in them
   EmbeddingStorage embedding = EmbeddingStorage::kDense;
   // What the checkpoint says that inputs of packed layers are rounded to, but for the head's.
   std::optional<ActivationType> activations = {};
@@ -47,6 +50,8 @@ struct QuantizePlan {
   std::optional<LayerPlan> embedding;  // where it is packed by itself
   std::vector<std::string> notes;      // what is done otherwise than asked: a smaller group size
 
+  /// The plan for the linear layer `name`, one of the model's.
+  const LayerPlan& layer(const std::string& name) const;
   /// The layers that are packed, in the order of the forward pass, then the embedding.
   std::vector<const LayerPlan*> packed() const;
   PackedLayouts packed_layouts() const;

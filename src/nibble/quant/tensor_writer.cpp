@@ -139,14 +139,20 @@ void TensorWriter::write_packed(const LayerPlan& layer, const RowRounder& rounde
                         .error = {}};
   std::optional<PackedCopy> copy;
   if (packed != nullptr) copy.emplace(layout);
+  const bool is_embedding = plan_.embedding && &layer == &*plan_.embedding;
+  const float largest = plan_.options.shares_scale && !is_embedding
+                            ? largest_magnitude(compute_, layout, read)
+                            : 0.0F;
   for (std::int64_t first = 0; first < layout.rows; first += kRowsPerSlice) {
     check_interrupt();
     WeightLayout part = layout;
     part.rows = std::min(kRowsPerSlice, layout.rows - first);
     const PackedMatrix slice = round_matrix(
-        compute_, rounder, part, [&](std::int64_t row, std::int64_t count, std::span<float> out) {
+        compute_, rounder, part,
+        [&](std::int64_t row, std::int64_t count, std::span<float> out) {
           read(first + row, count, out);
-        });
+        },
+        largest);
     written.error += slice.error;
     if (!written.error.finite) {
       fail("{}: tensor \"{}\" holds weights that are not finite numbers",

@@ -85,9 +85,14 @@ class PassCutter {
 
 Model::Model(const std::filesystem::path& path, ThreadPool& pool, const ComputeOptions& options)
     : checkpoint_(path),
+      plain_device_(options.fusion),
       compute_(select_kernels(), pool),
       decoder_(checkpoint_, compute_, options.dtype, options.activations),
       kv_(options.kv) {
+  if (options.fusion != FusionSet::all()) {
+    compute_.set_fusion(options.fusion);
+    compute_.set_device(plain_device_);
+  }
   report_unread_tensors(checkpoint_);
   note_conversions(checkpoint_, options.dtype);
   if (options.activations == ActivationType::kInt8 && !has_integers(checkpoint_)) {

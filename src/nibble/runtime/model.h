@@ -15,6 +15,7 @@
 #include "nibble/models/checkpoint.h"
 #include "nibble/models/decoder.h"
 #include "nibble/ops/compute.h"
+#include "nibble/ops/plain_device.h"
 
 namespace nibble {
 
@@ -24,6 +25,7 @@ struct ComputeOptions {
   // Inputs of linear layers; not given: what the checkpoint says of each (Checkpoint::activations).
   std::optional<ActivationType> activations = {};
   KvType kv = KvType::kBF16;  // keys and values
+  FusionSet fusion = FusionSet::all();
 };
 
 class Model {
@@ -77,6 +79,7 @@ class Model {
   std::int64_t positions_for(std::int64_t context) const;
 
   Checkpoint checkpoint_;
+  PlainDevice plain_device_;  // used where not all is to run as one
   Compute compute_;
   Decoder decoder_;
   KvType kv_;

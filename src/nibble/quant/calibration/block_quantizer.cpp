@@ -3,40 +3,12 @@
 #include <algorithm>
 #include <utility>
 
+#include "nibble/core/error.h"
 #include "nibble/quant/calibration/statistics.h"
 #include "nibble/quant/rounders/weight_rows.h"
+#include "nibble/quant/transforms/float_weights.h"
 
 namespace nibble {
-namespace {
-
-/// A layer whose weight is another's.
-Linear view_of(const Linear& layer) {
-  return {.weight = {.view = layer.weight.view, .storage = {}},
-          .bias = layer.bias,
-          .order = layer.order,
-          .activations = layer.activations};
-}
-
-DecoderBlock view_of(const DecoderBlock& block) {
-  const SelfAttention& attention = block.attention;
-  const Mlp& mlp = block.mlp;
-  return {.input_norm = block.input_norm,
-          .attention = {.q = view_of(attention.q),
-                        .k = view_of(attention.k),
-                        .v = view_of(attention.v),
-                        .o = view_of(attention.o),
-                        .q_norm = attention.q_norm,
-                        .k_norm = attention.k_norm,
-                        .shape = attention.shape},
-          .post_norm = block.post_norm,
-          .mlp = {.gate = mlp.gate ? std::optional(view_of(*mlp.gate)) : std::nullopt,
-                  .up = view_of(mlp.up),
-                  .down = view_of(mlp.down),
-                  .activation = mlp.activation},
-          .norm_first = block.norm_first};
-}
-
-}  // namespace
 
 /// The layers of a block that share an input, in the order of the forward pass.
 enum class BlockQuantizer::InputGroup { kQkv, kAttentionOut, kGateUp, kDown };
@@ -63,6 +35,11 @@ struct BlockQuantizer::Block {
   }
 };
 
+bool BlockMethod::transforms_look_at_inputs() const {
+  return std::any_of(transforms.begin(), transforms.end(),
+                     [](const auto& transform) { return transform->needs_samples(); });
+}
+
 BlockQuantizer::BlockQuantizer(const Checkpoint& checkpoint, const QuantizePlan& plan,
                                const BlockMethod& method, Compute& compute, TensorWriter& writer)
     : plan_(plan),
@@ -81,7 +58,7 @@ RewrittenParameters BlockQuantizer::run(const std::vector<std::vector<std::int32
     stream->embed(embedding, ids);
   };
   if (needs != InputNeeds::kNothing) begin(quantized_);
-  if (needs == InputNeeds::kCross || !method_.transforms.empty()) begin(original_);
+  if (needs == InputNeeds::kCross || method_.transforms_look_at_inputs()) begin(original_);
   if (spec.project_in) write_unseen(next_layer());
   for (std::int64_t layer = 0; layer < spec.n_layers; ++layer) write_block(layer);
   if (spec.project_out) write_unseen(next_layer());
@@ -90,19 +67,45 @@ RewrittenParameters BlockQuantizer::run(const std::vector<std::vector<std::int32
   return std::move(rewritten_);
 }
 
+/// Whether nobody but one transform asks for the samples in the original model. It then moves them
+/// on itself, through the block as it was: its own passes do, and weights that it has changed are
+/// in float32.
+bool BlockQuantizer::moves_on_by_transform() const {
+  return method_.rounder->needs() != InputNeeds::kCross && method_.transforms.size() == 1 &&
+         method_.transforms_look_at_inputs();
+}
+
+void BlockQuantizer::transform(Block& block, std::int64_t layer) {
+  if (method_.transforms.empty()) return;
+  const std::vector<const Linear*> linears = block.original.linears();
+  for (std::size_t i = 0; i < linears.size(); ++i) {
+    if (is_finite(compute_, *linears[i])) continue;
+    fail("{}: tensor \"{}.weight\" holds weights that are not finite numbers",
+         loader_.checkpoint().path().string(), plan_.layers[next_layer_ + i].linear.name);
+  }
+  for (const auto& transform : method_.transforms) {
+    transform->apply({.compute = compute_,
+                      .spec = loader_.spec(),
+                      .plan = plan_,
+                      .layer = layer,
+                      .stream = original_ ? &*original_ : nullptr,
+                      .moves_on = moves_on_by_transform(),
+                      .block = block.original,
+                      .rewritten = rewritten_});
+  }
+}
+
 void BlockQuantizer::write_block(std::int64_t layer) {
   Block block{.original = load_block(loader_, layer), .quantized = {}};
-  for (const auto& transform : method_.transforms) {
-    transform->apply(
-        {compute_, loader_.spec(), plan_, layer, *original_, block.original, rewritten_});
-  }
+  const DecoderBlock stored = view_of(block.original);
+  transform(block, layer);
   block.quantized = view_of(block.original);
   for (const InputGroup group :
        {InputGroup::kQkv, InputGroup::kAttentionOut, InputGroup::kGateUp, InputGroup::kDown}) {
     write_group(block, group);
   }
   leave(block);
-  for (const Linear* layer_of_block : block.original.linears()) loader_.drop(*layer_of_block);
+  for (const Linear* layer_of_block : stored.linears()) loader_.drop(*layer_of_block);
 }
 
 void BlockQuantizer::write_group(Block& block, InputGroup group) {
@@ -152,9 +155,13 @@ InputStatistics BlockQuantizer::move_on(const Block& block, InputGroup group, st
     if (!is_rounded) stream.store(sample);
     return seen;
   };
-  const std::int64_t samples = original_ ? original_->samples() : quantized_->samples();
+  const bool moves_original = original_ && !moves_on_by_transform();
+  const std::int64_t samples = quantized_       ? quantized_->samples()
+                               : moves_original ? original_->samples()
+                                                : 0;
   for (std::int64_t sample = 0; sample < samples; ++sample) {
-    const float* original = original_ ? input(*original_, block.original, sample, false) : nullptr;
+    const float* original =
+        moves_original ? input(*original_, block.original, sample, false) : nullptr;
     if (!quantized_) continue;
     sum.add(compute_, input(*quantized_, block.quantized, sample, true), original,
             quantized_->tokens());

@@ -24,18 +24,22 @@ struct BlockMethod {
   /// What layers' inputs are rounded to while calibration runs.
   ActivationType activations = ActivationType::kBF16;
 
+  /// Whether a transform does.
+  bool transforms_look_at_inputs() const;
   bool looks_at_inputs() const {
-    return rounder->needs() != InputNeeds::kNothing || !transforms.empty();
+    return rounder->needs() != InputNeeds::kNothing || transforms_look_at_inputs();
   }
+  bool goes_by_blocks() const { return looks_at_inputs() || !transforms.empty(); }
 };
 
 class BlockQuantizer {
  public:
-  /// ids: the calibration blocks, all of a length. All must outlive this.
+  /// All must outlive this.
   BlockQuantizer(const Checkpoint& checkpoint, const QuantizePlan& plan, const BlockMethod& method,
                  Compute& compute, TensorWriter& writer);
 
-  /// Writes all packed layers. Returns what the dense tensors' writer is to know.
+  /// Writes all packed layers. ids: the calibration blocks, all of a length; none if nothing looks
+  /// at inputs. Returns what the dense tensors' writer is to know.
   RewrittenParameters run(const std::vector<std::vector<std::int32_t>>& ids);
 
  private:
@@ -43,6 +47,8 @@ class BlockQuantizer {
   enum class InputGroup;
 
   const LayerPlan& next_layer() { return plan_.layers[next_layer_++]; }
+  bool moves_on_by_transform() const;
+  void transform(Block& block, std::int64_t layer);
   void write_block(std::int64_t layer);
   void write_group(Block& block, InputGroup group);
   void write_head(const LayerPlan& layer);

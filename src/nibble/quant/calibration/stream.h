@@ -34,6 +34,8 @@ class CalibrationStream {
   // The sample at hand, (tokens, hidden):
   void load(std::int64_t sample) { states_.load(compute_, sample, hidden()); }
   void store(std::int64_t sample) { states_.store(compute_, sample, hidden()); }
+  /// For running a part of a block on it.
+  Pass& pass() { return pass_; }
   float* hidden() { return hidden_.as<float>(static_cast<std::size_t>(tokens() * width_)); }
 
   // What layers get for it, valid until the next of these calls, (tokens, in features), float32

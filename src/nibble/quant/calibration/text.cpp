@@ -9,6 +9,7 @@
 
 #include "nibble/core/error.h"
 #include "nibble/core/mapped_file.h"
+#include "nibble/formats/npy.h"
 
 namespace nibble {
 namespace {
@@ -40,7 +41,8 @@ class Blocks {
  public:
   Blocks(const Tokenizer& tokenizer, const CalibrationText& text, const CalibrationOptions& options)
       : file_(text.file), length_(static_cast<std::size_t>(options.seq_len)) {
-    ids_ = tokenizer.encode(read_text_file(text.file));
+    ids_ = text.file.extension() == ".npy" ? NpyFile(text.file).ints()
+                                           : tokenizer.encode(read_text_file(text.file));
     order_.resize(ids_.size() / length_);
     std::iota(order_.begin(), order_.end(), std::size_t{0});
     if (options.seed == 0) return;

@@ -11,7 +11,8 @@
 
 namespace nibble {
 
-/// A text to calibrate on, and how many of the blocks are its, relative to the others'.
+/// A text to calibrate on, or token ids (a .npy file of int32 numbers of any shape), and how many
+/// of the blocks are its, relative to the others'.
 struct CalibrationText {
   std::filesystem::path file;
   double share = 1;

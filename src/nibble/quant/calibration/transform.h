@@ -21,11 +21,13 @@ struct TransformContext {
   const ModelSpec& spec;
   const QuantizePlan& plan;
   std::int64_t layer;
-  /// The samples at the block's input in the model that is not quantized. A transform loads them
-  /// and moves them on as it likes; it stores none.
-  CalibrationStream& stream;
-  /// To be rewritten: a layer's weight is dense (kBF16, kF16 or kF32) and may be replaced by one in
-  /// memory of its own; norms and biases are changed in place.
+  /// The samples at the block's input in the model that is not quantized; null for transforms that
+  /// need none. They are to be there again when apply() returns, or, if `moves_on`, behind the
+  /// block as it was.
+  CalibrationStream* stream;
+  bool moves_on;
+  /// To be rewritten: a layer's weight is dense and may be replaced by one in memory of its own;
+  /// norms and biases are changed in place.
   DecoderBlock& block;
   /// Norms and biases that were changed, under the checkpoint's names and in its terms (the
   /// weight of a norm less spec.norm.weight_offset): they are written in place of its own.
@@ -35,6 +37,7 @@ struct TransformContext {
 class Transform {
  public:
   virtual ~Transform() = default;
+  virtual bool needs_samples() const = 0;
   virtual void apply(const TransformContext& context) const = 0;
 };
 

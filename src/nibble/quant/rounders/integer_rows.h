@@ -38,6 +38,7 @@ struct IntegerRows {
   }
 
   int bits;
+  float largest = 0;  // magnitude that rows without groups take their scale from; 0: each its own
   bool has_groups;
   std::int64_t group_size;  // columns that share a scale
   std::int64_t rows;

@@ -30,7 +30,7 @@ void round_per_group(std::span<const float> weights, IntegerRows& rows) {
     const std::span<const float> from = weights.subspan(at, size);
     const std::span<std::uint8_t> q = std::span(rows.q).subspan(at, size);
     if (!rows.has_groups) {
-      rows.scales[at / size] = round_row(from, q, ignored);
+      rows.scales[at / size] = round_row(from, q, ignored, rows.largest);
       rows.zeros[at / size] = kMiddleOf8Bits;
       continue;
     }

@@ -69,8 +69,23 @@ WeightView PackedMatrix::view() const {
   return with_parts_at(layout, data);
 }
 
+float largest_magnitude(Compute& compute, const WeightLayout& layout, RowReader read) {
+  const std::int64_t pieces = (layout.rows + kRowsAtATime - 1) / kRowsAtATime;
+  std::vector<float> largest(static_cast<std::size_t>(pieces));
+  compute.pool().parallel_for(pieces, [&](std::int64_t piece, int) {
+    const std::int64_t first = piece * kRowsAtATime;
+    const std::int64_t count = std::min(kRowsAtATime, layout.rows - first);
+    std::vector<float> weights(static_cast<std::size_t>(count * layout.cols));
+    read(first, count, weights);
+    float most = 0;
+    for (const float w : weights) most = std::max(most, std::abs(w));
+    largest[static_cast<std::size_t>(piece)] = most;
+  });
+  return *std::max_element(largest.begin(), largest.end());
+}
+
 PackedMatrix round_matrix(Compute& compute, const RowRounder& rounder, const WeightLayout& layout,
-                          RowReader read) {
+                          RowReader read, float largest) {
   PackedMatrix out{.layout = layout, .parts = {}};
   const PartLayouts parts = codec_of(layout.format).parts(layout);
   for (std::size_t i = 0; i < parts.size(); ++i) {
@@ -87,6 +102,7 @@ PackedMatrix round_matrix(Compute& compute, const RowRounder& rounder, const Wei
     error.finite = all_finite(weights);
     if (!error.finite) return;
     IntegerRows rows(layout, count);
+    rows.largest = largest;
     rounder.round(compute, thread, weights, rows);
     error.finite = all_finite(rows.scales);  // not where a range is beyond float32
     if (!error.finite) return;

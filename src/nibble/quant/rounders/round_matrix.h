@@ -28,9 +28,13 @@ struct PackedMatrix {
 /// Reads rows first .. first + count - 1 as float32; out: (count, cols). Called on many threads.
 using RowReader = FunctionRef<void(std::int64_t first, std::int64_t count, std::span<float> out)>;
 
-/// The result does not depend on the threads. Weights that are not finite are left unrounded and
+/// The largest magnitude of a matrix.
+float largest_magnitude(Compute& compute, const WeightLayout& layout, RowReader read);
+
+/// largest: what rows without groups take their scale from; 0: each its own. The result does not
+/// depend on the threads. Weights that are not finite are left unrounded and
 /// reported by error.finite.
 PackedMatrix round_matrix(Compute& compute, const RowRounder& rounder, const WeightLayout& layout,
-                          RowReader read);
+                          RowReader read, float largest = 0);
 
 }  // namespace nibble

@@ -1,0 +1,58 @@
+// How `nibble quantize` makes weights integers: the algorithms and their flags.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "command.h"
+#include "nibble/quant/calibration/text.h"
+#include "nibble/quant/pipeline.h"
+
+namespace nibble::cli {
+
+struct MethodFlags {
+  std::string algorithm = "pergrp";
+  // Of best:
+  std::string effort = "normal";
+  double shrinkage = 0.2;
+  double correction = 0.5;
+  int refinements = 3;
+  double learning_rate = 0.0025;
+  // Of awq and awqplus:
+  std::string awq_cache;
+  bool exhaustive = false;
+  // Of smoothquant:
+  std::string precision = "w8a8";
+  double alpha = 0.5;
+  std::string weight_scale = "channel";
+  std::string activation_scale = "token";
+  std::string maxima;
+  // Of all that calibrate:
+  std::vector<std::string> texts;
+  CalibrationOptions calibration;
+};
+
+void add_method_flags(const Command& command, MethodFlags& flags);
+
+/// What the algorithm makes of the options for all: which layers, how many bits.
+void choose_layers(const MethodFlags& flags, QuantizeOptions& options);
+
+/// Whether it needs texts to calibrate on.
+bool needs_texts(const MethodFlags& flags);
+
+struct ChosenMethod {
+  QuantizeMethod method;
+  std::function<void()> save = [] {};  // what was found, once the model is written
+};
+
+/// Reads what was saved before, where a flag names a file that there is. Throws Error naming it.
+ChosenMethod choose_method(const MethodFlags& flags, const ModelSpec& spec);
+
+/// Token ids in blocks.
+std::vector<std::vector<std::int32_t>> make_calibration(const MethodFlags& flags,
+                                                        const CommonFlags& common,
+                                                        const Checkpoint& checkpoint);
+
+}  // namespace nibble::cli

@@ -1,0 +1,67 @@
+#include "sheet_recipe.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <system_error>
+
+#include "nibble/eval/text.h"
+#include "nibble/models/checkpoint.h"
+
+namespace nibble::cli {
+namespace fs = std::filesystem;
+namespace {
+
+/// What tells the states of a model's files apart: names, sizes and times of writing.
+std::string state_of(const fs::path& model) {
+  std::vector<std::string> files;
+  const auto add = [&](const fs::path& file) {
+    std::error_code ignored;
+    files.push_back(fmt::format("{} {} {}", file.filename().string(), fs::file_size(file, ignored),
+                                fs::last_write_time(file, ignored).time_since_epoch().count()));
+  };
+  if (!fs::is_directory(model)) {
+    add(model);
+  } else {
+    for (const auto& entry : fs::directory_iterator(model)) {
+      if (entry.is_regular_file()) add(entry.path());
+    }
+  }
+  std::sort(files.begin(), files.end());
+  std::string state = fs::canonical(model).string();
+  for (const std::string& file : files) state += "\n" + file;
+  return state;
+}
+
+}  // namespace
+
+std::string Recipe::name() const {
+  std::string text = fmt::format("{}-w{}", algorithm, bits);
+  if (group_size > 0) text += fmt::format("-g{}", group_size);
+  return text;
+}
+
+std::vector<std::string> Recipe::quantize_flags() const {
+  if (group_size == 0) return {"--algorithm", algorithm, "--precision", "w8a8"};
+  return {"--algorithm",        algorithm,      "--w-bit",
+          std::to_string(bits), "--group-size", std::to_string(group_size)};
+}
+
+fs::path checkpoint_folder(const fs::path& model) {
+  const fs::path path = fs::canonical(model);
+  const fs::path name = fs::is_directory(path) ? path.filename() : path.stem();
+  return model_folder() / "cache" /
+         fmt::format("{}-{}", name.string(), sha256_hex(state_of(path)).substr(0, 8));
+}
+
+std::vector<fs::path> made_checkpoints(const fs::path& model) {
+  std::vector<fs::path> found;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(checkpoint_folder(model), error)) {
+    if (fs::exists(entry.path() / "config.json")) found.push_back(entry.path());
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+}  // namespace nibble::cli

@@ -1,0 +1,29 @@
+// How the result sheets' commands make weights, and where the checkpoints lie that they make.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace nibble::cli {
+
+/// What is asked for of a checkpoint.
+struct Recipe {
+  std::string algorithm;  // "awq", "awqplus", "pergrp", "smoothquant"
+  int bits = 4;
+  int group_size = 128;  // 0: a scale for each output channel
+
+  /// "awq-w4-g128", "smoothquant-w8".
+  std::string name() const;
+  /// The flags of `nibble quantize` that make it.
+  std::vector<std::string> quantize_flags() const;
+};
+
+/// Where the checkpoints of a model lie: a folder under the model folder's cache for each state of
+/// its files, so that weights replaced by others are never taken for those.
+std::filesystem::path checkpoint_folder(const std::filesystem::path& model);
+
+/// Those that are there, by name.
+std::vector<std::filesystem::path> made_checkpoints(const std::filesystem::path& model);
+
+}  // namespace nibble::cli
