@@ -13,6 +13,7 @@
 #include "nibble/core/process.h"
 #include "nibble/core/progress.h"
 #include "nibble/kernels/select.h"
+#include "nibble/quant/cost.h"
 #include "nibble/quant/forecast.h"
 #include "nibble/quant/pipeline.h"
 #include "quantize_method.h"
@@ -76,6 +77,13 @@ std::string formats_text(const std::vector<WrittenTensor>& tensors) {
   return text.empty() ? "no layers" : text;
 }
 
+/// "12 s", "3 min", "2.5 h".
+std::string duration_text(double seconds) {
+  if (seconds < 100) return fmt::format("{:.0f} s", std::max(1.0, seconds));
+  if (seconds < 6000) return fmt::format("{:.0f} min", seconds / 60);
+  return fmt::format("{:.1f} h", seconds / 3600);
+}
+
 /// Of a report or a forecast.
 void print_sizes(const auto& result) {
   fmt::print("  size            {} from {}\n", human_bytes(static_cast<double>(result.bytes_out)),
@@ -99,7 +107,15 @@ void print_report(const QuantizeFlags& flags, const QuantizeReport& report) {
              report.sync_seconds, human_bytes(static_cast<double>(peak_rss_bytes())));
 }
 
-Json forecast_json(const QuantizePlan& plan, const QuantizeForecast& forecast) {
+/// What a dry run tells.
+struct DryRun {
+  const QuantizePlan& plan;
+  QuantizeForecast forecast;
+  QuantizeCost cost;
+};
+
+Json dry_run_json(const DryRun& run) {
+  const auto& [plan, forecast, cost] = run;
   const PackedLayouts layouts = plan.packed_layouts();
   Json tensors = Json::array();
   for (const StoredParameter& tensor : forecast.tensors) {
@@ -118,12 +134,20 @@ Json forecast_json(const QuantizePlan& plan, const QuantizeForecast& forecast) {
           {"bytes_out", forecast.bytes_out},
           {"bits_per_weight", forecast.bits_per_weight},
           {"file_bits_per_parameter", forecast.file_bits_per_parameter},
+          {"seconds", cost.seconds},
+          {"is_lower_bound", !cost.is_all},
+          {"peak_rss_bytes", cost.memory_bytes},
           {"tensors", std::move(tensors)}};
 }
 
-void print_forecast(const QuantizeForecast& forecast) {
-  fmt::print("{}\n", tensor_table(forecast.tensors).text());
-  print_sizes(forecast);
+void print_dry_run(const DryRun& run) {
+  fmt::print("{}\n", tensor_table(run.forecast.tensors).text());
+  print_sizes(run.forecast);
+  fmt::print("  time            {} {} of computing here and now{}\n",
+             run.cost.is_all ? "about" : "more than", duration_text(run.cost.seconds),
+             run.cost.is_all ? "" : ": transforms and learning are not estimated");
+  fmt::print("  peak memory     about {}\n",
+             human_bytes(static_cast<double>(run.cost.memory_bytes)));
 }
 
 void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
@@ -141,12 +165,6 @@ void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
   const auto show_notes = [&] {
     for (const std::string& note : plan.notes) warn("{}", note);
   };
-  if (flags.dry_run) {
-    show_notes();
-    const QuantizeForecast forecast = forecast_quantization(checkpoint, plan);
-    common.json ? print_json(forecast_json(plan, forecast)) : print_forecast(forecast);
-    return;
-  }
   const ChosenMethod chosen = choose_method(flags.method, checkpoint.spec());
   QuantizeJob job{.checkpoint = checkpoint,
                   .plan = plan,
@@ -156,11 +174,20 @@ void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
                          .replace = flags.force,
                          .sources = {},
                          .resumption = {.resume = flags.resume}}};
+  ThreadPool pool(common.threads);
+  Compute compute(select_kernels(), pool);
+  if (flags.dry_run) {
+    const CalibrationSize size{flags.method.calibration.n_samples,
+                               flags.method.calibration.seq_len};
+    const DryRun run{plan, forecast_quantization(checkpoint, plan),
+                     estimate_cost(job, size, compute)};
+    show_notes();
+    common.json ? print_json(dry_run_json(run)) : print_dry_run(run);
+    return;
+  }
   if (job.method.needs_calibration()) {
     job.calibration = make_calibration(flags.method, common, checkpoint);
   }
-  ThreadPool pool(common.threads);
-  Compute compute(select_kernels(), pool);
   const QuantizeReport report = quantize_model(job, compute);
   chosen.save();
   show_notes();  // only now: a failure is to be one line
@@ -204,8 +231,10 @@ void add_quantize(CommandLine& line, CommonFlags& common) {
   command.add_switch("--resume", flags->resume,
                      "Go on with what an unfinished run of the same options left; and leave what "
                      "is done if this one does not finish");
-  const Flag dry_run = command.add_switch("--dry-run", flags->dry_run,
-                                          "Show what would become of each tensor, and stop");
+  const Flag dry_run =
+      command.add_switch("--dry-run", flags->dry_run,
+                         "Show what would become of each tensor, and how long that would take, "
+                         "and stop");
   command.check([flags, output, dry_run] {
     if (!output.given() && !dry_run.given()) throw UsageError("--output is required");
     if (flags->method.texts.empty() && !dry_run.given() && needs_texts(flags->method)) {

@@ -233,7 +233,11 @@ TEST_F(Usage, DryRunSaysWhatQuantizeWillWrite) {
   dry.pop_back();
   const std::string text = nibble(dry).out;
   EXPECT_THAT(text, HasSubstr("model.layers.{0-4}.mlp.down_proj.weight"));
-  EXPECT_THAT(text, HasSubstr("  size            "));
+  for (const char* line : {"  size  ", "  time  ", "  peak memory  "}) {
+    EXPECT_THAT(text, HasSubstr(line));
+  }
+  EXPECT_GT(forecast["seconds"], 0);
+  EXPECT_GT(forecast["peak_rss_bytes"], 0);
 }
 
 TEST_F(Usage, QuantizeSaysTheGroupSizesThatItTook) {

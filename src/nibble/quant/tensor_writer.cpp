@@ -15,8 +15,6 @@
 namespace nibble {
 namespace {
 
-// Rows that are read, rounded and written at a time: enough work for many threads, little memory.
-constexpr std::int64_t kRowsPerSlice = 1536;
 static_assert(kRowsPerSlice % kRowsAtATime == 0);
 
 /// A packed matrix in memory of its own, filled slice by slice.

@@ -23,6 +23,9 @@ namespace nibble {
 /// transform changed.
 using RewrittenParameters = std::map<std::string, std::vector<float>>;
 
+/// Rows that are read, rounded and written at a time: enough work for many threads, little memory.
+inline constexpr std::int64_t kRowsPerSlice = 1536;
+
 class TensorWriter {
  public:
   /// All must outlive this.
