@@ -242,7 +242,8 @@ Json latency_json(const std::string& model, const std::string& task, const Laten
          {"total_s", row.total_ms / 1e3},
          {"prefill_ms", row.prefill_ms},
          {"ms_per_token", decoded ? Json(row.ms_per_token) : Json(nullptr)},
-         {"tokens_per_second", decoded ? Json(row.tokens_per_second()) : Json(nullptr)}});
+         {"tokens_per_second", decoded ? Json(row.tokens_per_second()) : Json(nullptr)},
+         {"limit", report.limit(row)}});
   }
   const auto share = report.share_of_limit();
   return {{"model", model},
