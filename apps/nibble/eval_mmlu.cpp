@@ -15,6 +15,7 @@ namespace {
 MmluTask make_task(const std::string& model, const MmluFlags& flags, const ComputeFlags& compute) {
   MmluTask task{
       .model_name = model,
+      .style_name = flags.name,
       .compute = compute.options(),
       .folder = flags.data.empty() ? default_mmlu_folder() : std::filesystem::path(flags.data),
       .limit = flags.limit,

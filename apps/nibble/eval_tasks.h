@@ -27,6 +27,7 @@ struct MmluFlags {
   std::string subjects = "abstract_algebra";
   std::int64_t limit = 30;     // questions a subject; 0: all
   std::string style = "auto";  // "base", "chat"
+  std::string name;            // whose name decides that by itself; "": the model's
   bool one_by_one = false;
   std::string output;  // the file that keeps the answers; "": none
 };

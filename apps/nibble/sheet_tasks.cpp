@@ -300,7 +300,9 @@ void measure_perplexity(const SheetRun& run) {
 
 void ask_questions(const SheetRun& run) {
   print_modules(run, Checkpoint(run.model));
-  eval_mmlu(run.model.string(), run.flags.mmlu, run.flags.compute(), run.common);
+  MmluFlags flags = run.flags.mmlu;
+  flags.name = run.flags.model;  // the checkpoint is called by its recipe
+  eval_mmlu(run.model.string(), flags, run.flags.compute(), run.common);
 }
 
 /// The checkpoint that the flags ask for, or the model itself. Throws Error, naming the command
