@@ -1,301 +1,134 @@
-// nibble eval: what a model is worth. Perplexity, and distance from a reference.
-#include <fmt/core.h>
+// nibble eval: what a model is worth.
+#include <fmt/ranges.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <memory>
-#include <nlohmann/json.hpp>
 
-#include "command.h"
-#include "nibble/core/error.h"
-#include "nibble/core/log.h"
-#include "nibble/core/progress.h"
-#include "nibble/eval/perplexity.h"
-#include "nibble/eval/text.h"
-#include "nibble/models/token_cost.h"
-#include "table.h"
+#include "eval_tasks.h"
 
 namespace nibble::cli {
 namespace {
 
-namespace fs = std::filesystem;
-
 struct EvalFlags {
-  std::vector<std::string> models;
   std::string task = "perplexity";
-  std::string protocol = "segments";
-  std::string text;
-  bool rows = false;
-  std::int64_t seqlen = 0;
-  std::vector<std::int64_t> seqlens;
-  std::int64_t n_segments = 0;
-  std::string reference;
+  PerplexityFlags perplexity;  // its models are those of every task
+  MmluFlags mmlu;
   ComputeFlags compute;
 };
 
-/// One model's column of the table.
-struct Column {
-  std::string name;
-  double bytes = 0;  // its linear layers, as read for a token
-  double bits_per_weight = 0;
-  std::string activations;
-  std::size_t tokens = 0;
-  std::vector<PerplexityResult> results;
+/// A flag that some tasks have.
+struct TaskFlag {
+  const char* name;
+  Flag flag;
+  std::vector<std::string> tasks;
 };
 
-PerplexityProtocol parse_protocol(const std::string& name) {
-  return name == "paper" ? PerplexityProtocol::kPaper : PerplexityProtocol::kSegments;
+void check(const EvalFlags& flags, const std::vector<TaskFlag>& task_flags) {
+  for (const auto& [name, flag, tasks] : task_flags) {
+    if (!flag.given() || std::find(tasks.begin(), tasks.end(), flags.task) != tasks.end()) continue;
+    throw UsageError(
+        fmt::format("{} is of --task {}, not of {}", name, fmt::join(tasks, " and "), flags.task));
+  }
+  const std::size_t models = flags.perplexity.models.size();
+  if (flags.task != "perplexity" && models > 1) {
+    throw UsageError(fmt::format("--task {} takes one MODEL, found {}", flags.task, models));
+  }
 }
-
-/// Where the text comes from: --text, standard input or the default.
-std::string read_text(const EvalFlags& flags) {
-  const PerplexityProtocol protocol = parse_protocol(flags.protocol);
-  if (flags.text == "-") {
-    const std::string raw = TextFlags{.text = "-", .file = "", .given = true}.read();
-    return flags.rows ? join_rows(raw, protocol) : raw;
-  }
-  const fs::path path = flags.text.empty() ? default_evaluation_text() : fs::path(flags.text);
-  return read_evaluation_text(path, protocol, flags.rows);
-}
-
-/// The longest segment that all models take, the reference too, and what bounds it.
-struct LengthLimit {
-  std::int64_t tokens;
-  std::string what;
-};
-
-LengthLimit length_limit(const EvalFlags& flags) {
-  LengthLimit limit{INT64_MAX, ""};
-  if (flags.compute.context > 0) limit = {flags.compute.context, "--context"};
-  std::vector<std::string> names = flags.models;
-  if (!flags.reference.empty()) names.push_back(flags.reference);
-  for (const std::string& name : names) {
-    const std::int64_t context = Checkpoint(locate_model(name)).spec().context;
-    if (context < limit.tokens) limit = {context, "the context of " + name};
-  }
-  return limit;
-}
-
-/// The same for all models, so that a row of the table compares like with like.
-std::vector<std::int64_t> segment_lengths(const EvalFlags& flags) {
-  const LengthLimit limit = length_limit(flags);
-  if (flags.seqlens.empty() && flags.seqlen == 0) {
-    return {std::min<std::int64_t>(2048, limit.tokens)};
-  }
-  std::vector<std::int64_t> lengths = flags.seqlens;
-  if (lengths.empty()) lengths = {flags.seqlen};
-  for (const std::int64_t length : lengths) {
-    if (length > limit.tokens) {
-      fail("segments of {} tokens are longer than {}, which is {}", length, limit.what,
-           limit.tokens);
-    }
-  }
-  return lengths;
-}
-
-/// What the models of one command have in common.
-struct Setup {
-  ThreadPool& pool;
-  std::string text;
-  std::vector<std::int64_t> lengths;  // of segments, in tokens
-  ComputeOptions compute;
-  std::unique_ptr<Model> reference;  // may be null
-  std::int64_t max_segments;
-  bool show_running;  // print a line a segment
-};
-
-Setup make_setup(const EvalFlags& flags, const CommonFlags& common, ThreadPool& pool) {
-  Setup setup{
-      .pool = pool,
-      .text = read_text(flags),
-      .lengths = segment_lengths(flags),
-      .compute = flags.compute.options(),
-      .reference = nullptr,
-      .max_segments = flags.n_segments,
-      .show_running = !common.json && flags.models.size() == 1 && flags.seqlens.size() <= 1};
-  if (!flags.reference.empty()) {
-    ComputeOptions options = setup.compute;
-    if (options.activations) options.activations = without_int8(*options.activations);
-    setup.reference = std::make_unique<Model>(locate_model(flags.reference), pool, options);
-  }
-  return setup;
-}
-
-Column measure(const Setup& setup, const std::string& name) {
-  Model model(locate_model(name), setup.pool, setup.compute);
-  const Tokenizer tokenizer = model.checkpoint().load_tokenizer();
-  const std::vector<std::int32_t> tokens = tokenizer.encode(setup.text);
-  Column column{.name = name, .tokens = tokens.size()};
-  column.activations = activation_type_name(model.activations());
-  const TokenCost token = token_cost(model.checkpoint(), setup.compute.dtype);
-  column.bytes = token.bytes;
-  column.bits_per_weight = token.bits_per_weight();
-  for (const std::int64_t seqlen : setup.lengths) {
-    const PerplexityOptions options{
-        .seqlen = seqlen, .max_segments = setup.max_segments, .reference = setup.reference.get()};
-    Progress progress(fmt::format("{} x {}", fs::path(name).filename().string(), seqlen),
-                      segment_count(static_cast<std::int64_t>(tokens.size()), options), "segments");
-    const auto on_segment = [&](const PerplexityResult& running) {
-      if (setup.show_running) {
-        hide_progress();
-        fmt::print("[{}] {:.4f}\n", running.segments, running.perplexity());
-        std::fflush(stdout);
-      }
-      progress.set_note(fmt::format("perplexity {:.4f}", running.perplexity()));
-      progress.advance(1);
-    };
-    column.results.push_back(measure_perplexity(model, tokens, options, on_segment));
-  }
-  return column;
-}
-
-Json results_json(const Column& column, bool with_reference) {
-  Json results = Json::array();
-  for (const PerplexityResult& result : column.results) {
-    Json entry = {{"seqlen", result.seqlen},
-                  {"segments", result.segments},
-                  {"perplexity", result.perplexity()},
-                  {"nll", result.nll}};
-    if (with_reference) {
-      entry["kl_divergence"] = result.kl_divergence;
-      entry["top1_agreement"] = result.top1_agreement;
-    }
-    results.push_back(std::move(entry));
-  }
-  return results;
-}
-
-Json report_json(const EvalFlags& flags, const std::string& text,
-                 const std::vector<Column>& columns) {
-  Json json = {{"protocol", flags.protocol},
-               {"text_sha256", sha256_hex(text)},
-               {"activations", columns[0].activations}};
-  const bool with_reference = !flags.reference.empty();
-  if (columns.size() == 1) {
-    json["tokens"] = columns[0].tokens;
-    json["results"] = results_json(columns[0], with_reference);
-    return json;
-  }
-  for (const Column& column : columns) {
-    json["models"].push_back({{"model", column.name},
-                              {"tokens", column.tokens},
-                              {"bits_per_weight", column.bits_per_weight},
-                              {"activations", column.activations},
-                              {"results", results_json(column, with_reference)}});
-  }
-  return json;
-}
-
-/// What the columns are called: the last part of the model's path, where that tells them apart.
-std::vector<std::string> column_names(const std::vector<Column>& columns) {
-  std::vector<std::string> names;
-  for (const Column& column : columns) {
-    names.push_back(fs::path(column.name).filename().string());
-    const bool is_new = std::find(names.begin(), names.end() - 1, names.back()) == names.end() - 1;
-    if (names.back().empty() || !is_new) names.back() = column.name;
-  }
-  return names;
-}
-
-/// A table with a row for each length and a column for each model.
-class Comparison {
- public:
-  explicit Comparison(const std::vector<Column>& columns)
-      : columns_(columns), table_(table_columns(columns), 2) {}
-
-  Table make(bool with_reference) {
-    for (std::size_t r = 0; r < columns_[0].results.size(); ++r) {
-      const auto result = [&](const Column& column) { return column.results[r]; };
-      add_row(fmt::format("perplexity, {} tokens", result(columns_[0]).seqlen),
-              [&](const Column& column) { return TableCell(result(column).perplexity(), 4); });
-      if (!with_reference) continue;
-      add_row("  KL divergence (nats)",
-              [&](const Column& column) { return TableCell(result(column).kl_divergence, 6); });
-      add_row("  top-1 agreement (%)", [&](const Column& column) {
-        return TableCell(100 * result(column).top1_agreement, 2);
-      });
-    }
-    add_row("activations", [](const Column& column) { return TableCell(column.activations); });
-    add_row("weights read a token", [](const Column& column) {
-      return TableCell(column.bytes, human_bytes(column.bytes));
-    });
-    add_row("bits a weight",
-            [](const Column& column) { return TableCell(column.bits_per_weight, 3); });
-    return std::move(table_);
-  }
-
- private:
-  static std::vector<TableColumn> table_columns(const std::vector<Column>& columns) {
-    std::vector<TableColumn> out = {{"", "measure", TableColumn::Align::kLeft, 24}};
-    for (const std::string& name : column_names(columns)) {
-      out.push_back({.title = name, .key = name, .min_width = 12});
-    }
-    return out;
-  }
-
-  template <typename Cell>
-  void add_row(const std::string& label, Cell cell) {
-    std::vector<TableCell> cells = {label};
-    for (const Column& column : columns_) cells.push_back(cell(column));
-    table_.add_row(std::move(cells));
-  }
-
-  const std::vector<Column>& columns_;
-  Table table_;
-};
 
 void eval(const EvalFlags& flags, const CommonFlags& common) {
-  ThreadPool pool(common.threads);
-  const Setup setup = make_setup(flags, common, pool);
-  std::vector<Column> columns;
-  for (const std::string& name : flags.models) columns.push_back(measure(setup, name));
-  if (common.json) {
-    print_json(report_json(flags, setup.text, columns));
+  if (flags.task == "mmlu") {
+    eval_mmlu(flags.perplexity.models.front(), flags.mmlu, flags.compute, common);
   } else {
-    fmt::print("{}", Comparison(columns).make(setup.reference != nullptr).text());
+    eval_perplexity(flags.perplexity, flags.compute, common);
   }
+}
+
+using TaskFlags = std::vector<TaskFlag>;
+
+void add_perplexity_flags(const Command& command, PerplexityFlags& flags, TaskFlags& of_task) {
+  const auto add = [&](const char* name, const Flag& flag) {
+    of_task.push_back({name, flag, {"perplexity"}});
+    return flag;
+  };
+  add("--protocol",
+      command.add("--protocol", flags.protocol,
+                  "segments: rows joined by a newline; paper: by two, as GPTQ's and AWQ's tables"))
+      .one_of({"segments", "paper"})
+      .show_default();
+  add("--text",
+      command.add("--text", flags.text,
+                  "The text (default: wiki.test.raw under $NIBBLE_DATA; - reads standard input)"));
+  add("--rows", command.add_switch("--rows", flags.rows,
+                                   "Join the text's lines as WikiText's rows (always done for "
+                                   "wiki.test.raw)"));
+  constexpr std::int64_t kMaxLength = std::int64_t{1} << 30;
+  const Flag seqlen =
+      add("--seqlen",
+          command.add("--seqlen", flags.seqlen,
+                      "Tokens of a segment (default: 2048, or the models' shortest context)"))
+          .in_range(2, kMaxLength);
+  add("--seqlens", command.add_parsed(
+                       "--seqlens",
+                       [&flags](const std::string& text) {
+                         flags.seqlens = parse_integers("--seqlens", text, 2, kMaxLength);
+                       },
+                       "Several lengths, with commas: a row each"))
+      .excludes(seqlen);
+  add("--n-segments",
+      command.add("--n-segments", flags.n_segments, "Segments to measure (default: all)"))
+      .in_range(1, std::int64_t{1} << 40);
+  add("--reference", command.add("--reference", flags.reference,
+                                 "A model to compare with: adds KL divergence and top-1 "
+                                 "agreement; its activations are bf16 where those of the others "
+                                 "are int8"));
+}
+
+void add_mmlu_flags(const Command& command, MmluFlags& flags, TaskFlags& of_task) {
+  const auto add = [&](const char* name, const Flag& flag) {
+    of_task.push_back({name, flag, {"mmlu"}});
+    return flag;
+  };
+  add("--data", command.add("--data", flags.data,
+                            "The folder of the questions, with dev/ and test/ (default: mmlu under "
+                            "$NIBBLE_DATA)"));
+  add("--subjects",
+      command.add("--subjects", flags.subjects, "Subjects of MMLU, with commas, or all: the 57"))
+      .show_default();
+  add("--limit", command.add("--limit", flags.limit, "Questions of each subject; 0: all"))
+      .in_range(0, std::int64_t{1} << 30)
+      .show_default();
+  add("--style", command.add("--style", flags.style,
+                             "base: five answered questions, then the likeliest letter; chat: one "
+                             "question through the chat template, the letter read out of the "
+                             "reply; auto: chat if the model's name has \"chat\" in it"))
+      .one_of({"auto", "base", "chat"})
+      .show_default();
+  add("--one-by-one",
+      command.add_switch("--one-by-one", flags.one_by_one,
+                         "Ask each question by itself, its shots computed again: what sharing "
+                         "them brings"));
+  add("-o", command.add("-o,--output", flags.output,
+                        "Keep the answers in this file (JSON), and go on from those in it"));
 }
 
 }  // namespace
 
 void add_eval(CommandLine& line, CommonFlags& common) {
   const Command command =
-      line.add_command("eval", "Measure quality: perplexity, distance from a reference");
+      line.add_command("eval", "Measure quality: perplexity, distance from a reference, MMLU");
   auto flags = std::make_shared<EvalFlags>();
-  command.add("MODEL", flags->models, "Models, one column of the table each").required();
-  command.add("--task", flags->task, "What to measure").one_of({"perplexity"}).show_default();
-  command
-      .add("--protocol", flags->protocol,
-           "segments: rows joined by a newline; paper: by two, as GPTQ's and AWQ's tables")
-      .one_of({"segments", "paper"})
+  auto of_task = std::make_shared<TaskFlags>();
+  command.add("MODEL", flags->perplexity.models, "Models, one column of the table each").required();
+  command.add("--task", flags->task, "What to measure")
+      .one_of({"perplexity", "mmlu"})
       .show_default();
-  command.add("--text", flags->text,
-              "The text (default: wiki.test.raw under $NIBBLE_DATA; - reads standard input)");
-  command.add_switch("--rows", flags->rows,
-                     "Join the text's lines as WikiText's rows (always done for wiki.test.raw)");
-  constexpr std::int64_t kMaxLength = std::int64_t{1} << 30;
-  const Flag seqlen =
-      command
-          .add("--seqlen", flags->seqlen,
-               "Tokens of a segment (default: 2048, or the models' shortest context)")
-          .in_range(2, kMaxLength);
-  command
-      .add_parsed(
-          "--seqlens",
-          [flags](const std::string& text) {
-            flags->seqlens = parse_integers("--seqlens", text, 2, kMaxLength);
-          },
-          "Several lengths, with commas: a row each")
-      .excludes(seqlen);
-  command.add("--n-segments", flags->n_segments, "Segments to measure (default: all)")
-      .in_range(1, std::int64_t{1} << 40);
-  command.add("--reference", flags->reference,
-              "A model to compare with: adds KL divergence and top-1 agreement; its "
-              "activations are bf16 where those of the others are int8");
+  add_perplexity_flags(command, flags->perplexity, *of_task);
+  add_mmlu_flags(command, flags->mmlu, *of_task);
   add_compute_flags(command, flags->compute);
   add_common_flags(command, common);
   command.set_example(
       "nibble eval Llama-3.2-1B Llama-3.2-1B-w4 --task perplexity --seqlens 512,2048");
+  command.check([flags, of_task] { check(*flags, *of_task); });
   command.set_action([flags, &common] { eval(*flags, common); });
 }
 

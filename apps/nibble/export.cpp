@@ -64,30 +64,31 @@ ExportReport run_export(const ExportFlags& flags, const Checkpoint& checkpoint, 
 /// What a kind of tensor adds up to.
 struct TypeTotal {
   int count = 0;
-  EncodingCost cost;
+  RoundingError error;
 };
 
 void print_report(const ExportFlags& flags, const ExportReport& report) {
   std::map<std::string, TypeTotal> totals;
-  for (const ExportedTensor& tensor : report.tensors) {
-    TypeTotal& total = totals[tensor.type];
+  for (const WrittenTensor& tensor : report.tensors) {
+    TypeTotal& total = totals[tensor.format];
     ++total.count;
-    total.cost += tensor.cost;
+    total.error += tensor.error;
   }
   fmt::print("{}: {} tensors, {}, in {:.1f} s\n", flags.output, report.tensors.size(),
              human_bytes(static_cast<double>(report.bytes_out)), report.seconds);
   for (const auto& [type, total] : totals) {
-    fmt::print("  {:<12} {:>5}  relative error {:.3g}\n", type, total.count, total.cost.relative());
+    fmt::print("  {:<12} {:>5}  relative error {:.3g}\n", type, total.count,
+               total.error.relative());
   }
 }
 
 Json report_json(const ExportFlags& flags, const ExportReport& report) {
   Json tensors = Json::array();
-  for (const ExportedTensor& tensor : report.tensors) {
+  for (const WrittenTensor& tensor : report.tensors) {
     tensors.push_back({{"name", tensor.name},
-                       {"type", tensor.type},
+                       {"type", tensor.format},
                        {"shape", tensor.shape},
-                       {"rel_error", tensor.cost.relative()}});
+                       {"rel_error", tensor.error.relative()}});
   }
   return {{"output", flags.output},        {"to", flags.to},
           {"seconds", report.seconds},     {"peak_rss_bytes", peak_rss_bytes()},

@@ -37,6 +37,7 @@ void install_signal_handlers() {
   action.sa_flags = static_cast<int>(SA_RESETHAND);
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file larger than is allowed is an error of its writer
   std::signal(SIGPIPE, SIG_DFL);  // a closed pipe ends the command quietly, as it does others
 }
 

@@ -25,15 +25,17 @@ struct QuantizeFlags {
   MethodFlags method;
   std::string dtype = "bf16";
   std::string head;
+  std::string embedding = "bf16";
   QuantizeOptions options;
   bool force = false;
+  bool resume = false;
   bool dry_run = false;
 };
 
 Json report_json(const QuantizeFlags& flags, const QuantizeReport& report,
                  const QuantizePlan& plan) {
   Json tensors = Json::array();
-  for (const QuantizedTensor& tensor : report.tensors) {
+  for (const WrittenTensor& tensor : report.tensors) {
     tensors.push_back({{"name", tensor.name},
                        {"shape", tensor.shape},
                        {"bits", tensor.bits},
@@ -54,21 +56,27 @@ Json report_json(const QuantizeFlags& flags, const QuantizeReport& report,
           {"tensors", std::move(tensors)}};
 }
 
+/// "w4 g128"; "w8", which has no groups.
+std::string format_text(int bits, int group_size) {
+  return group_size > 0 ? fmt::format("w{} g{}", bits, group_size) : fmt::format("w{}", bits);
+}
+
 /// "30 layers at w4 g128, 6 at w4 g64": a group size may have given way to a smaller one.
-std::string formats_text(const std::vector<QuantizedTensor>& tensors) {
+std::string formats_text(const std::vector<WrittenTensor>& tensors) {
   std::map<std::pair<int, int>, std::int64_t, std::greater<>> counts;
-  for (const QuantizedTensor& tensor : tensors) ++counts[{tensor.bits, tensor.group_size}];
+  for (const WrittenTensor& tensor : tensors) ++counts[{tensor.bits, tensor.group_size}];
   std::string text;
   for (const auto& [format, count] : counts) {
-    text += fmt::format("{}{}{} at w{} g{}", text.empty() ? "" : ", ", count,
-                        text.empty() ? " layers" : "", format.first, format.second);
+    const char* const noun = !text.empty() ? "" : count == 1 ? " layer" : " layers";
+    text += fmt::format("{}{}{} at {}", text.empty() ? "" : ", ", count, noun,
+                        format_text(format.first, format.second));
   }
   return text.empty() ? "no layers" : text;
 }
 
 void print_report(const QuantizeFlags& flags, const QuantizeReport& report) {
   RoundingError total;
-  for (const QuantizedTensor& tensor : report.tensors) total += tensor.error;
+  for (const WrittenTensor& tensor : report.tensors) total += tensor.error;
   fmt::print("{}: {}\n", flags.output, formats_text(report.tensors));
   fmt::print("  size            {} from {}\n", human_bytes(static_cast<double>(report.bytes_out)),
              human_bytes(static_cast<double>(report.bytes_in)));
@@ -118,6 +126,9 @@ void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
       flags.method.algorithm == "awq" || flags.method.algorithm == "smoothquant";
   options.quantize_head = flags.head.empty() ? !keeps_head : flags.head == "quantized";
   choose_layers(flags.method, options);
+  options.embedding = flags.embedding == "int8"   ? EmbeddingStorage::kInt8
+                      : flags.embedding == "head" ? EmbeddingStorage::kHead
+                                                  : EmbeddingStorage::kDense;
   const QuantizePlan plan = plan_quantization(checkpoint.spec(), options);
   const auto show_notes = [&] {
     for (const std::string& note : plan.notes) warn("{}", note);
@@ -132,8 +143,10 @@ void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
                   .plan = plan,
                   .method = chosen.method,
                   .calibration = {},
-                  .out = flags.output,
-                  .replace = flags.force};
+                  .to = {.path = flags.output,
+                         .replace = flags.force,
+                         .sources = {},
+                         .resumption = {.resume = flags.resume}}};
   if (job.method.needs_calibration()) {
     job.calibration = make_calibration(flags.method, common, checkpoint);
   }
@@ -168,11 +181,20 @@ void add_quantize(CommandLine& line, CommonFlags& common) {
            "Quantize lm_head too, or keep it (by default awq and smoothquant keep it)")
       .one_of({"bf16", "quantized"});
   command
+      .add("--embedding", flags->embedding,
+           "Keep the embedding, make its rows int8 with a scale each, or look rows up in the "
+           "quantized head of a tied model")
+      .one_of({"bf16", "int8", "head"})
+      .show_default();
+  command
       .add("--exclude", flags->options.exclude,
            "Keep layers of this name (* stands for anything; may be given several times)")
       .one_value_each_time();
   add_dtype_flag(command, flags->dtype);
   command.add_switch("--force", flags->force, "Replace the output folder if it exists");
+  command.add_switch("--resume", flags->resume,
+                     "Go on with what an unfinished run of the same options left; and leave what "
+                     "is done if this one does not finish");
   const Flag dry_run = command.add_switch("--dry-run", flags->dry_run,
                                           "Show what would be done to each layer, and stop");
   command.check([flags, output, dry_run] {

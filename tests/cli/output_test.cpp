@@ -1,8 +1,10 @@
 // What may be overwritten, and that a failure leaves nothing behind.
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "cli/in_a_folder.h"
+#include "nibble/core/output.h"
 
 namespace nibble::testing {
 namespace {
@@ -115,6 +117,52 @@ TEST_F(Output, AFullDiskLeavesNothing) {
     expect_failure(here(args), 1, {"disk/", "No space left"});
     EXPECT_EQ(listing(folder_ / "disk"), std::vector<std::string>{});
   }
+}
+
+/// Files of this process and its children may be this large, while it exists.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) {
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit limit{bytes, before_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~FileSizeLimit() { ::setrlimit(RLIMIT_FSIZE, &before_); }
+  FileSizeLimit(const FileSizeLimit&) = delete;
+  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
+
+ private:
+  rlimit before_;
+};
+
+TEST_F(Output, AFileLargerThanAllowedLeavesNothing) {
+  const FileSizeLimit limit(96 << 10);
+  for (const char* const command : {"quantize", "init"}) {
+    expect_failure(here({command, "model", "-o", "out"}), 1, {"out", "File too large"});
+    EXPECT_EQ(listing(folder_.path()), std::vector<std::string>{"model"});
+  }
+}
+
+TEST_F(Output, TwoProcessesDoNotWriteTheSame) {
+  const OutputFolder other(folder_ / "w4", false);
+  const OutputFile other_file(folder_ / "m.gguf");
+  for (const std::vector<std::string>& args :
+       std::vector<std::vector<std::string>>{{"quantize", "model", "-o", "w4"},
+                                             {"quantize", "model", "-o", "w4", "--resume"},
+                                             {"init", "model", "-o", "w4"},
+                                             {"export", "model", "--to", "gguf", "-o", "m.gguf"}}) {
+    SCOPED_TRACE(::testing::PrintToString(args));
+    expect_failure(here(args), 1, {"is being written by another process"});
+  }
+  EXPECT_TRUE(fs::exists(other.temporary()) && fs::exists(other_file.temporary()));
+}
+
+TEST_F(Output, WithNothingToResumeItBegins) {
+  expect_success(here({"quantize", "model", "-o", "w4", "-q"}));
+  expect_success(here({"quantize", "model", "-o", "again", "-q", "--resume"}));
+  EXPECT_EQ(read_file(folder_ / "again/model.safetensors"),
+            read_file(folder_ / "w4/model.safetensors"));
+  EXPECT_EQ(listing(folder_.path()), (std::vector<std::string>{"again", "model", "w4"}));
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "core/error_matchers.h"
 #include "core/temporary_folder.h"
 #include "models/logits.h"
+#include "nibble/convert/parameter_reader.h"
 #include "nibble/formats/gguf.h"
 #include "nibble/formats/safetensors.h"
 #include "nibble/quant/pipeline.h"
@@ -43,7 +44,7 @@ void quantize(const fs::path& model, const fs::path& out, const QuantizeOptions&
   const Checkpoint checkpoint(model);
   ThreadPool pool(2);
   Compute compute(select_kernels(), pool);
-  quantize_model(checkpoint, plan_quantization(checkpoint.spec(), options), compute, out, false);
+  quantize_model(checkpoint, plan_quantization(checkpoint.spec(), options), compute, {.path = out});
 }
 
 std::vector<float> logits(const fs::path& model, DType dtype = DType::kBF16) {
@@ -179,7 +180,7 @@ TEST_P(PackedToGguf, KeepsTheIntegers) {
   quantize(kStories, folder / "packed", {.bits = GetParam(), .group_size = 64});
   const ExportReport report = to_gguf(folder / "packed", folder / "out.gguf");
   // What is rounded is zero * scale, to 11 bits.
-  for (const ExportedTensor& tensor : report.tensors) EXPECT_LT(tensor.cost.relative(), 5e-4);
+  for (const WrittenTensor& tensor : report.tensors) EXPECT_LT(tensor.error.relative(), 5e-4);
   const GgufFile file(folder / "out.gguf");
   EXPECT_EQ(file.get("blk.0.attn_q.weight").dtype, DType::kQ4_1);
   EXPECT_EQ(file.get("output.weight").dtype, DType::kQ4_1);

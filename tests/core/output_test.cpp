@@ -3,13 +3,16 @@
 #include <sys/stat.h>
 
 #include "core/error_matchers.h"
+#include "core/leave_behind.h"
 #include "core/temporary_folder.h"
 
 namespace nibble {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::die;
 using ::testing::HasSubstr;
+using testing::leave_behind;
 using testing::read_file;
 using testing::TemporaryFolder;
 using testing::write_file;
@@ -62,6 +65,100 @@ TEST(OutputFile, ReservingMoreThanTheDiskHasFails) {
   const TemporaryFolder folder;
   OutputFile file(folder / "a");
   EXPECT_ERROR(file.reserve(std::uint64_t{1} << 62), HasSubstr("no room"));
+}
+
+TEST(OutputFile, IsWrittenInAnyOrder) {
+  const TemporaryFolder folder;
+  OutputFile file(folder / "a");
+  file.write_at(6, std::as_bytes(std::span("world!", 6)));
+  file.write("hello ");
+  std::string read(20, ' ');
+  EXPECT_EQ(file.read_at(3, std::as_writable_bytes(std::span(read))), 9u);
+  EXPECT_EQ(read.substr(0, 9), "lo world!");
+  file.commit(11);
+  EXPECT_EQ(read_file(folder / "a"), "hello world");
+}
+
+TEST(OutputFile, GoesOnWithWhatAKilledProcessLeft) {
+  const TemporaryFolder folder;
+  leave_behind([&] {
+    OutputFile file(folder / "a");
+    file.write("hello");
+    die();
+  });
+  EXPECT_EQ(entries(folder.path()), 1);
+  {
+    const OutputFile other(folder / "a");
+    EXPECT_EQ(entries(folder.path()), 2) << "it was not asked for";
+  }
+  OutputFile file(folder / "a", Leftover::kTake);
+  EXPECT_EQ(entries(folder.path()), 1);
+  file.write_at(5, std::as_bytes(std::span("!", 1)));
+  file.commit(6);
+  EXPECT_EQ(read_file(folder / "a"), "hello!");
+}
+
+TEST(OutputFolder, GoesOnWithWhatAKilledProcessLeft) {
+  const TemporaryFolder folder;
+  leave_behind([&] {
+    const OutputFolder out(folder / "m", false);
+    write_file(out.temporary() / "a", "hello");
+    die();
+  });
+  EXPECT_FALSE(fs::exists(OutputFolder(folder / "m", false).temporary() / "a"));
+  OutputFolder out(folder / "m", false, Leftover::kTake);
+  EXPECT_EQ(read_file(out.temporary() / "a"), "hello");
+  out.commit();
+  EXPECT_EQ(read_file(folder / "m" / "a"), "hello");
+  EXPECT_EQ(entries(folder.path()), 1);
+}
+
+TEST(Outputs, AreWrittenByOneProcessAtATime) {
+  const TemporaryFolder folder;
+  const OutputFolder out(folder / "m", false);
+  const OutputFile file(folder / "a");
+  write_file(out.temporary() / "b", "hello");
+  const auto refused = HasSubstr("is being written by another process");
+  EXPECT_ERROR(OutputFolder(folder / "m", false), refused);
+  EXPECT_ERROR(OutputFile(folder / "a"), refused);
+  // Under the names that a process of another number would give them.
+  fs::rename(out.temporary(), folder / ".m.partial-1");
+  fs::rename(file.temporary(), folder / ".a.partial-1");
+  for (const Leftover leftover : {Leftover::kLeave, Leftover::kTake}) {
+    EXPECT_ERROR(OutputFolder(folder / "m", false, leftover), refused);
+    EXPECT_ERROR(OutputFile(folder / "a", leftover), refused);
+  }
+  EXPECT_EQ(read_file(folder / ".m.partial-1" / "b"), "hello");
+  EXPECT_EQ(entries(folder.path()), 2);
+  fs::remove_all(folder / ".m.partial-1");
+}
+
+TEST(Outputs, StayForLaterIfAsked) {
+  const TemporaryFolder folder;
+  {
+    OutputFolder out(folder / "m", false);
+    OutputFile file(folder / "a");
+    write_file(out.temporary() / "b", "hello");
+    file.write("hello");
+    out.keep();
+    file.keep();
+  }
+  EXPECT_FALSE(fs::exists(folder / "m") || fs::exists(folder / "a"));
+  OutputFile file(folder / "a", Leftover::kTake);
+  std::string read(5, ' ');
+  EXPECT_EQ(file.read_at(0, std::as_writable_bytes(std::span(read))), 5u);
+  EXPECT_EQ(read, "hello");
+  EXPECT_EQ(read_file(OutputFolder(folder / "m", false, Leftover::kTake).temporary() / "b"),
+            "hello");
+}
+
+TEST(OutputFolder, WhatCameInItsPlaceMeanwhileStays) {
+  const TemporaryFolder folder;
+  OutputFolder out(folder / "m", false);
+  fs::create_directory(folder / "m");
+  write_file(folder / "m/config.json", "{}");
+  EXPECT_ERROR(out.commit(), HasSubstr("exists already"));
+  EXPECT_EQ(read_file(folder / "m/config.json"), "{}");
 }
 
 TEST(OutputFile, FollowsALinkAndKeepsIt) {

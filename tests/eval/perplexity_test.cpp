@@ -79,7 +79,7 @@ TEST(PerplexitySlow, DivergenceOfAQuantizedModelIsTheReferences) {
     ThreadPool pool(2);
     Compute compute(select_kernels(), pool);
     quantize_model(checkpoint, plan_quantization(checkpoint.spec(), {.group_size = 32}), compute,
-                   folder / "w4", false);
+                   {.path = folder / "w4"});
   }
   ThreadPool pool;
   Model reference(kStories, pool, kF32);

@@ -35,8 +35,7 @@ void write_part(const std::filesystem::path& path, const Part& part) {
   GgufWriter writer(path, metadata, declarations);
   for (const std::string& name : part.tensors) {
     const auto value = static_cast<float>(name[0]);
-    writer.begin(name);
-    writer.write(std::as_bytes(std::span(&value, 1)));
+    writer.append(name, std::as_bytes(std::span(&value, 1)));
   }
   writer.commit();
 }

@@ -55,7 +55,7 @@ class SpoiledModel : public ::testing::Test {
     }
     SafetensorsWriter writer(folder_ / "model.safetensors", declarations);
     for (const auto& [name, entry] : tensors_) {
-      writer.write_tensor(name, std::as_bytes(std::span(entry.bytes)));
+      writer.append(name, std::as_bytes(std::span(entry.bytes)));
     }
     writer.commit();
   }

@@ -61,13 +61,11 @@ inline void edit_gguf(const std::filesystem::path& from, const std::filesystem::
   for (const std::string& name : edit.tensors) declarations.push_back({name, DType::kF32, {1}});
   GgufWriter writer(to, metadata, declarations);
   for (const TensorEntry& entry : file.entries()) {
-    writer.begin(entry.name);
-    writer.write({entry.view.data, entry.view.bytes});
+    writer.append(entry.name, {entry.view.data, entry.view.bytes});
   }
   const float one = 1;
   for (const std::string& name : edit.tensors) {
-    writer.begin(name);
-    writer.write(std::as_bytes(std::span(&one, 1)));
+    writer.append(name, std::as_bytes(std::span(&one, 1)));
   }
   writer.commit();
 }

@@ -51,7 +51,7 @@ class EditedModel {
     }
     SafetensorsWriter writer(folder_ / "model.safetensors", declarations);
     for (const auto& [name, tensor] : tensors_) {
-      writer.write_tensor(name, std::as_bytes(std::span(tensor.bytes)));
+      writer.append(name, std::as_bytes(std::span(tensor.bytes)));
     }
     writer.commit();
     return folder_.path();

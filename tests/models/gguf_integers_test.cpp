@@ -42,6 +42,17 @@ TEST_P(GgufIntegers, HaveAPackedForm) {
   EXPECT_EQ(plan->halves, std::string(GetParam()) == "Q4_0" ? 1 : 2);
 }
 
+// Bytes that cannot be read: who looks at one dies.
+TEST_P(GgufIntegers, TheLayoutIsKnownWithoutTheBlocks) {
+  TensorView view = file_.get("blocks." + std::string(GetParam()));
+  const auto plan = plan_repack(gguf_integers({"w", view})->matrix);
+  view.data = nullptr;
+  const auto layout = repacked_layout(gguf_integers({"w", view})->matrix);
+  ASSERT_TRUE(layout.has_value());
+  EXPECT_EQ(weight_bytes(*layout), weight_bytes(plan->layout));
+  EXPECT_EQ(layout->group_size, plan->layout.group_size);
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, GgufIntegers, ::testing::Values("Q4_0", "Q5_0", "Q8_0"));
 
 TEST(GgufIntegersOf, OtherTypesAreNone) {

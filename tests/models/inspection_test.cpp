@@ -173,7 +173,7 @@ TEST(ModuleTree, BlocksThatDifferStandApart) {
   Compute compute(select_kernels(), pool);
   const QuantizePlan plan =
       plan_quantization(dense.spec(), {.exclude = {"model.layers.2.mlp.up_proj"}});
-  quantize_model(dense, plan, compute, folder / "mixed", false);
+  quantize_model(dense, plan, compute, {.path = folder / "mixed"});
   const Checkpoint mixed(folder / "mixed");
   const std::string tree = module_tree(mixed);
   EXPECT_THAT(tree, HasSubstr("      (0-1): 2 x LlamaDecoderLayer(\n"));
@@ -217,9 +217,9 @@ TEST(Inspection, TensorsOutsideTheModelAreNamed) {
   }
   const std::vector<float> extra = {1, 2};
   SafetensorsWriter writer(path / "model.safetensors", declarations);
-  writer.write_tensor("rotary.inv_freq", std::as_bytes(std::span(extra)));
+  writer.append("rotary.inv_freq", std::as_bytes(std::span(extra)));
   for (const TensorEntry& entry : original.entries()) {
-    writer.write_tensor(entry.name, {entry.view.data, entry.view.bytes});
+    writer.append(entry.name, {entry.view.data, entry.view.bytes});
   }
   writer.commit();
   const Inspection inspection = inspect(Checkpoint(path), DType::kBF16);

@@ -153,8 +153,7 @@ class SpoiledQuantized : public ::testing::Test {
     }
     SafetensorsWriter writer(folder_ / "model.safetensors", declarations);
     for (const TensorEntry& entry : file.entries()) {
-      if (entry.name != without)
-        writer.write_tensor(entry.name, {entry.view.data, entry.view.bytes});
+      if (entry.name != without) writer.append(entry.name, {entry.view.data, entry.view.bytes});
     }
     writer.commit();
     const Checkpoint checkpoint(folder_.path());
@@ -275,7 +274,7 @@ TEST_F(SpoiledQuantized, NamesWithoutTheirPrefix) {
     }
     SafetensorsWriter writer(folder_ / "bare.safetensors", declarations);
     for (const TensorEntry& entry : file.entries()) {
-      writer.write_tensor(bare(entry.name), {entry.view.data, entry.view.bytes});
+      writer.append(bare(entry.name), {entry.view.data, entry.view.bytes});
     }
     writer.commit();
     source_ = folder_ / "bare.safetensors";

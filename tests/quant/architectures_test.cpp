@@ -7,7 +7,7 @@
 #include "bench/tiny_model.h"
 #include "models/architecture_configs.h"
 #include "models/logits.h"
-#include "nibble/quant/model_folder.h"
+#include "nibble/models/parameters.h"
 #include "nibble/quant/pipeline.h"
 #include "quant/dequantized_model.h"
 
@@ -35,7 +35,7 @@ TEST_P(EveryArchitecture, QuantizedModelsGiveTheLogitsOfTheirDequantizedWeights)
   ThreadPool pool(2);
   Compute compute(select_kernels(), pool);
   const QuantizePlan plan = plan_quantization(dense.spec(), {.group_size = 32});
-  const QuantizeReport report = quantize_model(dense, plan, compute, folder / "packed", false);
+  const QuantizeReport report = quantize_model(dense, plan, compute, {.path = folder / "packed"});
   EXPECT_EQ(report.tensors.size(), dense.spec().linears().size());
   testing::write_dequantized(folder / "packed", folder / "dequantized");
   test::Runner packed(folder / "packed", {.dtype = DType::kF32});

@@ -71,7 +71,7 @@ void quantize(const QuantizeRun& run, std::shared_ptr<const Transform> transform
                                         .rounder = run.rounder,
                                         .activations = ActivationType::kF32}},
                   .calibration = run.ids,
-                  .out = out},
+                  .to = {.path = out}},
                  compute);
 }
 
@@ -395,6 +395,18 @@ TEST_P(AwqGoldens, AreFoundAgain) {
                            golden("_clip_" + short_name(layer) + ".npy").floats()),
               0U);
   }
+  // The whole model: the references' norms are not rounded to bfloat16.
+  test::Runner model(folder / "out", {});
+  const std::vector<float> logits =
+      model.logits(NpyFile(goldens.parent_path() / "ids_t200.npy").ints());
+  const std::vector<float> reference = NpyFile(goldens / (tag + "_logits_t200.npy")).floats();
+  double squares = 0;
+  for (std::size_t i = 0; i < reference.size(); ++i) {
+    const std::size_t at = logits.size() - reference.size() + i;
+    squares += std::pow(static_cast<double>(logits[at]) - reference[i], 2);
+  }
+  EXPECT_LT(std::sqrt(squares / static_cast<double>(reference.size())),
+            0.005 * test::standard_deviation(reference));
 }
 
 INSTANTIATE_TEST_SUITE_P(All, AwqGoldens,

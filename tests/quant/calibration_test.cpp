@@ -111,7 +111,7 @@ TEST_P(CalibratedArchitecture, RoundersAreToldWhatLayersReallyGet) {
                   .method = {.algorithm = "spy",
                              .blocks = {.rounder = spy, .activations = ActivationType::kF32}},
                   .calibration = ids,
-                  .out = folder / "out"},
+                  .to = {.path = folder / "out"}},
                  compute);
   std::vector<std::vector<float>> original = inputs_of(path, ids);
   std::vector<std::vector<float>> quantized = inputs_of(folder / "out", ids);
@@ -161,7 +161,7 @@ class Stories : public ::testing::Test {
          .plan = plan,
          .method = {.algorithm = "best", .blocks = {.rounder = std::move(rounder)}},
          .calibration = story_blocks(0, 24, 128),
-         .out = out},
+         .to = {.path = out}},
         compute);
   }
 
@@ -240,7 +240,7 @@ TEST_F(Stories, CalibrationThatDoesNotFitIsRefused) {
   QuantizeJob job{.checkpoint = checkpoint,
                   .plan = plan,
                   .method = {.algorithm = "gptq", .blocks = {.rounder = make_gptq_rounder()}},
-                  .out = folder_ / "out"};
+                  .to = {.path = folder_ / "out"}};
   EXPECT_ERROR(quantize_model(job, compute), HasSubstr("takes calibration text"));
   job.calibration = {std::vector<std::int32_t>(10000, 1)};
   EXPECT_ERROR(quantize_model(job, compute), HasSubstr("longer than the context of 512"));

@@ -33,6 +33,10 @@ inline void write_dequantized(const std::filesystem::path& quantized,
                                         test::weight_values(layer.weight.view)};
     if (linear.bias) tensors[linear.name + ".bias"] = {{linear.out}, layer.bias};
   }
+  if (const auto table = checkpoint.packed_weight(spec.embedding_matrix())) {
+    tensors[spec.embedding + ".weight"] = {{spec.vocab, spec.embedding_width},
+                                           test::weight_values(table->view())};
+  }
   for (const std::string& name : checkpoint.tensors().names()) {
     if (tensors.contains(name) || name.find(".weight_") != std::string::npos) continue;
     const CheckpointTensor tensor = checkpoint.tensors().find(name).value();
@@ -47,7 +51,7 @@ inline void write_dequantized(const std::filesystem::path& quantized,
   }
   SafetensorsWriter writer(out / "model.safetensors", declarations);
   for (const auto& [name, tensor] : tensors) {
-    writer.write_tensor(name, std::as_bytes(std::span(tensor.second)));
+    writer.append(name, std::as_bytes(std::span(tensor.second)));
   }
   writer.commit();
   Json config = checkpoint.config();

@@ -142,7 +142,7 @@ class Int8Activations : public ::testing::TestWithParam<Int8Case> {
     const Checkpoint checkpoint(kStories);
     const QuantizeOptions options{.bits = GetParam().bits, .group_size = GetParam().group_size};
     quantize_model(checkpoint, plan_quantization(checkpoint.spec(), options), compute,
-                   folder_ / "packed", false);
+                   {.path = folder_ / "packed"});
   }
 
   std::vector<float> logits(const KernelSet& kernels, ActivationType activations, int threads = 2,

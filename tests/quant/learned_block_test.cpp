@@ -63,7 +63,7 @@ class BlockGradient : public ::testing::TestWithParam<Json> {
                     .plan = plan,
                     .method = {.blocks = {.rounder = std::make_shared<PowersOfTwo>()}},
                     .calibration = {},
-                    .out = folder_ / "packed"},
+                    .to = {.path = folder_ / "packed"}},
                    compute_);
     packed_.emplace(folder_ / "packed");
     loader_.emplace(*packed_, compute_, DType::kBF16, ActivationType::kF32);

@@ -2,8 +2,13 @@
 // dequantized weights say.
 #include "nibble/quant/pipeline.h"
 
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <map>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "core/error_matchers.h"
 #include "core/temporary_folder.h"
@@ -34,8 +39,25 @@ QuantizeReport quantize(const fs::path& model, const fs::path& out,
   const Checkpoint checkpoint(model);
   ThreadPool pool(threads);
   Compute compute(select_kernels(), pool);
-  return quantize_model(checkpoint, plan_quantization(checkpoint.spec(), options), compute, out,
-                        replace);
+  return quantize_model(checkpoint, plan_quantization(checkpoint.spec(), options), compute,
+                        {.path = out, .replace = replace});
+}
+
+/// Goes on with what was left, and records after each tensor.
+QuantizeReport resume(const fs::path& model, const fs::path& out) {
+  const Checkpoint checkpoint(model);
+  ThreadPool pool(1);
+  Compute compute(select_kernels(), pool);
+  return quantize_model(
+      checkpoint, plan_quantization(checkpoint.spec(), {}), compute,
+      {.path = out, .resumption = {.resume = true, .seconds_between_records = 0}});
+}
+
+void expect_same(const QuantizeReport& a, const QuantizeReport& b) {
+  EXPECT_EQ(a.bytes_in, b.bytes_in);
+  EXPECT_EQ(a.bytes_out, b.bytes_out);
+  EXPECT_EQ(a.bits_per_weight, b.bits_per_weight);
+  EXPECT_EQ(note_of(a.tensors), note_of(b.tensors));
 }
 
 LinearSpec linear_named(const ModelSpec& spec, const std::string& name) {
@@ -92,7 +114,7 @@ TEST(QuantizeStories, Reports) {
   EXPECT_EQ(report.tensors[0].name, "model.layers.0.self_attn.q_proj.weight");
   EXPECT_EQ(report.tensors[0].shape, (std::vector<std::int64_t>{64, 64}));
   EXPECT_EQ(report.tensors.back().name, "lm_head.weight");
-  for (const QuantizedTensor& tensor : report.tensors) {
+  for (const WrittenTensor& tensor : report.tensors) {
     EXPECT_EQ(tensor.bits, 4);
     EXPECT_EQ(tensor.group_size, 64);
     EXPECT_GT(tensor.error.relative(), 0.01) << tensor.name;
@@ -156,11 +178,14 @@ INSTANTIATE_TEST_SUITE_P(
         RunCase{"stories_w3_g32_head_dense",
                 kStories,
                 {.bits = 3, .group_size = 32, .quantize_head = false}},
+        RunCase{"stories_w8", kStories, {.bits = 8}},
         RunCase{"stories_f32_exclude",
                 kStories,
                 {.group_size = 32, .dtype = DType::kF32, .exclude = {"*.2.*", "*v_proj"}}},
         // 264 rows of the head: no multiple of 16. Untied.
         RunCase{"gguf_untied_w4", kModels / "gguf_mixed_gpt2/model.gguf", {.bits = 4}},
+        RunCase{"gguf_untied_w8", kModels / "gguf_mixed_gpt2/model.gguf", {.bits = 8}},
+        RunCase{"biases_w8", kModels / "biases_f16", {.bits = 8}},  // widths of 24 and 40
         RunCase{"gguf_untied_w3", kModels / "gguf_mixed_gpt2/model.gguf", {.bits = 3}},
         RunCase{"gguf_tied_w4_f16",
                 kModels / "gguf_rope_freqs_llama/model.gguf",
@@ -213,7 +238,7 @@ class OwnModel : public ::testing::Test {
     }
     SafetensorsWriter writer(model_ / "model.safetensors", declarations);
     for (const auto& [name, tensor] : tensors_) {
-      writer.write_tensor(name, std::as_bytes(std::span(tensor.second)));
+      writer.append(name, std::as_bytes(std::span(tensor.second)));
     }
     writer.commit();
   }
@@ -343,6 +368,58 @@ TEST_F(OwnModel, FailureLeavesNothingAndKeepsTheOld) {
   EXPECT_ERROR(quantize(model_, folder_ / "fresh"), HasSubstr("model.norm.weight"));
   EXPECT_EQ(others(), std::vector<std::string>{"out"});
   EXPECT_TRUE(read_file(out_ / "model.safetensors") == before);
+}
+
+TEST_F(OwnModel, ResumesWhatAnErrorLeft) {
+  const auto write_at_once = [&] {  // the source is not to look changed
+    write();
+    for (const char* name : {"config.json", "model.safetensors"}) {
+      fs::last_write_time(model_ / name, {});
+    }
+  };
+  write_at_once();
+  const QuantizeReport whole = quantize(model_, folder_ / "whole");
+  float& last = tensors_["lm_head.weight"].second.back();
+  const float good = std::exchange(last, INFINITY);
+  write_at_once();
+  EXPECT_ERROR(resume(model_, out_), HasSubstr("not finite"));
+  EXPECT_FALSE(fs::exists(out_));
+  last = good;
+  tensors_["model.layers.0.self_attn.q_proj.weight"].second[0] = 9;  // would show if it were read
+  write_at_once();
+  EXPECT_ERROR(quantize(model_, folder_ / "whole"), HasSubstr("exists already"));
+  expect_same(resume(model_, out_), whole);
+  for (const char* name : {"config.json", "model.safetensors"}) {
+    EXPECT_TRUE(read_file(out_ / name) == read_file(folder_ / "whole" / name)) << name;
+  }
+  EXPECT_EQ(others().size(), 2u);
+}
+
+TEST(QuantizeStories, KilledAtAnyMomentAndResumedGivesTheSame) {
+  const TemporaryFolder folder;
+  const QuantizeReport whole = quantize(kStories, folder / "whole");
+  for (const int milliseconds : {0, 1, 2, 4, 8, 16, 32, 64}) {
+    const fs::path out = folder / std::to_string(milliseconds);
+    const pid_t child = ::fork();
+    if (child == 0) {
+      resume(kStories, out);
+      ::_exit(0);
+    }
+    ::usleep(static_cast<useconds_t>(1000 * milliseconds));
+    ::kill(child, SIGKILL);
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFSIGNALED(status) || WEXITSTATUS(status) == 0) << "it failed";
+    if (!fs::exists(out)) expect_same(resume(kStories, out), whole);
+    EXPECT_EQ(std::distance(fs::directory_iterator(out), {}),
+              std::distance(fs::directory_iterator(folder / "whole"), {}));
+    for (const auto& entry : fs::directory_iterator(folder / "whole")) {
+      EXPECT_TRUE(read_file(out / entry.path().filename()) == read_file(entry.path()))
+          << milliseconds << " ms, " << entry.path();
+    }
+    fs::remove_all(out);
+    EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), {}), 1);
+  }
 }
 
 TEST_F(OwnModel, ADenseLayerMayHoldAnything) {

@@ -9,7 +9,7 @@
 #include "bench/tiny_model.h"
 #include "core/error_matchers.h"
 #include "nibble/models/checkpoint.h"
-#include "nibble/quant/model_folder.h"
+#include "nibble/models/parameters.h"
 #include "nibble/runtime/model.h"
 #include "weights/weight_values.h"
 

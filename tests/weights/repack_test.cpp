@@ -206,6 +206,8 @@ TEST_P(Repack, KeepsEveryWeight) {
   const IntegerMatrix& matrix = made.matrix();
   const auto plan = plan_repack(matrix);
   ASSERT_TRUE(plan.has_value());
+  EXPECT_EQ(weight_bytes(*repacked_layout(matrix)), weight_bytes(plan->layout));
+  EXPECT_EQ(repacked_layout(matrix)->format, plan->layout.format);
   const Repacked repacked(matrix, *plan);
   std::vector<float> dense(static_cast<std::size_t>(kRowBlock * matrix.cols));
   const std::vector<float> values = test::weight_values(repacked.view);
@@ -279,9 +281,11 @@ TEST(RepackPlan, ScalesThatNoFormatHolds) {
   IntegerMatrix matrix = made.matrix();
   matrix.scale_tensor.data = reinterpret_cast<const std::byte*>(scales.data());
   EXPECT_FALSE(plan_repack(matrix).has_value());
+  EXPECT_FALSE(repacked_layout(matrix).has_value());
   scales.assign(16, 0x1p100F);  // in bfloat16's range, not in float16's
   EXPECT_TRUE(plan_repack(matrix).has_value());
   EXPECT_EQ(plan_repack(matrix)->layout.scale_type, ScaleType::kBF16);
+  EXPECT_TRUE(repacked_layout(matrix).has_value());
 }
 
 }  // namespace

@@ -14,9 +14,7 @@
 #include "nibble/convert/hugging_face.h"
 #include "nibble/core/error.h"
 #include "nibble/core/interrupt.h"
-#include "nibble/core/output.h"
 #include "nibble/core/stopwatch.h"
-#include "nibble/formats/safetensors_writer.h"
 
 namespace nibble {
 namespace fs = std::filesystem;
@@ -34,9 +32,11 @@ constexpr std::array<int, 8> shifts_by_output() {
 }
 constexpr std::array<int, 8> kShifts = shifts_by_output();
 
-/// The layers that stay integers. The head, which AutoAWQ does not pack, is none of them.
+/// The layers that stay integers. Head and embedding, which AutoAWQ does not pack, are none of
+/// them.
 bool stays_packed(const StoredParameter& parameter) {
-  return parameter.is_quantized && parameter.module.role != ModuleRole::kHead;
+  const ModuleRole role = parameter.module.role;
+  return parameter.is_quantized && role != ModuleRole::kHead && role != ModuleRole::kEmbedding;
 }
 
 /// The group size of all layers: the format has one, so that the largest is taken into which
@@ -132,13 +132,13 @@ struct ScaleCheck {
 
 class AwqExport {
  public:
-  AwqExport(const Checkpoint& checkpoint, Compute& compute, const fs::path& file,
-            const std::vector<StoredParameter>& parameters, int group_size)
+  AwqExport(const Checkpoint& checkpoint, Compute& compute, CheckpointWriter& writer,
+            int group_size)
       : checkpoint_(checkpoint),
         compute_(compute),
+        writer_(writer),
         group_size_(group_size),
-        writer_(file, declare(parameters, group_size)),
-        progress_("exporting", static_cast<std::int64_t>(writer_.file_bytes()), "B") {}
+        progress_("exporting", static_cast<std::int64_t>(writer.tensors().file_bytes()), "B") {}
 
   void write(const StoredParameter& parameter) {
     const ParameterReader reader(checkpoint_, compute_, parameter);
@@ -149,9 +149,8 @@ class AwqExport {
     }
   }
 
-  ExportReport commit() {
-    writer_.commit();
-    report_.bytes_out = static_cast<std::int64_t>(writer_.file_bytes());
+  ExportReport take_report() {
+    report_.bytes_out = static_cast<std::int64_t>(writer_.tensors().file_bytes());
     if (inexact_ > 0) {
       report_.notes.push_back(fmt::format(
           "{} scales lie below float16's normal range and lost digits; the relative error says how "
@@ -166,11 +165,10 @@ class AwqExport {
     const auto encode = [](const ParameterRow& row, std::byte* to) {
       return encode_dense(DType::kF16, row, to);
     };
-    writer_.begin(parameter.name);
-    const EncodingCost cost =
-        reader.stream({.row_bytes = reader.cols() * 2, .encode = encode}, progress_,
-                      [&](std::span<const std::byte> bytes) { writer_.write(bytes); });
-    report_.tensors.push_back({parameter.name, "F16", parameter.shape, cost});
+    const RoundingError error = reader.write({.row_bytes = reader.cols() * 2, .encode = encode},
+                                             writer_, parameter.name, progress_);
+    report_.tensors.push_back(
+        {.name = parameter.name, .shape = parameter.shape, .format = "F16", .error = error});
   }
 
   /// Eight rows share a word, so that a thread takes 16 at a time.
@@ -181,7 +179,7 @@ class AwqExport {
     layer.qweight.resize(static_cast<std::size_t>(in * out / kOutputsPerWord));
     layer.qzeros.resize(static_cast<std::size_t>(in / group_size_ * out / kOutputsPerWord));
     layer.scales.resize(static_cast<std::size_t>(in / group_size_ * out));
-    std::vector<EncodingCost> costs(static_cast<std::size_t>(out));
+    std::vector<RoundingError> costs(static_cast<std::size_t>(out));
     std::vector<ScaleCheck> checks(static_cast<std::size_t>(out));
     compute_.pool().parallel_for((out + kRowBlock - 1) / kRowBlock, [&](std::int64_t block, int) {
       const std::int64_t first = block * kRowBlock;
@@ -193,18 +191,22 @@ class AwqExport {
                    });
     });
     reader.drop_integers();
-    EncodingCost total;
-    for (const EncodingCost& cost : costs) total += cost;
+    RoundingError total;
+    for (const RoundingError& cost : costs) total += cost;
     count_scales(parameter, checks);
     write_tensor(parameter.module.name + ".qweight", layer.qweight);
     write_tensor(parameter.module.name + ".qzeros", layer.qzeros);
     write_tensor(parameter.module.name + ".scales", layer.scales);
-    report_.tensors.push_back(
-        {parameter.name, fmt::format("AWQ w4 g{}", group_size_), parameter.shape, total});
+    report_.tensors.push_back({.name = parameter.name,
+                               .shape = parameter.shape,
+                               .format = fmt::format("AWQ w4 g{}", group_size_),
+                               .bits = 4,
+                               .group_size = group_size_,
+                               .error = total});
   }
 
-  static EncodingCost cost_of(const ParameterRow& row, ScaleCheck& check) {
-    EncodingCost cost;
+  static RoundingError cost_of(const ParameterRow& row, ScaleCheck& check) {
+    RoundingError cost;
     for (std::size_t group = 0; group < row.scales.size(); ++group) {
       const float stored = to_float(to_float16(row.scales[group]));
       check.inexact += stored != row.scales[group] ? 1 : 0;
@@ -237,14 +239,14 @@ class AwqExport {
   template <typename T>
   void write_tensor(const std::string& name, const std::vector<T>& values) {
     check_interrupt();
-    writer_.write_tensor(name, std::as_bytes(std::span(values)));
+    writer_.tensors().append(name, std::as_bytes(std::span(values)));
     progress_.advance(static_cast<std::int64_t>(values.size() * sizeof(T)));
   }
 
   const Checkpoint& checkpoint_;
   Compute& compute_;
+  CheckpointWriter& writer_;
   int group_size_;
-  SafetensorsWriter writer_;
   Progress progress_;
   ExportReport report_;
   std::int64_t inexact_ = 0;
@@ -257,16 +259,16 @@ ExportReport export_awq(const Checkpoint& checkpoint, Compute& compute, const fs
   const Stopwatch stopwatch;
   const std::vector<StoredParameter> parameters = parameters_to_export(checkpoint);
   const int group_size = common_group_size(checkpoint, parameters);
-  OutputFolder folder(out, replace);
-  check_not_model(checkpoint, out);
   Json config = export_config(checkpoint, DType::kF16);
   config["quantization_config"] = quantization_config(checkpoint, parameters, group_size);
-  write_folder_files(checkpoint, config, folder.temporary());
-  AwqExport exporter(checkpoint, compute, folder.temporary() / "model.safetensors", parameters,
-                     group_size);
+  CheckpointWriter writer({.path = out, .replace = replace, .sources = checkpoint.source_paths()},
+                          FolderContents{.config = json_text(config) + "\n",
+                                         .tensors = declare(parameters, group_size)});
+  write_exported_files(checkpoint, writer);
+  AwqExport exporter(checkpoint, compute, writer, group_size);
   for (const StoredParameter& parameter : parameters) exporter.write(parameter);
-  ExportReport report = exporter.commit();
-  folder.commit();
+  ExportReport report = exporter.take_report();
+  writer.commit();
   if (integer_format(checkpoint, checkpoint.spec().head)) {
     report.notes.emplace_back(
         "AWQ's layout leaves the head dense: it is written as float16 of its dequantized values");

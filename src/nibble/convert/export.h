@@ -9,22 +9,15 @@
 #include <string>
 #include <vector>
 
-#include "nibble/convert/parameter_reader.h"
 #include "nibble/core/dtype.h"
 #include "nibble/models/checkpoint.h"
+#include "nibble/models/checkpoint_writer.h"
 #include "nibble/ops/compute.h"
 
 namespace nibble {
 
-struct ExportedTensor {
-  std::string name;  // in the output
-  std::string type;  // "BF16", "Q4_1", "AWQ w4 g128"
-  std::vector<std::int64_t> shape;
-  EncodingCost cost;
-};
-
 struct ExportReport {
-  std::vector<ExportedTensor> tensors;
+  std::vector<WrittenTensor> tensors;
   std::vector<std::string> notes;  // what is otherwise than asked or than in the source
   std::int64_t bytes_out = 0;      // of the file with the tensors
   double seconds = 0;
@@ -45,8 +38,5 @@ ExportReport export_awq(const Checkpoint& checkpoint, Compute& compute,
 /// BF16. Throws Error for architectures and tokenizers that GGUF has no name for.
 ExportReport export_gguf(const Checkpoint& checkpoint, Compute& compute, std::optional<DType> type,
                          const std::filesystem::path& out, bool replace);
-
-/// check_not_model() of core/output.h for every file that the model is read from.
-void check_not_model(const Checkpoint& checkpoint, const std::filesystem::path& out);
 
 }  // namespace nibble

@@ -8,9 +8,7 @@
 #include "nibble/convert/gguf_metadata.h"
 #include "nibble/convert/hugging_face.h"
 #include "nibble/core/error.h"
-#include "nibble/core/output.h"
 #include "nibble/core/stopwatch.h"
-#include "nibble/formats/gguf_writer.h"
 #include "nibble/models/gguf_names.h"
 #include "nibble/weights/ggml_blocks.h"
 #include "nibble/weights/ggml_quantize.h"
@@ -69,7 +67,8 @@ class TypeChooser {
     if (!type_) return own_type(parameter);
     const ModuleRole role = parameter.module.role;
     const bool is_edge = role == ModuleRole::kEmbedding || role == ModuleRole::kHead;
-    if (is_edge && !parameter.is_quantized && is_quantized(*type_) && *type_ != DType::kQ8_0) {
+    const bool is_finer = !parameter.is_quantized || own_type(parameter) == DType::kQ8_0;
+    if (is_edge && is_finer && is_quantized(*type_) && *type_ != DType::kQ8_0) {
       ++q8_0_instead_;
       return DType::kQ8_0;
     }
@@ -112,17 +111,12 @@ std::vector<GgufTensor> plan_tensors(const Checkpoint& checkpoint, const Archite
   return tensors;
 }
 
-/// Adds what `encoded` (32 or 256 elements that were `values`) cost.
-void add_cost(DType dtype, const std::byte* encoded, std::span<const float> values,
-              EncodingCost& cost) {
+/// Adds what became of `values`, 32 or 256 elements, when they were encoded.
+void add_error(DType dtype, const std::byte* encoded, std::span<const float> values,
+               RoundingError& error) {
   float decoded[256];
-  find_block_decoder(dtype)(encoded, decoded);
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    const double difference = static_cast<double>(decoded[i]) - static_cast<double>(values[i]);
-    cost.squared_error += difference * difference;
-    cost.squared_weight += static_cast<double>(values[i]) * static_cast<double>(values[i]);
-    cost.finite = cost.finite && std::isfinite(decoded[i]) && std::isfinite(values[i]);
-  }
+  find_block_dequantizer(dtype)(encoded, decoded);
+  for (std::size_t i = 0; i < values.size(); ++i) error.add(values[i], decoded[i]);
 }
 
 /// Scales of a block of 256 whose groups have them already.
@@ -153,23 +147,24 @@ void encode_block(DType dtype, const ParameterRow& row, std::size_t first, std::
   }
 }
 
-EncodingCost encode_blocks(DType dtype, const ParameterRow& row, std::byte* out) {
-  EncodingCost cost;
-  cost.finite = std::all_of(row.values.begin(), row.values.end(),
-                            [](float value) { return std::isfinite(value); });
-  if (!cost.finite) return cost;
+RoundingError encode_blocks(DType dtype, const ParameterRow& row, std::byte* out) {
+  RoundingError error;
+  error.finite = std::all_of(row.values.begin(), row.values.end(),
+                             [](float value) { return std::isfinite(value); });
+  if (!error.finite) return error;
   const DTypeLayout layout = dtype_layout(dtype);
   const auto size = static_cast<std::size_t>(layout.block);
   for (std::size_t first = 0; first < row.values.size(); first += size) {
     encode_block(dtype, row, first, size, out);
-    add_cost(dtype, out, row.values.subspan(first, size), cost);
+    add_error(dtype, out, row.values.subspan(first, size), error);
     out += layout.bytes;
   }
-  return cost;
+  return error;
 }
 
 /// A vector: F32, in the row order of its matrix.
-void write_vector(const Checkpoint& checkpoint, const GgufTensor& tensor, GgufWriter& writer) {
+void write_vector(const Checkpoint& checkpoint, const GgufTensor& tensor,
+                  CheckpointWriter& writer) {
   const auto size = static_cast<std::size_t>(tensor.parameter.shape[0]);
   std::vector<float> values(size);
   read_vector(checkpoint.float_tensor(tensor.parameter.name, tensor.parameter.shape), values);
@@ -180,21 +175,21 @@ void write_vector(const Checkpoint& checkpoint, const GgufTensor& tensor, GgufWr
     stored[static_cast<std::size_t>(place)] =
         values[static_cast<std::size_t>(i)] + tensor.module.added;
   }
-  writer.write(std::as_bytes(std::span(stored)));
+  writer.tensors().append(tensor.name, std::as_bytes(std::span(stored)));
 }
 
-EncodingCost write_matrix(const Checkpoint& checkpoint, Compute& compute, const GgufTensor& tensor,
-                          GgufWriter& writer, Progress& progress) {
+RoundingError write_matrix(const Checkpoint& checkpoint, Compute& compute, const GgufTensor& tensor,
+                           CheckpointWriter& writer, Progress& progress) {
   const ParameterReader reader(checkpoint, compute, tensor.parameter);
   const DTypeLayout layout = dtype_layout(tensor.dtype);
   const auto encode = [&](const ParameterRow& row, std::byte* out) {
     return is_quantized(tensor.dtype) ? encode_blocks(tensor.dtype, row, out)
                                       : encode_dense(tensor.dtype, row, out);
   };
-  return reader.stream({.row_bytes = reader.cols() / layout.block * layout.bytes,
-                        .interleaved_heads = tensor.module.interleaved_heads,
-                        .encode = encode},
-                       progress, [&](std::span<const std::byte> bytes) { writer.write(bytes); });
+  return reader.write({.row_bytes = reader.cols() / layout.block * layout.bytes,
+                       .interleaved_heads = tensor.module.interleaved_heads,
+                       .encode = encode},
+                      writer, tensor.name, progress);
 }
 
 std::vector<TensorDeclaration> declare(const std::vector<GgufTensor>& tensors,
@@ -224,8 +219,6 @@ void add_source_notes(const Checkpoint& checkpoint, ExportReport& report) {
 ExportReport export_gguf(const Checkpoint& checkpoint, Compute& compute, std::optional<DType> type,
                          const fs::path& out, bool replace) {
   const Stopwatch stopwatch;
-  if (fs::exists(out) && !replace) fail("{}: exists already (--force replaces it)", out.string());
-  check_not_model(checkpoint, out);
   const Architecture& architecture = gguf_architecture(checkpoint);
   TypeChooser types(checkpoint, type);
   const std::vector<GgufTensor> tensors = plan_tensors(checkpoint, architecture, types);
@@ -234,26 +227,28 @@ ExportReport export_gguf(const Checkpoint& checkpoint, Compute& compute, std::op
   types.add_notes(report.notes);
   add_source_notes(checkpoint, report);
 
-  GgufWriter writer(out, gguf_metadata(checkpoint, architecture, type, report.notes),
-                    declare(tensors, rope_factors));
-  Progress progress("exporting", static_cast<std::int64_t>(writer.file_bytes()), "B");
+  CheckpointWriter writer(
+      {.path = out, .replace = replace, .sources = checkpoint.source_paths()},
+      GgufContents{.metadata = gguf_metadata(checkpoint, architecture, type, report.notes),
+                   .tensors = declare(tensors, rope_factors)});
+  report.bytes_out = static_cast<std::int64_t>(writer.tensors().file_bytes());
+  Progress progress("exporting", report.bytes_out, "B");
   if (!rope_factors.empty()) {
-    writer.begin(kGgufRopeFactors);
-    writer.write(std::as_bytes(std::span(rope_factors)));
+    writer.tensors().append(kGgufRopeFactors, std::as_bytes(std::span(rope_factors)));
   }
   for (const GgufTensor& tensor : tensors) {
-    writer.begin(tensor.name);
-    EncodingCost cost;
+    RoundingError error;
     if (tensor.parameter.is_matrix()) {
-      cost = write_matrix(checkpoint, compute, tensor, writer, progress);
+      error = write_matrix(checkpoint, compute, tensor, writer, progress);
     } else {
       write_vector(checkpoint, tensor, writer);
     }
-    report.tensors.push_back(
-        {tensor.name, std::string(dtype_name(tensor.dtype)), tensor.parameter.shape, cost});
+    report.tensors.push_back({.name = tensor.name,
+                              .shape = tensor.parameter.shape,
+                              .format = std::string(dtype_name(tensor.dtype)),
+                              .error = error});
   }
   writer.commit();
-  report.bytes_out = static_cast<std::int64_t>(writer.file_bytes());
   report.seconds = stopwatch.seconds();
   return report;
 }

@@ -4,22 +4,14 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "nibble/core/output.h"
 #include "nibble/core/stopwatch.h"
-#include "nibble/formats/safetensors_writer.h"
-#include "nibble/models/companions.h"
 #include "nibble/models/rope_frequencies.h"
+#include "nibble/models/tokenizer_files.h"
 #include "nibble/weights/dense.h"
 
 namespace nibble {
 namespace fs = std::filesystem;
 namespace {
-
-void write_json(const fs::path& file, const Json& json) {
-  OutputFile output(file);
-  output.write(json_text(json) + "\n");
-  output.commit();
-}
 
 /// Llama 3's scaling (original context 8192, low 1, high 4) by the factor that `rope`'s factors
 /// have at most, if that gives all of them; else nothing.
@@ -54,18 +46,13 @@ std::vector<TensorDeclaration> declare(const std::vector<StoredParameter>& param
 
 }  // namespace
 
-EncodingCost encode_dense(DType dtype, const ParameterRow& row, std::byte* out) {
+RoundingError encode_dense(DType dtype, const ParameterRow& row, std::byte* out) {
   store_as_dtype(dtype, row.values, out);
   std::vector<float> stored(row.values.begin(), row.values.end());
   round_to_dtype(dtype, stored);
-  EncodingCost cost;
-  for (std::size_t i = 0; i < stored.size(); ++i) {
-    const double difference = static_cast<double>(stored[i]) - static_cast<double>(row.values[i]);
-    cost.squared_error += difference * difference;
-    cost.squared_weight += static_cast<double>(row.values[i]) * static_cast<double>(row.values[i]);
-    cost.finite = cost.finite && std::isfinite(stored[i]);
-  }
-  return cost;
+  RoundingError error;
+  for (std::size_t i = 0; i < stored.size(); ++i) error.add(row.values[i], stored[i]);
+  return error;
 }
 
 Json export_config(const Checkpoint& checkpoint, DType dtype) {
@@ -85,48 +72,44 @@ Json export_config(const Checkpoint& checkpoint, DType dtype) {
   return config;
 }
 
-void write_folder_files(const Checkpoint& checkpoint, const Json& config, const fs::path& folder) {
-  write_json(folder / "config.json", config);
-  if (!checkpoint.is_gguf()) return copy_companions(checkpoint.path(), folder);
-  if (checkpoint.has_tokenizer()) checkpoint.load_tokenizer().save_as_json(folder);
+void write_exported_files(const Checkpoint& checkpoint, CheckpointWriter& writer) {
+  if (!checkpoint.is_gguf()) return copy_tokenizer_files(checkpoint.path(), writer.folder());
+  if (checkpoint.has_tokenizer()) checkpoint.load_tokenizer().save_as_json(writer.folder());
   Json generation = {{"_from_model_config", true}};
-  copy_special_ids(config, generation);
-  write_json(folder / "generation_config.json", generation);
-}
-
-void check_not_model(const Checkpoint& checkpoint, const fs::path& out) {
-  for (const fs::path& place : checkpoint.places()) check_not_model(place, out);
+  copy_special_ids(checkpoint.config(), generation);
+  writer.write_file("generation_config.json", json_text(generation) + "\n");
 }
 
 ExportReport export_hugging_face(const Checkpoint& checkpoint, Compute& compute, DType dtype,
                                  const fs::path& out, bool replace) {
   const Stopwatch stopwatch;
-  OutputFolder folder(out, replace);
-  check_not_model(checkpoint, out);
-  write_folder_files(checkpoint, export_config(checkpoint, dtype), folder.temporary());
   const std::vector<StoredParameter> parameters = parameters_to_export(checkpoint);
-  SafetensorsWriter writer(folder.temporary() / "model.safetensors", declare(parameters, dtype));
-  Progress progress("exporting", static_cast<std::int64_t>(writer.file_bytes()), "B");
+  CheckpointWriter writer(
+      {.path = out, .replace = replace, .sources = checkpoint.source_paths()},
+      FolderContents{.config = json_text(export_config(checkpoint, dtype)) + "\n",
+                     .tensors = declare(parameters, dtype)});
+  write_exported_files(checkpoint, writer);
   ExportReport report;
+  report.bytes_out = static_cast<std::int64_t>(writer.tensors().file_bytes());
+  Progress progress("exporting", report.bytes_out, "B");
   const auto encode = [dtype](const ParameterRow& row, std::byte* to) {
     return encode_dense(dtype, row, to);
   };
   for (const StoredParameter& parameter : parameters) {
     const ParameterReader reader(checkpoint, compute, parameter);
-    writer.begin(parameter.name);
-    const EncodingCost cost =
-        reader.stream({.row_bytes = reader.cols() * dtype_layout(dtype).bytes, .encode = encode},
-                      progress, [&](std::span<const std::byte> bytes) { writer.write(bytes); });
-    report.tensors.push_back(
-        {parameter.name, std::string(dtype_name(dtype)), parameter.shape, cost});
+    const RoundingError error =
+        reader.write({.row_bytes = reader.cols() * dtype_layout(dtype).bytes, .encode = encode},
+                     writer, parameter.name, progress);
+    report.tensors.push_back({.name = parameter.name,
+                              .shape = parameter.shape,
+                              .format = std::string(dtype_name(dtype)),
+                              .error = error});
   }
   writer.commit();
-  folder.commit();
   if (has_own_packed_head(checkpoint)) {
     report.notes.emplace_back(
         "the head is a quantized copy of the tied embedding: it is written as a tensor of its own");
   }
-  report.bytes_out = static_cast<std::int64_t>(writer.file_bytes());
   report.seconds = stopwatch.seconds();
   return report;
 }

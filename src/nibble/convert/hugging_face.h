@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "nibble/convert/export.h"
+#include "nibble/convert/parameter_reader.h"
 #include "nibble/core/json.h"
 
 namespace nibble {
@@ -13,11 +14,10 @@ namespace nibble {
 /// they are that.
 Json export_config(const Checkpoint& checkpoint, DType dtype);
 
-/// Writes config.json, generation_config.json and the tokenizer's files.
-void write_folder_files(const Checkpoint& checkpoint, const Json& config,
-                        const std::filesystem::path& folder);
+/// Writes generation_config.json and the tokenizer's files.
+void write_exported_files(const Checkpoint& checkpoint, CheckpointWriter& writer);
 
 /// Numbers as they are, rounded to `dtype` (kF32, kF16 or kBF16).
-EncodingCost encode_dense(DType dtype, const ParameterRow& row, std::byte* out);
+RoundingError encode_dense(DType dtype, const ParameterRow& row, std::byte* out);
 
 }  // namespace nibble

@@ -1,10 +1,9 @@
 #include "nibble/convert/parameter_reader.h"
 
 #include <algorithm>
-#include <cmath>
+#include <numeric>
 
 #include "nibble/core/error.h"
-#include "nibble/core/interrupt.h"
 #include "nibble/weights/repack.h"
 #include "nibble/weights/weight_codec.h"
 
@@ -12,10 +11,6 @@ namespace nibble {
 namespace {
 
 using RowVisitor = FunctionRef<void(std::int64_t, const ParameterRow&)>;
-
-// Bytes that are encoded before they are handed on, and rows that a thread takes at a time.
-constexpr std::int64_t kBatchBytes = 8 << 20;
-constexpr std::int64_t kRowsPerItem = kRowBlock;
 
 /// Rows `begin` to `end` (of the matrix) out of their block of 16.
 void visit_groups(const IntegerBlock& block, int bits, std::int64_t begin, std::int64_t end,
@@ -61,7 +56,7 @@ bool has_small_groups(const IntegerMatrix& matrix) {
 }
 
 /// Where row `row` goes.
-std::int64_t place_of(const RowFormat& format, std::int64_t rows, std::int64_t row) {
+std::int64_t row_in_output(const RowFormat& format, std::int64_t rows, std::int64_t row) {
   return format.interleaved_heads == 0 ? row
                                        : interleaved_row(row, rows / format.interleaved_heads);
 }
@@ -98,18 +93,7 @@ std::vector<StoredParameter> parameters_to_export(const Checkpoint& checkpoint) 
 }
 
 bool has_own_packed_head(const Checkpoint& checkpoint) {
-  const LinearSpec& head = checkpoint.spec().head;
-  return checkpoint.spec().is_tied(head) && integer_format(checkpoint, head);
-}
-
-void EncodingCost::operator+=(const EncodingCost& other) {
-  squared_error += other.squared_error;
-  squared_weight += other.squared_weight;
-  finite = finite && other.finite;
-}
-
-double EncodingCost::relative() const {
-  return squared_weight > 0 ? std::sqrt(squared_error / squared_weight) : 0;
+  return checkpoint.spec().tied_head && checkpoint.has_own_head();
 }
 
 ParameterReader::ParameterReader(const Checkpoint& checkpoint, Compute& compute,
@@ -190,40 +174,43 @@ void ParameterReader::drop_integers() const {
   checkpoint_.tensors().drop({codes.data, codes.bytes});
 }
 
-EncodingCost ParameterReader::stream(const RowFormat& format, Progress& progress,
-                                     FunctionRef<void(std::span<const std::byte>)> sink) const {
-  // A batch is whole blocks of 16 rows, or whole heads whose rows change places.
-  const std::int64_t unit =
-      format.interleaved_heads > 0 ? rows() / format.interleaved_heads : kRowBlock;
-  const std::int64_t batch =
-      std::max<std::int64_t>(1, kBatchBytes / (format.row_bytes * unit)) * unit;
-  EncodingCost total;
-  std::vector<std::byte> bytes;
-  for (std::int64_t first = 0; first < rows(); first += batch) {
-    check_interrupt();
-    const std::int64_t count = std::min(batch, rows() - first);
-    const std::int64_t items = (count + kRowsPerItem - 1) / kRowsPerItem;
-    bytes.resize(static_cast<std::size_t>(count * format.row_bytes));
-    std::vector<EncodingCost> costs(static_cast<std::size_t>(items));
-    compute_.pool().parallel_for(items, [&](std::int64_t item, int) {
-      const std::int64_t begin = first + item * kRowsPerItem;
-      const std::int64_t end = std::min(first + count, begin + kRowsPerItem);
-      visit(begin, end - begin, [&](std::int64_t row, const ParameterRow& values) {
-        std::byte* out = bytes.data() + (place_of(format, rows(), row) - first) * format.row_bytes;
-        costs[static_cast<std::size_t>(item)] += format.encode(values, out);
-      });
-    });
-    for (const EncodingCost& cost : costs) total += cost;  // in order: the same for any threads
-    if (!total.finite) {
-      fail(
-          "{}: tensor \"{}\" holds values that are not finite, or too large for the format asked "
-          "for",
-          checkpoint_.path().string(), parameter_.name);
+void ParameterReader::check_finite(const RoundingError& error) const {
+  if (error.finite) return;
+  fail("{}: tensor \"{}\" holds values that are not finite, or too large for the format asked for",
+       checkpoint_.path().string(), parameter_.name);
+}
+
+RoundingError ParameterReader::write(const RowFormat& format, CheckpointWriter& writer,
+                                     const std::string& name, Progress& progress) const {
+  // A piece is whole blocks of 16 rows, and whole heads where their rows change places.
+  const std::int64_t heads = format.interleaved_heads;
+  const std::int64_t piece_rows = heads > 0 ? std::lcm(rows() / heads, kRowBlock) : kRowBlock;
+  std::vector<RoundingError> errors(static_cast<std::size_t>(rows() / kRowBlock + 1));
+  RoundingError total;
+  const auto make = [&](std::int64_t piece, std::span<std::byte> out) {
+    const std::int64_t first = piece * piece_rows;
+    visit(first, std::ssize(out) / format.row_bytes,
+          [&](std::int64_t row, const ParameterRow& values) {
+            std::byte* to =
+                out.data() + (row_in_output(format, rows(), row) - first) * format.row_bytes;
+            errors[static_cast<std::size_t>(row / kRowBlock)] += format.encode(values, to);
+          });
+  };
+  const auto made = [&](std::int64_t piece, std::int64_t pieces) {
+    const std::int64_t first = piece * piece_rows;
+    const std::int64_t end = std::min(rows(), first + pieces * piece_rows);
+    for (std::int64_t row = first; row < end;
+         row += kRowBlock) {  // in order: the same for any threads
+      total += errors[static_cast<std::size_t>(row / kRowBlock)];
     }
-    sink(bytes);
-    drop(first, count);
-    progress.advance(std::ssize(bytes));
-  }
+    check_finite(total);
+    drop(first, end - first);
+    progress.advance((end - first) * format.row_bytes);
+  };
+  writer.write(name, compute_.pool(),
+               {.piece_bytes = static_cast<std::size_t>(piece_rows * format.row_bytes),
+                .make = make,
+                .made = made});
   drop_integers();
   return total;
 }

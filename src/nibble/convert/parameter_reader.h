@@ -11,8 +11,10 @@
 #include "nibble/core/function_ref.h"
 #include "nibble/core/progress.h"
 #include "nibble/models/checkpoint.h"
+#include "nibble/models/checkpoint_writer.h"
 #include "nibble/models/inspection.h"
 #include "nibble/ops/compute.h"
+#include "nibble/weights/rounding_error.h"
 
 namespace nibble {
 
@@ -44,23 +46,12 @@ struct ParameterRow {
   int group_size = 0;                        // of a row that is one group all its columns
 };
 
-/// What encoding some values cost.
-struct EncodingCost {
-  double squared_error = 0;   // sum of (encoded - value)^2
-  double squared_weight = 0;  // sum of value^2
-  bool finite = true;         // false: a value is infinite or not a number, or became so
-
-  void operator+=(const EncodingCost& other);
-  /// Root of the ratio of the two sums; 0 where all values are 0.
-  double relative() const;
-};
-
 /// How rows are written.
 struct RowFormat {
   std::int64_t row_bytes = 0;
   /// Rows are to lie as CheckpointTensor::interleaved_heads says.
   std::int64_t interleaved_heads = 0;
-  FunctionRef<EncodingCost(const ParameterRow& row, std::byte* out)> encode;
+  FunctionRef<RoundingError(const ParameterRow& row, std::byte* out)> encode;
 };
 
 /// Reads one parameter.
@@ -78,10 +69,10 @@ class ParameterReader {
   /// Gives back the memory of integers that were read in place.
   void drop_integers() const;
 
-  /// Encodes all rows and hands their bytes to `sink` in order. Throws Error naming the parameter
-  /// if a value is not finite or too large for the format.
-  EncodingCost stream(const RowFormat& format, Progress& progress,
-                      FunctionRef<void(std::span<const std::byte>)> sink) const;
+  /// Encodes all rows and writes them as the tensor `name`. Throws Error naming the parameter if a
+  /// value is not finite or too large for the format.
+  RoundingError write(const RowFormat& format, CheckpointWriter& writer, const std::string& name,
+                      Progress& progress) const;
 
  private:
   void visit_dense(std::int64_t first, std::int64_t count,
@@ -89,6 +80,7 @@ class ParameterReader {
   void visit_block(std::int64_t begin, std::int64_t end,
                    FunctionRef<void(std::int64_t, const ParameterRow&)> visit) const;
   void drop(std::int64_t first, std::int64_t count) const;
+  void check_finite(const RoundingError& error) const;
 
   const Checkpoint& checkpoint_;
   Compute& compute_;

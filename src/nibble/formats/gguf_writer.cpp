@@ -2,7 +2,6 @@
 
 #include <array>
 #include <bit>
-#include <unordered_set>
 #include <utility>
 
 #include "nibble/core/error.h"
@@ -28,10 +27,6 @@ void append_string(std::string& bytes, std::string_view text) {
   bytes += text;
 }
 
-std::uint64_t padding(std::uint64_t bytes) {
-  return (kAlignment - bytes % kAlignment) % kAlignment;
-}
-
 std::uint64_t declared_bytes(const TensorDeclaration& tensor, const std::string& origin) {
   const std::int64_t bytes = checked_tensor_bytes(tensor.dtype, tensor.shape);
   if (bytes < 0 || tensor.shape.empty() || tensor.shape.size() > 4 ||
@@ -42,27 +37,37 @@ std::uint64_t declared_bytes(const TensorDeclaration& tensor, const std::string&
   return static_cast<std::uint64_t>(bytes);
 }
 
-/// The infos of all tensors, and the bytes of their data with padding behind each.
-std::pair<std::string, std::uint64_t> make_infos(const std::vector<TensorDeclaration>& tensors,
-                                                 const std::string& origin) {
+/// What the file says of each tensor before their data.
+std::string make_infos(const std::vector<TensorDeclaration>& tensors,
+                       const std::vector<TensorExtent>& extents) {
   std::string infos;
-  std::unordered_set<std::string_view> names;
-  std::uint64_t offset = 0;
-  for (const TensorDeclaration& tensor : tensors) {
-    if (!names.insert(tensor.name).second) {
-      fail("{}: two tensors are named {}", origin, quoted_name(tensor.name));
-    }
-    const std::uint64_t bytes = declared_bytes(tensor, origin);
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const TensorDeclaration& tensor = tensors[i];
     append_string(infos, tensor.name);
     append(infos, static_cast<std::uint32_t>(tensor.shape.size()));
     for (auto dim = tensor.shape.rbegin(); dim != tensor.shape.rend(); ++dim) append(infos, *dim);
     append(infos, find_ggml_type(tensor.dtype)->id);
-    append(infos, offset);
-    if (__builtin_add_overflow(offset, bytes + padding(bytes), &offset) || offset > INT64_MAX / 2) {
-      fail("{}: the tensors are too large for a file", origin);
-    }
+    append(infos, extents[i].offset);
   }
-  return {infos, offset};
+  return infos;
+}
+
+TensorFileLayout make_layout(const GgufMetadata& metadata,
+                             const std::vector<TensorDeclaration>& tensors,
+                             const std::string& origin) {
+  std::vector<TensorExtent> extents;
+  for (const TensorDeclaration& tensor : tensors) {
+    extents.push_back({tensor.name, declared_bytes(tensor, origin)});
+  }
+  lay_out_tensors(extents, kAlignment, origin);
+  std::string header = "GGUF";
+  append(header, std::uint32_t{3});
+  append(header, std::uint64_t{tensors.size()});
+  append(header, metadata.count());
+  header += metadata.bytes();
+  header += make_infos(tensors, extents);
+  header.append((kAlignment - header.size() % kAlignment) % kAlignment, '\0');
+  return {std::move(header), std::move(extents), kAlignment};
 }
 
 }  // namespace
@@ -115,53 +120,7 @@ void GgufMetadata::set_ints(std::string_view key, std::span<const std::int32_t> 
 }
 
 GgufWriter::GgufWriter(const std::filesystem::path& path, const GgufMetadata& metadata,
-                       std::vector<TensorDeclaration> tensors)
-    : path_(path), tensors_(std::move(tensors)), output_(path) {
-  const auto [infos, data_bytes] = make_infos(tensors_, path_.string());
-  std::string header = "GGUF";
-  append(header, std::uint32_t{3});
-  append(header, std::uint64_t{tensors_.size()});
-  append(header, metadata.count());
-  header += metadata.bytes();
-  header += infos;
-  header.append(padding(header.size()), '\0');
-  file_bytes_ = header.size() + data_bytes;
-  output_.reserve(file_bytes_);
-  output_.write(header);
-}
-
-/// Checks that the tensor begun is full, and fills up behind it.
-void GgufWriter::finish_tensor() {
-  if (remaining_ != 0) {
-    fail("{}: tensor {} lacks {} bytes", path_.string(), quoted_name(tensors_[begun_ - 1].name),
-         remaining_);
-  }
-  output_.write(std::string(padding(output_.bytes_written()), '\0'));
-}
-
-void GgufWriter::begin(std::string_view name) {
-  finish_tensor();
-  if (begun_ == tensors_.size() || tensors_[begun_].name != name) {
-    fail("{}: tensor {} is not the next one declared", path_.string(), quoted_name(name));
-  }
-  remaining_ = declared_bytes(tensors_[begun_++], path_.string());
-}
-
-void GgufWriter::write(std::span<const std::byte> bytes) {
-  if (bytes.size() > remaining_) {
-    fail("{}: {} bytes more than tensor {} has", path_.string(), bytes.size() - remaining_,
-         begun_ == 0 ? "(none begun)" : quoted_name(tensors_[begun_ - 1].name));
-  }
-  output_.write(bytes);
-  remaining_ -= bytes.size();
-}
-
-void GgufWriter::commit() {
-  finish_tensor();
-  if (begun_ != tensors_.size()) {
-    fail("{}: tensor {} was not written", path_.string(), quoted_name(tensors_[begun_].name));
-  }
-  output_.commit();
-}
+                       const std::vector<TensorDeclaration>& tensors, const Resumption& resumption)
+    : TensorFileWriter(path, make_layout(metadata, tensors, path.string()), resumption) {}
 
 }  // namespace nibble

@@ -3,7 +3,6 @@
 #include <array>
 #include <bit>
 #include <nlohmann/json.hpp>
-#include <unordered_set>
 #include <utility>
 
 #include "nibble/core/error.h"
@@ -46,28 +45,22 @@ std::string metadata_json(const std::map<std::string, std::string>& metadata,
   return json;
 }
 
-/// The header from its length to its padding, and the bytes of all tensors.
-std::pair<std::string, std::uint64_t> make_header(
-    const std::vector<TensorDeclaration>& tensors,
-    const std::map<std::string, std::string>& metadata, const std::string& origin) {
+TensorFileLayout make_layout(const std::vector<TensorDeclaration>& tensors,
+                             const std::map<std::string, std::string>& metadata,
+                             const std::string& origin) {
+  std::vector<TensorExtent> extents;
+  for (const TensorDeclaration& tensor : tensors) {
+    extents.push_back({tensor.name, declared_bytes(tensor, origin)});
+  }
+  lay_out_tensors(extents, 1, origin);
   std::string json = "{";
   if (!metadata.empty()) json += "\"__metadata__\":{" + metadata_json(metadata, origin) + '}';
-  std::unordered_set<std::string_view> names;
-  std::uint64_t offset = 0;
-  for (const TensorDeclaration& tensor : tensors) {
-    if (!names.insert(tensor.name).second) {
-      fail("{}: two tensors are named {}", origin, quoted_name(tensor.name));
-    }
-    const std::uint64_t bytes = declared_bytes(tensor, origin);
-    std::uint64_t end = 0;
-    if (__builtin_add_overflow(offset, bytes, &end) || end > INT64_MAX / 2) {
-      fail("{}: the tensors are too large for a file", origin);
-    }
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
     if (json.size() > 1) json += ',';
     json += fmt::format(R"({}:{{"dtype":"{}","shape":{},"data_offsets":[{},{}]}})",
-                        json_string(tensor.name, origin), dtype_name(tensor.dtype),
-                        shape_to_string(tensor.shape), offset, end);
-    offset = end;
+                        json_string(tensors[i].name, origin), dtype_name(tensors[i].dtype),
+                        shape_to_string(tensors[i].shape), extents[i].offset,
+                        extents[i].offset + extents[i].bytes);
   }
   json += '}';
   const std::uint64_t unpadded = sizeof(std::uint64_t) + json.size();
@@ -78,58 +71,15 @@ std::pair<std::string, std::uint64_t> make_header(
   }
   static_assert(std::endian::native == std::endian::little);
   const auto length = std::bit_cast<std::array<char, 8>>(std::uint64_t{json.size()});
-  return {std::string(length.begin(), length.end()) + json, offset};
+  return {std::string(length.begin(), length.end()) + json, std::move(extents), 1};
 }
 
 }  // namespace
 
 SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path,
-                                     std::vector<TensorDeclaration> tensors,
-                                     const std::map<std::string, std::string>& metadata)
-    : path_(path), tensors_(std::move(tensors)), output_(path) {
-  const auto [header, data_bytes] = make_header(tensors_, metadata, path_.string());
-  file_bytes_ = header.size() + data_bytes;
-  output_.reserve(file_bytes_);
-  output_.write(header);
-}
-
-void SafetensorsWriter::check_complete() const {
-  if (remaining_ != 0) {
-    fail("{}: tensor {} lacks {} bytes", path_.string(), quoted_name(tensors_[begun_ - 1].name),
-         remaining_);
-  }
-}
-
-void SafetensorsWriter::begin(std::string_view name) {
-  check_complete();
-  if (begun_ == tensors_.size() || tensors_[begun_].name != name) {
-    fail("{}: tensor {} is not the next one declared", path_.string(), quoted_name(name));
-  }
-  const TensorDeclaration& tensor = tensors_[begun_++];
-  remaining_ = static_cast<std::uint64_t>(checked_tensor_bytes(tensor.dtype, tensor.shape));
-}
-
-void SafetensorsWriter::write(std::span<const std::byte> bytes) {
-  if (bytes.size() > remaining_) {
-    fail("{}: {} bytes more than tensor {} has", path_.string(), bytes.size() - remaining_,
-         begun_ == 0 ? "(none begun)" : quoted_name(tensors_[begun_ - 1].name));
-  }
-  output_.write(bytes);
-  remaining_ -= bytes.size();
-}
-
-void SafetensorsWriter::write_tensor(std::string_view name, std::span<const std::byte> bytes) {
-  begin(name);
-  write(bytes);
-  check_complete();
-}
-
-void SafetensorsWriter::commit() {
-  check_complete();
-  if (begun_ != tensors_.size()) {
-    fail("{}: tensor {} was not written", path_.string(), quoted_name(tensors_[begun_].name));
-  }
-  output_.commit();
-}
+                                     const std::vector<TensorDeclaration>& tensors,
+                                     const std::map<std::string, std::string>& metadata,
+                                     const Resumption& resumption)
+    : TensorFileWriter(path, make_layout(tensors, metadata, path.string()), resumption) {}
 
 }  // namespace nibble

@@ -14,6 +14,7 @@
 #include "nibble/models/quantization_config.h"
 #include "nibble/models/tensor_report.h"
 #include "nibble/weights/dequantize.h"
+#include "nibble/weights/packed_rows.h"
 #include "nibble/weights/repack.h"
 
 namespace nibble {
@@ -46,6 +47,21 @@ CheckpointTensor packed_part(const Checkpoint& checkpoint, const std::string& na
   }
   return tensor;
 }
+
+/// Rows of a packed embedding.
+class PackedRows : public RowSource {
+ public:
+  explicit PackedRows(const WeightView& view) : view_(view) {}
+  void read(std::int64_t first, std::int64_t count, float* out) const override {
+    const auto cols = static_cast<std::size_t>(view_.cols);
+    for (std::int64_t row = first; row < first + count; ++row, out += cols) {
+      read_packed_row(view_, row, {out, cols});
+    }
+  }
+
+ private:
+  WeightView view_;
+};
 
 }  // namespace
 
@@ -132,7 +148,7 @@ void Checkpoint::open_gguf() {
   if (spec_.gate) spec_.gate->bias |= has_bias(*spec_.gate);
 }
 
-std::vector<fs::path> Checkpoint::places() const {
+std::vector<fs::path> Checkpoint::source_paths() const {
   if (!is_gguf()) return {path_};
   std::vector<fs::path> parts;
   for (const GgufFile& file : gguf_->files()) parts.push_back(file.file().path());
@@ -205,7 +221,7 @@ CheckpointTensor Checkpoint::tensor(const std::string& name,
 CheckpointTensor Checkpoint::float_tensor(const std::string& name,
                                           const std::vector<std::int64_t>& shape) const {
   if (name == spec_.embedding + ".weight") {
-    if (auto rows = foreign_rows({spec_.embedding, shape[0], shape[1]})) return *std::move(rows);
+    if (auto rows = embedding_rows()) return *std::move(rows);
   }
   CheckpointTensor found = tensor(name, shape);
   if (!can_dequantize(found.view.dtype)) {
@@ -213,6 +229,18 @@ CheckpointTensor Checkpoint::float_tensor(const std::string& name,
          dtype_name(found.view.dtype));
   }
   return found;
+}
+
+/// The embedding where it is quantized, by us or by another tool.
+std::optional<CheckpointTensor> Checkpoint::embedding_rows() const {
+  const LinearSpec embedding = spec_.embedding_matrix();
+  const auto packed = packed_weight(embedding);
+  if (!packed) return foreign_rows(embedding);
+  TensorView view = packed->parts[0].view;
+  view.shape = {embedding.out, embedding.in};
+  return CheckpointTensor{.name = embedding.name + ".weight",
+                          .view = std::move(view),
+                          .rows = std::make_shared<PackedRows>(packed->view())};
 }
 
 CheckpointTensor Checkpoint::dense_weight(const LinearSpec& linear) const {
@@ -234,14 +262,22 @@ std::optional<CheckpointTensor> Checkpoint::foreign_rows(const LinearSpec& modul
 }
 
 std::optional<PackedTensors> Checkpoint::packed_weight(const LinearSpec& linear) const {
-  const auto found = packed_layouts_.find(linear.name);
+  auto found = packed_layouts_.find(linear.name);
+  if (found == packed_layouts_.end() && spec_.is_tied(linear)) {
+    found = packed_layouts_.find(spec_.embedding);
+  }
   if (found == packed_layouts_.end()) return std::nullopt;
   PackedTensors tensors{.layout = found->second, .parts = {}};
   for (const PartLayout& part : codec_of(tensors.layout.format).parts(tensors.layout)) {
-    tensors.parts.push_back(packed_part(*this, linear.name + part.suffix, part.dtype,
+    tensors.parts.push_back(packed_part(*this, found->first + part.suffix, part.dtype,
                                         part.tensor_shape(block_count(tensors.layout))));
   }
   return tensors;
+}
+
+bool Checkpoint::has_own_head() const {
+  return !spec_.tied_head || packed_layouts_.contains(spec_.head.name) ||
+         foreign_weight(spec_.head).has_value();
 }
 
 std::optional<ForeignLayer> Checkpoint::foreign_weight(const LinearSpec& linear) const {

@@ -38,8 +38,8 @@ class Checkpoint {
 
   const std::filesystem::path& path() const { return path_; }
   bool is_gguf() const { return gguf_ != nullptr; }
-  /// The folder, or the parts of a GGUF model.
-  std::vector<std::filesystem::path> places() const;
+  /// What is read: the folder, or the parts of a GGUF model.
+  std::vector<std::filesystem::path> source_paths() const;
   /// config.json; for a GGUF file the one it would have.
   const Json& config() const { return config_; }
   const ModelSpec& spec() const { return spec_; }
@@ -53,9 +53,13 @@ class Checkpoint {
                                 const std::vector<std::int64_t>& shape) const;
   /// The weight tensor that a dense linear layer reads: the embedding's for a tied head.
   CheckpointTensor dense_weight(const LinearSpec& linear) const;
-  /// The parts of a linear layer that config.json says is packed, nothing for a dense one. Throws
-  /// Error if they are missing or of other shapes than the layout gives.
+  /// The parts of a linear layer, or of ModelSpec::embedding_matrix(), that config.json says is
+  /// packed, nothing for a dense one; those of a packed embedding for a head that is tied to it and
+  /// has none of its own. Throws Error if they are missing or of other shapes than the layout
+  /// gives.
   std::optional<PackedTensors> packed_weight(const LinearSpec& linear) const;
+  /// Whether the head reads tensors of its own and not the embedding's.
+  bool has_own_head() const;
   /// The parts of a linear layer that another tool quantized, nothing for others. Throws Error as
   /// ForeignQuantization::find does.
   std::optional<ForeignLayer> foreign_weight(const LinearSpec& linear) const;
@@ -80,6 +84,7 @@ class Checkpoint {
   void read_quantization(const JsonObject& config);
   void read_own_quantization(const JsonObject& quantization);
   void read_quantization_files();
+  std::optional<CheckpointTensor> embedding_rows() const;
   std::optional<CheckpointTensor> foreign_rows(const LinearSpec& module) const;
   void untie_head();
 

@@ -26,24 +26,34 @@ void Embedding::run(Compute& compute, std::span<const std::int32_t> tokens,
   if (project_in_) {
     const auto width = static_cast<std::size_t>(spec_.embedding_width);
     float* narrow = narrow_.as<float>(tokens.size() * width);
-    look_up(tokens, narrow);
+    look_up(compute, tokens, narrow);
     apply_linear(compute, *project_in_, {.x = narrow, .tokens = count}, out);
   } else {
-    look_up(tokens, out);
+    look_up(compute, tokens, out);
   }
   if (spec_.positions) add_positions(compute, positions, out);
 }
 
-void Embedding::look_up(std::span<const std::int32_t> tokens, float* out) const {
+void Embedding::look_up(Compute& compute, std::span<const std::int32_t> tokens, float* out) const {
   const auto width = static_cast<std::size_t>(spec_.embedding_width);
-  for (std::size_t t = 0; t < tokens.size(); ++t) {
-    assert(tokens[t] >= 0 && tokens[t] < spec_.vocab);
-    const std::span row(out + t * width, width);
-    read_rows(tokens_, tokens[t], 1, row.data());
-    round_to_dtype(dtype_, row);
-    if (scale_ == 1.0f) continue;
-    for (float& value : row) value *= scale_;
+  const auto one = [&](std::int64_t t, int) {
+    const auto at = static_cast<std::size_t>(t);
+    look_up_row(tokens[at], {out + at * width, width});
+  };
+  // A row that is packed takes as long to read as the sixteen of its block.
+  if (tokens_.rows && tokens.size() > 1) {
+    compute.pool().parallel_for(std::ssize(tokens), one);
+  } else {
+    for (std::int64_t t = 0; t < std::ssize(tokens); ++t) one(t, 0);
   }
+}
+
+void Embedding::look_up_row(std::int32_t token, std::span<float> row) const {
+  assert(token >= 0 && token < spec_.vocab);
+  read_rows(tokens_, token, 1, row.data());
+  round_to_dtype(dtype_, row);
+  if (scale_ == 1.0f) return;
+  for (float& value : row) value *= scale_;
 }
 
 void Embedding::add_positions(Compute& compute, std::span<const std::int64_t> positions,

@@ -13,7 +13,7 @@ namespace nibble {
 
 class Embedding {
  public:
-  /// Tables stay in the checkpoint's files, whose rows are read as they are needed.
+  /// Tables, packed or not, stay in the checkpoint's files, whose rows are read as they are needed.
   explicit Embedding(const WeightLoader& loader);
 
   /// Hidden states of tokens at their positions, (tokens, hidden). Ids must be below vocab, and
@@ -22,7 +22,8 @@ class Embedding {
            std::span<const std::int64_t> positions, float* out);
 
  private:
-  void look_up(std::span<const std::int32_t> tokens, float* out) const;
+  void look_up(Compute& compute, std::span<const std::int32_t> tokens, float* out) const;
+  void look_up_row(std::int32_t token, std::span<float> row) const;
   void add_positions(Compute& compute, std::span<const std::int64_t> positions, float* out);
 
   ModelSpec spec_;

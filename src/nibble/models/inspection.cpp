@@ -12,13 +12,19 @@
 namespace nibble {
 namespace {
 
-void add_integers(const Checkpoint& checkpoint, const LinearSpec& linear, StoredParameter& stored) {
-  if (const auto packed = checkpoint.packed_weight(linear)) {
+void add_integers(const Checkpoint& checkpoint, StoredParameter& stored) {
+  const ModuleRole role = stored.module.role;
+  const bool is_linear = stored.module.kind == ModuleKind::kLinear;
+  if (stored.is_bias || !(is_linear || role == ModuleRole::kEmbedding)) return;
+  const LinearSpec matrix = stored.module.linear();
+  if (const auto packed = checkpoint.packed_weight(matrix)) {
     stored.format = codec_of(packed->layout.format).name;
     stored.group_size = packed->layout.group_size;
     stored.bytes = weight_bytes(packed->layout);
     for (const CheckpointTensor& part : packed->parts) stored.tensors.push_back(part.name);
-  } else if (auto foreign = checkpoint.foreign_weight(linear)) {
+  } else if (!is_linear) {
+    return;
+  } else if (auto foreign = checkpoint.foreign_weight(matrix)) {
     stored.format = std::move(foreign->format);
     stored.group_size = foreign->group_size;
     stored.bytes = foreign->matrix.file_bytes();
@@ -86,9 +92,8 @@ std::vector<StoredParameter> stored_parameters(const Checkpoint& checkpoint) {
   std::vector<StoredParameter> all;
   for (Parameter& parameter : parameters_of(checkpoint.spec())) {
     StoredParameter stored{std::move(parameter)};
-    const bool is_linear_weight = stored.module.kind == ModuleKind::kLinear && !stored.is_bias;
-    if (is_linear_weight) add_integers(checkpoint, stored.module.linear(), stored);
-    if (!stored.is_quantized && stored.is_tied) continue;
+    if (stored.is_tied && !checkpoint.has_own_head()) continue;
+    add_integers(checkpoint, stored);
     if (!stored.is_quantized) add_numbers(checkpoint, stored);
     all.push_back(std::move(stored));
   }

@@ -147,6 +147,8 @@ struct ModelSpec {
   const LinearSpec* block_linear(ModuleRole role) const;
   /// The name of a norm or linear layer of block `layer`.
   std::string block_module(ModuleRole role, std::int64_t layer) const;
+  /// The embedding's table as a matrix that may be packed like a linear layer's weight.
+  LinearSpec embedding_matrix() const { return {embedding, vocab, embedding_width}; }
   /// Whether the layer is a head whose weight is the embedding's.
   bool is_tied(const LinearSpec& linear) const { return tied_head && linear.name == head.name; }
 

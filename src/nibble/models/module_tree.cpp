@@ -80,13 +80,20 @@ std::string module_text(const TreeNode& node, const std::string& prefix, std::si
                      children_text(node, prefix, indent + 2), "", indent);
 }
 
+/// ", bits=4, group_size=128"
+std::string packed_text(const WeightLayout& layout) {
+  return fmt::format(
+      ", bits={}{}", codec_of(layout.format).bits,
+      layout.group_size > 0 ? fmt::format(", group_size={}", layout.group_size) : "");
+}
+
 std::string linear_text(const Checkpoint& checkpoint, const LinearSpec& linear) {
   const std::string sizes = fmt::format("in_features={}, out_features={}, bias={}", linear.in,
                                         linear.out, linear.bias ? "True" : "False");
+  const bool tied = checkpoint.spec().is_tied(linear) && !checkpoint.has_own_head();
+  const char* const tie = tied ? ", tied to the embedding" : "";
   if (const auto packed = checkpoint.packed_weight(linear)) {
-    const int group_size = packed->layout.group_size;
-    return fmt::format("Linear({}, bits={}{})", sizes, codec_of(packed->layout.format).bits,
-                       group_size > 0 ? fmt::format(", group_size={}", group_size) : "");
+    return fmt::format("Linear({}{}{})", sizes, packed_text(packed->layout), tie);
   }
   if (const auto foreign = checkpoint.foreign_weight(linear)) {
     const int group_size = foreign->group_size;
@@ -99,9 +106,8 @@ std::string linear_text(const Checkpoint& checkpoint, const LinearSpec& linear) 
   const double bits = 8.0 * static_cast<double>(layout.bytes) / static_cast<double>(layout.block);
   const std::string group =
       layout.block == 1 ? std::string() : fmt::format(", group_size={}", layout.block);
-  const bool tied = checkpoint.spec().is_tied(linear);
   return fmt::format("Linear({}, bits={:g}{}, dtype={}{})", sizes, bits, group,
-                     dtype_name(weight.view.dtype), tied ? ", tied to the embedding" : "");
+                     dtype_name(weight.view.dtype), tie);
 }
 
 std::string norm_text(const ModelSpec& spec, const std::string& prefix, const Module& norm) {
@@ -123,9 +129,13 @@ std::string leaf_text(const Checkpoint& checkpoint, const std::string& prefix,
     case ModuleKind::kTable:
       break;
   }
-  const bool is_learned = module.role == ModuleRole::kPositions;
-  return fmt::format("{}({}, {})", is_learned ? prefix + "LearnedPositionalEmbedding" : "Embedding",
-                     module.shape[0], module.shape[1]);
+  if (module.role == ModuleRole::kPositions) {
+    return fmt::format("{}LearnedPositionalEmbedding({}, {})", prefix, module.shape[0],
+                       module.shape[1]);
+  }
+  const auto packed = checkpoint.packed_weight(module.linear());
+  return fmt::format("Embedding({}, {}{})", module.shape[0], module.shape[1],
+                     packed ? packed_text(packed->layout) : "");
 }
 
 }  // namespace

@@ -81,13 +81,15 @@ PackedLayouts read_quantization_config(const JsonObject& config, const ModelSpec
   const std::int64_t version = config.get_int("version", 1, kVersion);
   std::map<std::string, LinearSpec> known;
   for (LinearSpec& linear : spec.linears()) known.emplace(linear.name, linear);
+  known.emplace(spec.embedding, spec.embedding_matrix());
 
   PackedLayouts layouts;
   const JsonObject modules = config.get_object("modules");
   for (const auto& item : modules.json().items()) {
     const auto linear = known.find(item.key());
     if (linear == known.end()) {
-      fail("{}: \"{}\" is not a linear layer of this model", modules.origin(), item.key());
+      fail("{}: \"{}\" is not a linear layer or embedding of this model", modules.origin(),
+           item.key());
     }
     const JsonObject module = modules.get_object(item.key());
     const WeightLayout layout = read_layout(module, linear->second);

@@ -11,7 +11,7 @@
 
 namespace nibble {
 
-/// Packed layers by module name.
+/// Packed layers, and the embedding if it is packed, by module name.
 using PackedLayouts = std::map<std::string, WeightLayout>;
 
 /// Reads "quantization_config". Throws Error for another tool's quant_method (naming it), an

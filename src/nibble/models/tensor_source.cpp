@@ -53,31 +53,31 @@ class GgufSource : public TensorSource {
         continue;
       }
       names_.push_back(module->second->name + name.substr(dot));
-      places_.emplace(names_.back(),
-                      Place{name, module->second->interleaved_heads, module->second->added});
+      entries_.emplace(names_.back(),
+                       Entry{name, module->second->interleaved_heads, module->second->added});
     }
   }
 
   std::vector<std::string> names() const override { return names_; }
   std::optional<CheckpointTensor> look_up(const std::string& name) const override {
-    const auto it = places_.find(name);
-    if (it == places_.end()) return std::nullopt;
-    const Place& place = it->second;
+    const auto it = entries_.find(name);
+    if (it == entries_.end()) return std::nullopt;
+    const Entry& entry = it->second;
     return CheckpointTensor{.name = name,
-                            .view = model_->get(place.gguf_name),
-                            .interleaved_heads = place.interleaved_heads,
-                            .added = place.added};
+                            .view = model_->get(entry.gguf_name),
+                            .interleaved_heads = entry.interleaved_heads,
+                            .added = entry.added};
   }
   void drop(std::span<const std::byte> bytes) const override { model_->drop(bytes); }
 
  protected:
   std::string name_in_file(const std::string& name) const override {
-    return places_.at(name).gguf_name;
+    return entries_.at(name).gguf_name;
   }
   std::vector<std::string> unknown_names() const override { return unknown_; }
 
  private:
-  struct Place {
+  struct Entry {
     std::string gguf_name;
     std::int64_t interleaved_heads;
     float added;
@@ -85,7 +85,7 @@ class GgufSource : public TensorSource {
   std::shared_ptr<const GgufModel> model_;
   std::vector<std::string> names_;
   std::vector<std::string> unknown_;
-  std::map<std::string, Place> places_;  // by Hugging Face's name
+  std::map<std::string, Entry> entries_;  // by Hugging Face's name
 };
 
 /// What a folder has in place of files with the usual names; "" or opens with "; ".

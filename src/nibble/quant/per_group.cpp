@@ -5,17 +5,6 @@
 
 namespace nibble {
 
-void RoundingError::operator+=(const RoundingError& other) {
-  squared_error += other.squared_error;
-  squared_weight += other.squared_weight;
-  clipped_groups += other.clipped_groups;
-  finite = finite && other.finite;
-}
-
-double RoundingError::relative() const {
-  return squared_weight > 0 ? std::sqrt(squared_error / squared_weight) : 0.0;
-}
-
 IntegerGrid grid_between(float lo, float hi, int bits) {
   const auto qmax = static_cast<float>((1 << bits) - 1);
   const float scale = round_to_bfloat16(std::max(hi - lo, 1e-5f) / qmax);

@@ -13,23 +13,12 @@
 
 #include "nibble/core/bfloat16.h"
 #include "nibble/quant/nearest.h"
+#include "nibble/weights/rounding_error.h"
 
 namespace nibble {
 
 /// The integers of a group whose least and largest weight are these.
 IntegerGrid grid_between(float lo, float hi, int bits);
-
-/// What rounding did to some weights.
-struct RoundingError {
-  double squared_error = 0;         // sum of (w' - w)^2
-  double squared_weight = 0;        // sum of w^2
-  std::int64_t clipped_groups = 0;  // groups whose range leaves out 0, so that some weights clip
-  bool finite = true;               // false: a weight is infinite or not a number
-
-  void operator+=(const RoundingError& other);
-  /// Root of the ratio of the two sums; 0 where all weights are 0.
-  double relative() const;
-};
 
 /// Rounds one group. `weights` and `q` have the group's length; gives its scale and zero point.
 struct GroupParameters {

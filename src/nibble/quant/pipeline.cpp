@@ -1,31 +1,23 @@
 #include "nibble/quant/pipeline.h"
 
-#include <algorithm>
-#include <nlohmann/json.hpp>
+#include <utility>
 
 #include "nibble/core/error.h"
 #include "nibble/core/log.h"
-#include "nibble/core/output.h"
 #include "nibble/core/progress.h"
 #include "nibble/core/stopwatch.h"
-#include "nibble/models/companions.h"
 #include "nibble/models/token_cost.h"
+#include "nibble/models/tokenizer_files.h"
 #include "nibble/quant/learning/write_learned.h"
-#include "nibble/quant/model_folder.h"
+#include "nibble/quant/packed_contents.h"
+#include "nibble/quant/tensor_writer.h"
 
 namespace nibble {
 namespace {
 
-/// Parameters of the tensors that will be read: those of a tied head count twice, as work.
-std::int64_t work_of(const ModelSpec& spec, const QuantizePlan& plan) {
-  std::int64_t work = 0;
-  for (const LayerPlan& layer : plan.layers) {
-    if (layer.packed) work += layer.linear.out * layer.linear.in;
-  }
-  for (const Parameter& tensor : dense_parameters(spec, plan)) {
-    work += tensor.count();
-  }
-  return work;
+FolderContents contents_of(const QuantizeJob& job) {
+  return packed_contents(job.checkpoint.config(), job.checkpoint.spec(), job.plan,
+                         job.method.algorithm);
 }
 
 void add_sizes(const ModelSpec& spec, const QuantizePlan& plan, QuantizeReport& report) {
@@ -37,15 +29,6 @@ void add_sizes(const ModelSpec& spec, const QuantizePlan& plan, QuantizeReport& 
   report.bits_per_weight = token_cost(spec, costs).bits_per_weight();
   report.file_bits_per_parameter =
       8.0 * static_cast<double>(report.bytes_out) / static_cast<double>(parameter_count(spec));
-}
-
-/// Layer by layer as the checkpoint has them.
-void write_layers(const QuantizeJob& job, Compute& compute, TensorWriter& writer,
-                  std::vector<QuantizedTensor>& tensors) {
-  const auto rounder = job.method.blocks.rounder->prepare(compute, {});
-  for (const LayerPlan& layer : job.plan.layers) {
-    if (layer.packed) tensors.push_back(writer.write_packed(layer, *rounder));
-  }
 }
 
 void check_calibration(const QuantizeJob& job) {
@@ -69,41 +52,54 @@ void check_calibration(const QuantizeJob& job) {
   }
 }
 
-/// Rounds and writes all tensors into `file`.
-void write_rounded(const QuantizeJob& job, Compute& compute, const std::filesystem::path& file,
+/// Layer by layer as the checkpoint has them.
+void write_layers(const QuantizeJob& job, Compute& compute, TensorWriter& writer) {
+  const auto rounder = job.method.blocks.rounder->prepare(compute, {});
+  for (const LayerPlan* layer : job.plan.packed()) writer.write_packed(*layer, *rounder);
+}
+
+/// Rounds and writes all tensors.
+void write_rounded(const QuantizeJob& job, Compute& compute, CheckpointWriter& checkpoint,
                    QuantizeReport& report) {
-  const ModelSpec& spec = job.checkpoint.spec();
-  Progress progress("quantizing", work_of(spec, job.plan), "weights");
-  TensorWriter writer(job.checkpoint, job.plan, compute, file, progress);
+  TensorWriter writer(job.checkpoint, job.plan, compute, checkpoint);
   RewrittenParameters rewritten;
   if (job.method.blocks.goes_by_blocks()) {
     BlockQuantizer quantizer(job.checkpoint, job.plan, job.method.blocks, compute, writer);
-    rewritten = quantizer.run(job.calibration, report.tensors);
+    rewritten = quantizer.run(job.calibration);
   } else {
-    write_layers(job, compute, writer, report.tensors);
+    write_layers(job, compute, writer);
   }
   writer.write_dense(rewritten);
+  report.tensors = writer.packed();
   report.bytes_in = writer.bytes_in();
   report.bytes_out = writer.bytes_out();
-  const Stopwatch stopwatch;
-  writer.commit();
-  report.sync_seconds += stopwatch.seconds();
 }
 
-/// Learns what there is to be learned in the folder `rounded` and writes all tensors into `file`.
-void write_distilled(const QuantizeJob& job, Compute& compute, const std::filesystem::path& rounded,
-                     const std::filesystem::path& file) {
+/// Writes what is rounded into a folder of its own, learns what there is to be learned in it, and
+/// writes all tensors.
+void write_distilled(const QuantizeJob& job, Compute& compute, CheckpointWriter& checkpoint,
+                     QuantizeReport& report) {
+  const FolderContents contents = contents_of(job);
+  const std::filesystem::path rounded = checkpoint.folder() / "rounded";
+  {
+    CheckpointWriter writer({.path = rounded}, contents);
+    write_rounded(job, compute, writer, report);
+    writer.commit();
+  }
   const DistillationOptions& options = *job.method.distillation;
-  const Checkpoint quantized(rounded);
-  Distillation distillation(job.checkpoint, quantized, compute, job.plan.options.dtype);
-  const auto blocks = static_cast<std::int64_t>(job.calibration.size());
-  Progress progress("learning", std::max<std::int64_t>(1, blocks / options.batch), "steps");
-  distillation.run(job.calibration, options, [&](double divergence) {
-    progress.set_note(fmt::format("KL divergence {:.3f}", divergence));
-    progress.advance(1);
-    verbose("learning: KL divergence {:.4f}", divergence);
-  });
-  write_learned(quantized, job.plan, distillation, file);
+  {
+    const Checkpoint quantized(rounded);
+    Distillation distillation(job.checkpoint, quantized, compute, job.plan.options.dtype);
+    const auto blocks = std::ssize(job.calibration);
+    Progress progress("learning", std::max<std::int64_t>(1, blocks / options.batch), "steps");
+    distillation.run(job.calibration, options, [&](double divergence) {
+      progress.set_note(fmt::format("KL divergence {:.3f}", divergence));
+      progress.advance(1);
+      verbose("learning: KL divergence {:.4f}", divergence);
+    });
+    write_learned(quantized, contents, distillation, checkpoint);
+  }
+  std::filesystem::remove_all(rounded);
 }
 
 }  // namespace
@@ -115,38 +111,33 @@ QuantizeReport quantize_model(const QuantizeJob& job, Compute& compute) {
     fail("{}: is quantized already; quantize the original instead", checkpoint.path().string());
   }
   if (job.method.needs_calibration()) check_calibration(job);
-  OutputFolder folder(job.out, job.replace);
-  check_not_model(checkpoint.path(), job.out);
+  CheckpointDestination to = job.to;
+  to.sources = checkpoint.source_paths();
+  const bool begins_anew = job.method.blocks.goes_by_blocks() || job.method.distillation;
+  if (!begins_anew) to.resumption.identity = job.method.algorithm;
+  CheckpointWriter writer(to, contents_of(job));
+  write_tokenizer_files(checkpoint, writer.folder());
   QuantizeReport report;
-  write_config(checkpoint.config(), job.plan, job.method.algorithm, folder.temporary());
-  const std::filesystem::path file = folder.temporary() / "model.safetensors";
   if (job.method.distillation) {
-    const std::filesystem::path rounded = folder.temporary() / "rounded";
-    std::filesystem::create_directory(rounded);
-    write_config(checkpoint.config(), job.plan, job.method.algorithm, rounded);
-    write_rounded(job, compute, rounded / "model.safetensors", report);
-    write_distilled(job, compute, rounded, file);
-    std::filesystem::remove_all(rounded);
+    write_distilled(job, compute, writer, report);
   } else {
-    write_rounded(job, compute, file, report);
+    write_rounded(job, compute, writer, report);
   }
-  write_companions(checkpoint, folder.temporary());
   add_sizes(checkpoint.spec(), job.plan, report);
-  report.seconds = stopwatch.seconds() - report.sync_seconds;
+  report.seconds = stopwatch.seconds();
   const Stopwatch sync_stopwatch;
-  folder.commit();
-  report.sync_seconds += sync_stopwatch.seconds();
+  writer.commit();
+  report.sync_seconds = sync_stopwatch.seconds();
   return report;
 }
 
 QuantizeReport quantize_model(const Checkpoint& checkpoint, const QuantizePlan& plan,
-                              Compute& compute, const std::filesystem::path& out, bool replace) {
+                              Compute& compute, CheckpointDestination to) {
   return quantize_model({.checkpoint = checkpoint,
                          .plan = plan,
                          .method = {.blocks = {.rounder = make_per_group_rounder()}},
                          .calibration = {},
-                         .out = out,
-                         .replace = replace},
+                         .to = std::move(to)},
                         compute);
 }
 

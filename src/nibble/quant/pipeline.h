@@ -4,23 +4,22 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "nibble/models/checkpoint.h"
+#include "nibble/models/checkpoint_writer.h"
 #include "nibble/ops/compute.h"
 #include "nibble/quant/calibration/block_quantizer.h"
 #include "nibble/quant/learning/distillation.h"
 #include "nibble/quant/plan.h"
-#include "nibble/quant/tensor_writer.h"
 
 namespace nibble {
 
 struct QuantizeReport {
-  std::vector<QuantizedTensor> tensors;  // the packed ones
-  double seconds = 0;                    // all work but the last sync
+  std::vector<WrittenTensor> tensors;  // the packed ones
+  double seconds = 0;                  // all work but the last sync
   double sync_seconds = 0;
   std::int64_t bytes_in = 0;           // of the source's tensors read
   std::int64_t bytes_out = 0;          // of the tensors written
@@ -44,16 +43,18 @@ struct QuantizeJob {
   QuantizeMethod method;
   /// For methods that need some: blocks of token ids, all of a length (calibration/text.h).
   std::vector<std::vector<std::int32_t>> calibration;
-  std::filesystem::path out;
-  bool replace = false;  // whether `out` may exist
+  /// Its sources and identity are filled in here.
+  CheckpointDestination to;
 };
 
-/// Writes the folder `out` whole or not at all. Throws Error (a full disk, weights or inputs that
-/// are not finite, calibration blocks that are missing or longer than the context), Interrupted.
+/// Writes a folder whole or not at all. A run that resumes reports what it would have if nothing
+/// had ended it; methods that go by blocks begin anew. Throws Error (a full disk, weights or
+/// inputs that are not finite, calibration blocks that are missing or longer than the context),
+/// Interrupted.
 QuantizeReport quantize_model(const QuantizeJob& job, Compute& compute);
 
 /// The same per group (spec section 3), without calibration.
 QuantizeReport quantize_model(const Checkpoint& checkpoint, const QuantizePlan& plan,
-                              Compute& compute, const std::filesystem::path& out, bool replace);
+                              Compute& compute, CheckpointDestination to);
 
 }  // namespace nibble

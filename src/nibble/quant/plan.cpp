@@ -73,11 +73,18 @@ const LayerPlan& QuantizePlan::layer(const std::string& name) const {
   return *found;
 }
 
+std::vector<const LayerPlan*> QuantizePlan::packed() const {
+  std::vector<const LayerPlan*> all;
+  for (const LayerPlan& layer : layers) {
+    if (layer.packed) all.push_back(&layer);
+  }
+  if (embedding) all.push_back(&*embedding);
+  return all;
+}
+
 PackedLayouts QuantizePlan::packed_layouts() const {
   PackedLayouts layouts;
-  for (const LayerPlan& layer : layers) {
-    if (layer.packed) layouts.emplace(layer.linear.name, layer.layout);
-  }
+  for (const LayerPlan* layer : packed()) layouts.emplace(layer->module, layer->layout);
   return layouts;
 }
 
@@ -121,6 +128,33 @@ const WeightCodec& wanted_codec(int bits) {
   return *codec;
 }
 
+/// Has the embedding stored as asked for, once all layers are planned.
+void plan_embedding(const ModelSpec& spec, QuantizePlan& plan) {
+  const EmbeddingStorage storage = plan.options.embedding;
+  if (storage == EmbeddingStorage::kDense) return;
+  LayerPlan& head = plan.layers.back();
+  if (storage == EmbeddingStorage::kHead) {
+    if (!spec.tied_head) {
+      fail("--embedding head: \"{}\" has weights of its own, expected a model whose head is tied",
+           spec.head.name);
+    }
+    if (!head.packed) fail("--embedding head: the head is kept dense, expected a quantized one");
+    head.module = spec.embedding;
+    return;
+  }
+  if (spec.tied_head && !head.packed) {
+    fail(
+        "--embedding int8: the head, which is tied to the embedding, is kept dense, expected a "
+        "quantized one");
+  }
+  const LinearSpec matrix = spec.embedding_matrix();
+  plan.embedding =
+      LayerPlan{.linear = matrix,
+                .module = matrix.name,
+                .packed = true,
+                .layout = plan_layout(plan.options.group_size, wanted_codec(8), matrix)};
+}
+
 }  // namespace
 
 QuantizePlan plan_quantization(const ModelSpec& spec, const QuantizeOptions& options) {
@@ -130,7 +164,9 @@ QuantizePlan plan_quantization(const ModelSpec& spec, const QuantizeOptions& opt
   std::map<std::pair<int, std::int64_t>, int> fallbacks;  // (group size, in features) -> layers
   for (const Module& module : spec.modules()) {
     if (module.kind != ModuleKind::kLinear) continue;
-    LayerPlan layer{.linear = module.linear(), .is_head = module.role == ModuleRole::kHead};
+    LayerPlan layer{.linear = module.linear(),
+                    .module = module.name,
+                    .is_head = module.role == ModuleRole::kHead};
     const bool is_outside = module.layer < 0;
     const int wanted =
         is_outside && options.outer_group_size > 0 ? options.outer_group_size : options.group_size;
@@ -143,6 +179,7 @@ QuantizePlan plan_quantization(const ModelSpec& spec, const QuantizeOptions& opt
     if (group_size > 0 && group_size != wanted) ++fallbacks[{group_size, layer.linear.in}];
     plan.layers.push_back(std::move(layer));
   }
+  plan_embedding(spec, plan);
   for (const auto& [key, count] : fallbacks) {
     plan.notes.push_back(fmt::format(
         "group size {} does not divide {} input features: {} for {} {}", options.group_size,

@@ -7,12 +7,10 @@
 
 #include "nibble/core/bfloat16.h"
 #include "nibble/core/error.h"
-#include "nibble/core/output.h"
 #include "nibble/core/progress.h"
-#include "nibble/formats/safetensors_writer.h"
 #include "nibble/models/architecture.h"
-#include "nibble/models/companions.h"
-#include "nibble/quant/model_folder.h"
+#include "nibble/models/tokenizer_files.h"
+#include "nibble/quant/packed_contents.h"
 #include "nibble/weights/random_bits.h"
 #include "nibble/weights/weight_codec.h"
 
@@ -22,20 +20,16 @@ namespace {
 
 // Standard deviation of the weights: "initializer_range" of most configs.
 constexpr float kDeviation = 0.02F;
-// What a thread makes at a time, and what is made before it is written.
-constexpr std::size_t kItemBytes = std::size_t{256} << 10;
-constexpr std::size_t kBatchBytes = std::size_t{16} << 20;
 
 /// The bytes of a tensor as units that are made independently: a row, or a block of 16 packed rows.
 struct Units {
-  std::int64_t count;
   std::size_t bytes;  // of one
   std::function<void(std::int64_t unit, RandomBits& random, std::span<std::byte> out)> fill;
 };
 
 /// A part of a packed layer: its blocks are made as the format says.
 Units packed_units(const WeightLayout& layout, const PartLayout& part, std::size_t index) {
-  return {block_count(layout), static_cast<std::size_t>(part.block_bytes()),
+  return {static_cast<std::size_t>(part.block_bytes()),
           [layout, index](std::int64_t block, RandomBits& random, std::span<std::byte> out) {
             const std::int64_t rows = std::min(kRowBlock, layout.rows - block * kRowBlock);
             codec_of(layout.format)
@@ -66,8 +60,7 @@ Units dense_units(const ModelSpec& spec, const Parameter& tensor) {
   const auto bytes = static_cast<std::size_t>(tensor.shape.back()) * sizeof(BFloat16);
   const bool is_vector = !tensor.is_matrix();
   const float constant = tensor.is_bias ? 0.0F : 1.0F - spec.norm.weight_offset;
-  return {is_vector ? 1 : tensor.shape.front(), bytes,
-          [is_vector, constant](std::int64_t, RandomBits& random, std::span<std::byte> out) {
+  return {bytes, [is_vector, constant](std::int64_t, RandomBits& random, std::span<std::byte> out) {
             const std::span values(reinterpret_cast<BFloat16*>(out.data()), out.size() / 2);
             if (is_vector) {
               std::fill(values.begin(), values.end(), to_bfloat16(constant));
@@ -79,11 +72,11 @@ Units dense_units(const ModelSpec& spec, const Parameter& tensor) {
 
 class RandomTensors {
  public:
-  RandomTensors(std::uint64_t seed, ThreadPool& pool, SafetensorsWriter& writer)
+  RandomTensors(std::uint64_t seed, ThreadPool& pool, CheckpointWriter& writer)
       : seed_(seed),
         pool_(pool),
         writer_(writer),
-        progress_("writing", static_cast<std::int64_t>(writer.file_bytes()), "B") {}
+        progress_("writing", static_cast<std::int64_t>(writer.tensors().file_bytes()), "B") {}
 
   void write(const ModelSpec& spec, const QuantizePlan& plan) {
     for (const LayerPlan& layer : plan.layers) {
@@ -103,35 +96,23 @@ class RandomTensors {
   }
 
   void write(const std::string& name, const Units& units) {
-    writer_.begin(name);
-    const auto units_of = [&](std::size_t bytes) {
-      return static_cast<std::int64_t>(std::max<std::size_t>(1, bytes / units.bytes));
+    const auto make = [&](std::int64_t unit, std::span<std::byte> out) {
+      RandomBits random(seed_, tensors_written_, static_cast<std::uint64_t>(unit));
+      units.fill(unit, random, out);
     };
-    for (std::int64_t first = 0; first < units.count; first += units_of(kBatchBytes)) {
-      const std::int64_t count = std::min(units_of(kBatchBytes), units.count - first);
-      buffer_.resize(static_cast<std::size_t>(count) * units.bytes);
-      const std::int64_t per_item = units_of(kItemBytes);
-      pool_.parallel_for((count + per_item - 1) / per_item, [&](std::int64_t item, int) {
-        const std::int64_t end = std::min(count, (item + 1) * per_item);
-        for (std::int64_t unit = item * per_item; unit < end; ++unit) {
-          RandomBits random(seed_, tensors_written_, static_cast<std::uint64_t>(first + unit));
-          units.fill(first + unit, random,
-                     std::span(buffer_).subspan(static_cast<std::size_t>(unit) * units.bytes,
-                                                units.bytes));
-        }
-      });
-      writer_.write(buffer_);
-      progress_.advance(std::ssize(buffer_));
-    }
+    writer_.write(
+        name, pool_,
+        {.piece_bytes = units.bytes, .make = make, .made = [&](std::int64_t, std::int64_t count) {
+           progress_.advance(count * static_cast<std::int64_t>(units.bytes));
+         }});
     ++tensors_written_;
   }
 
   std::uint64_t seed_;
   ThreadPool& pool_;
-  SafetensorsWriter& writer_;
+  CheckpointWriter& writer_;
   Progress progress_;
   std::uint64_t tensors_written_ = 0;
-  std::vector<std::byte> buffer_;
 };
 
 QuantizePlan plan_random(const ModelSpec& spec, const RandomModelOptions& options) {
@@ -157,16 +138,13 @@ RandomModelReport write_random_model(const fs::path& config, const RandomModelOp
   const ModelSpec spec = architecture.make_spec(object);
   const QuantizePlan plan = plan_random(spec, options);
 
-  OutputFolder folder(out, replace);
-  check_not_model(fs::absolute(config_file).parent_path(), out);
-  write_config(json, plan, "random", folder.temporary());
-  copy_companions(config_file.parent_path(), folder.temporary());
-  SafetensorsWriter writer(folder.temporary() / "model.safetensors", declarations(spec, plan),
-                           {{"format", "pt"}, {"writer", "nibble"}});
+  CheckpointWriter writer(
+      {.path = out, .replace = replace, .sources = {fs::absolute(config_file).parent_path()}},
+      packed_contents(json, spec, plan, "random"));
+  copy_tokenizer_files(config_file.parent_path(), writer.folder());
   RandomTensors(options.seed, pool, writer).write(spec, plan);
   writer.commit();
-  folder.commit();
-  return {plan.notes, static_cast<std::int64_t>(writer.file_bytes())};
+  return {plan.notes, static_cast<std::int64_t>(writer.tensors().file_bytes())};
 }
 
 }  // namespace nibble

@@ -8,7 +8,7 @@
 
 #include "nibble/core/error.h"
 #include "nibble/core/interrupt.h"
-#include "nibble/quant/model_folder.h"
+#include "nibble/quant/packed_contents.h"
 #include "nibble/weights/dense.h"
 #include "nibble/weights/weight_parts.h"
 
@@ -53,15 +53,35 @@ class PackedCopy {
   Buffer memory_;
 };
 
+/// Parameters of the tensors that will be read: those of a tied head count twice, as work.
+std::int64_t work_of(const QuantizePlan& plan, std::span<const Parameter> dense) {
+  std::int64_t work = 0;
+  for (const LayerPlan* layer : plan.packed()) work += layer->linear.out * layer->linear.in;
+  for (const Parameter& parameter : dense) work += parameter.count();
+  return work;
+}
+
 }  // namespace
 
 TensorWriter::TensorWriter(const Checkpoint& checkpoint, const QuantizePlan& plan, Compute& compute,
-                           const std::filesystem::path& path, Progress& progress)
+                           CheckpointWriter& writer)
     : checkpoint_(checkpoint),
       plan_(plan),
       compute_(compute),
-      progress_(progress),
-      writer_(path, declarations(checkpoint.spec(), plan), kCheckpointMetadata) {}
+      writer_(writer),
+      dense_(dense_parameters(checkpoint.spec(), plan)),
+      packed_(tensors_of(writer.tensors().notes(), writer.path().string())),
+      n_recorded_(packed_.size()),
+      progress_("quantizing", work_of(plan, dense_), "weights") {}
+
+void TensorWriter::record() {
+  writer_.tensors().record(note_of(std::span(packed_).subspan(n_recorded_)));
+  n_recorded_ = packed_.size();
+}
+
+void TensorWriter::record_if_due() {
+  if (writer_.tensors().is_record_due()) record();
+}
 
 /// Reads rows (of a vector, the one that it is) as float32, rounded to the plan's dtype. out:
 /// (rows, cols).
@@ -86,30 +106,47 @@ void TensorWriter::done_with(const CheckpointTensor& tensor, const Batch& batch)
   progress_.advance(batch.rows * tensor.view.cols());
 }
 
-QuantizedTensor TensorWriter::write_packed(const LayerPlan& layer, const RowRounder& rounder) {
-  const CheckpointTensor tensor = checkpoint_.dense_weight(layer.linear);
-  return write_packed(layer, rounder,
-                      [&](std::int64_t first, std::int64_t count, std::span<float> out) {
-                        read_rounded(tensor, {first, count}, out);
-                      });
+/// What was done before this resumed.
+void TensorWriter::skip(const CheckpointTensor& tensor) {
+  bytes_in_ += tensor.view.rows() * static_cast<std::int64_t>(tensor.view.row_bytes());
+  progress_.advance(tensor.view.elements());
 }
 
-QuantizedTensor TensorWriter::write_packed(const LayerPlan& layer, const RowRounder& rounder,
-                                           RowReader read, Weight* packed) {
-  const WeightLayout& layout = layer.layout;
-  const PartLayouts parts = codec_of(layout.format).parts(layout);
+bool TensorWriter::is_written(const LayerPlan& layer) const {
+  // All its parts are recorded at once.
+  const PartLayouts parts = codec_of(layer.layout.format).parts(layer.layout);
+  return writer_.tensors().is_complete(layer.module + parts[0].suffix);
+}
+
+void TensorWriter::write_packed(const LayerPlan& layer, const RowRounder& rounder) {
   const CheckpointTensor tensor = checkpoint_.dense_weight(layer.linear);
-  QuantizedTensor result{.name = layer.linear.name + ".weight",
-                         .shape = {layout.rows, layout.cols},
-                         .bits = codec_of(layout.format).bits,
-                         .group_size = layout.group_size};
+  if (is_written(layer)) return skip(tensor);
+  write_packed(layer, rounder, [&](std::int64_t first, std::int64_t count, std::span<float> out) {
+    read_rounded(tensor, {first, count}, out);
+  });
+  record_if_due();
+}
+
+void TensorWriter::write_packed(const LayerPlan& layer, const RowRounder& rounder, RowReader read,
+                                Weight* packed) {
+  const WeightLayout& layout = layer.layout;
+  const WeightCodec& codec = codec_of(layout.format);
+  const PartLayouts parts = codec.parts(layout);
+  const CheckpointTensor tensor = checkpoint_.dense_weight(layer.linear);
+  WrittenTensor written{.name = layer.module + ".weight",
+                        .shape = {layout.rows, layout.cols},
+                        .format = codec.name,
+                        .bits = codec.bits,
+                        .group_size = layout.group_size,
+                        .error = {}};
   std::optional<PackedCopy> copy;
   if (packed != nullptr) copy.emplace(layout);
-  std::array<std::vector<std::byte>, kWeightParts> kept;  // parts behind the first
-  const float largest =
-      plan_.options.shares_scale ? largest_magnitude(compute_, layout, read) : 0.0F;
-  writer_.begin(layer.linear.name + parts[0].suffix);
+  const bool is_embedding = plan_.embedding && &layer == &*plan_.embedding;
+  const float largest = plan_.options.shares_scale && !is_embedding
+                            ? largest_magnitude(compute_, layout, read)
+                            : 0.0F;
   for (std::int64_t first = 0; first < layout.rows; first += kRowsPerSlice) {
+    check_interrupt();
     WeightLayout part = layout;
     part.rows = std::min(kRowsPerSlice, layout.rows - first);
     const PackedMatrix slice = round_matrix(
@@ -118,58 +155,58 @@ QuantizedTensor TensorWriter::write_packed(const LayerPlan& layer, const RowRoun
           read(first + row, count, out);
         },
         largest);
-    result.error += slice.error;
-    if (!result.error.finite) {
+    written.error += slice.error;
+    if (!written.error.finite) {
       fail("{}: tensor \"{}\" holds weights that are not finite numbers",
            checkpoint_.path().string(), tensor.name);
     }
-    writer_.write(slice.parts[0]);
-    for (std::size_t i = 1; i < parts.size(); ++i) {
-      kept[i].insert(kept[i].end(), slice.parts[i].begin(), slice.parts[i].end());
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      writer_.tensors().append(layer.module + parts[i].suffix, slice.parts[i]);
     }
     if (copy) copy->add(slice, first);
     done_with(tensor, {first, part.rows});
   }
-  for (std::size_t i = 1; i < parts.size(); ++i) {
-    writer_.write_tensor(layer.linear.name + parts[i].suffix, kept[i]);
-  }
   if (copy) *packed = copy->take();
-  return result;
+  packed_.push_back(std::move(written));
 }
 
 void TensorWriter::write_dense(const RewrittenParameters& rewritten) {
-  for (const Parameter& dense : dense_parameters(checkpoint_.spec(), plan_)) {
-    const auto found = rewritten.find(dense.name);
-    if (found == rewritten.end()) {
-      write_dense_tensor(dense);
-      continue;
+  for (const Parameter& parameter : dense_) {
+    const auto found = rewritten.find(parameter.name);
+    if (found != rewritten.end()) {
+      write_rewritten(parameter, found->second);
+    } else {
+      write_dense(parameter);
     }
-    std::vector<std::byte> stored(
-        found->second.size() * static_cast<std::size_t>(dtype_layout(plan_.options.dtype).bytes));
-    store_as_dtype(plan_.options.dtype, found->second, stored.data());
-    writer_.write_tensor(dense.name, stored);
+    record_if_due();
   }
 }
 
-void TensorWriter::write_dense_tensor(const Parameter& dense) {
-  const CheckpointTensor tensor = checkpoint_.float_tensor(dense.name, dense.shape);
-  const std::int64_t rows = tensor.view.rows();
-  const std::int64_t cols = tensor.view.cols();
-  const std::int64_t rows_per_batch = std::max<std::int64_t>(1, (4 << 20) / cols);
-  writer_.begin(dense.name);
-  std::vector<float> values;
-  std::vector<std::byte> stored;
-  for (std::int64_t first = 0; first < rows; first += rows_per_batch) {
-    check_interrupt();
-    const Batch batch{first, std::min(rows_per_batch, rows - first)};
-    values.resize(static_cast<std::size_t>(batch.rows * cols));
-    read_rounded(tensor, batch, values);
-    stored.resize(values.size() *
-                  static_cast<std::size_t>(dtype_layout(plan_.options.dtype).bytes));
-    store_as_dtype(plan_.options.dtype, values, stored.data());
-    writer_.write(stored);
-    done_with(tensor, batch);
-  }
+void TensorWriter::write_rewritten(const Parameter& parameter, std::span<const float> values) {
+  const DType dtype = plan_.options.dtype;
+  std::vector<std::byte> stored(values.size() *
+                                static_cast<std::size_t>(dtype_layout(dtype).bytes));
+  store_as_dtype(dtype, values, stored.data());
+  writer_.tensors().append(parameter.name, stored);
+  progress_.advance(parameter.count());
+}
+
+void TensorWriter::write_dense(const Parameter& parameter) {
+  const CheckpointTensor tensor = checkpoint_.float_tensor(parameter.name, parameter.shape);
+  if (writer_.tensors().is_complete(parameter.name)) return skip(tensor);
+  const DType dtype = plan_.options.dtype;
+  const auto cols = static_cast<std::size_t>(tensor.view.cols());
+  const auto make = [&](std::int64_t row, std::span<std::byte> out) {
+    std::vector<float> values(cols);
+    read_rounded(tensor, {row, 1}, values);
+    store_as_dtype(dtype, values, out.data());
+  };
+  writer_.write(parameter.name, compute_.pool(),
+                {.piece_bytes = cols * static_cast<std::size_t>(dtype_layout(dtype).bytes),
+                 .make = make,
+                 .made = [&](std::int64_t first, std::int64_t count) {
+                   done_with(tensor, {first, count});
+                 }});
 }
 
 }  // namespace nibble

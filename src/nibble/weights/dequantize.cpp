@@ -22,7 +22,7 @@ T load(const std::byte* data) {
 
 /// `count` elements from `data`, the start of a block, as float32.
 void to_floats(DType dtype, const std::byte* data, std::int64_t count, float* out) {
-  if (const BlockDecoder decode = find_block_decoder(dtype)) {
+  if (const BlockDequantizer decode = find_block_dequantizer(dtype)) {
     const DTypeLayout layout = dtype_layout(dtype);
     for (std::int64_t i = 0; i < count / layout.block; ++i) {
       decode(data + i * layout.bytes, out + i * layout.block);
@@ -56,7 +56,7 @@ void to_floats(DType dtype, const std::byte* data, std::int64_t count, float* ou
 
 bool can_dequantize(DType dtype) {
   return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16 ||
-         dtype == DType::kF64 || find_block_decoder(dtype) != nullptr;
+         dtype == DType::kF64 || find_block_dequantizer(dtype) != nullptr;
 }
 
 void dequantize_rows(const TensorView& tensor, std::int64_t first_row, std::int64_t n_rows,

@@ -248,7 +248,7 @@ void decode_iq4_xs(const std::byte* block, float* out) {
 
 }  // namespace
 
-BlockDecoder find_block_decoder(DType dtype) {
+BlockDequantizer find_block_dequantizer(DType dtype) {
   switch (dtype) {
     case DType::kQ8_0:
       return decode_q8_0;

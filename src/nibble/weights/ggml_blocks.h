@@ -10,11 +10,11 @@
 namespace nibble {
 
 /// Writes the elements of one block (dtype_layout(dtype).block of them) to `out` as float32.
-using BlockDecoder = void (*)(const std::byte* block, float* out);
+using BlockDequantizer = void (*)(const std::byte* block, float* out);
 
 /// The decoder of a dtype in blocks; null for others. The values are those of ggml's reference
 /// (dequantize_row_*) and of the gguf package bit for bit: each product and each sum is rounded to
 /// float32 by itself.
-BlockDecoder find_block_decoder(DType dtype);
+BlockDequantizer find_block_dequantizer(DType dtype);
 
 }  // namespace nibble

@@ -48,8 +48,7 @@ BlockQuantizer::BlockQuantizer(const Checkpoint& checkpoint, const QuantizePlan&
       writer_(writer),
       loader_(checkpoint, compute, plan.options.dtype, method.activations) {}
 
-RewrittenParameters BlockQuantizer::run(const std::vector<std::vector<std::int32_t>>& ids,
-                                        std::vector<QuantizedTensor>& tensors) {
+RewrittenParameters BlockQuantizer::run(const std::vector<std::vector<std::int32_t>>& ids) {
   const ModelSpec& spec = loader_.spec();
   const InputNeeds needs = method_.rounder->needs();
   Embedding embedding(loader_);
@@ -60,10 +59,11 @@ RewrittenParameters BlockQuantizer::run(const std::vector<std::vector<std::int32
   };
   if (needs != InputNeeds::kNothing) begin(quantized_);
   if (needs == InputNeeds::kCross || method_.transforms_look_at_inputs()) begin(original_);
-  if (spec.project_in) write_unseen(tensors);
-  for (std::int64_t layer = 0; layer < spec.n_layers; ++layer) write_block(layer, tensors);
-  if (spec.project_out) write_unseen(tensors);
-  write_head(tensors);
+  if (spec.project_in) write_unseen(next_layer());
+  for (std::int64_t layer = 0; layer < spec.n_layers; ++layer) write_block(layer);
+  if (spec.project_out) write_unseen(next_layer());
+  write_head(next_layer());
+  if (plan_.embedding) write_unseen(*plan_.embedding);
   return std::move(rewritten_);
 }
 
@@ -95,21 +95,20 @@ void BlockQuantizer::transform(Block& block, std::int64_t layer) {
   }
 }
 
-void BlockQuantizer::write_block(std::int64_t layer, std::vector<QuantizedTensor>& tensors) {
+void BlockQuantizer::write_block(std::int64_t layer) {
   Block block{.original = load_block(loader_, layer), .quantized = {}};
   const DecoderBlock stored = view_of(block.original);
   transform(block, layer);
   block.quantized = view_of(block.original);
   for (const InputGroup group :
        {InputGroup::kQkv, InputGroup::kAttentionOut, InputGroup::kGateUp, InputGroup::kDown}) {
-    write_group(block, group, tensors);
+    write_group(block, group);
   }
   leave(block);
   for (const Linear* layer_of_block : stored.linears()) loader_.drop(*layer_of_block);
 }
 
-void BlockQuantizer::write_group(Block& block, InputGroup group,
-                                 std::vector<QuantizedTensor>& tensors) {
+void BlockQuantizer::write_group(Block& block, InputGroup group) {
   const std::vector<Linear*> originals = Block::layers(block.original, group);
   const std::vector<Linear*> rounded = Block::layers(block.quantized, group);
   const std::string& name = plan_.layers[next_layer_].linear.name;
@@ -123,7 +122,7 @@ void BlockQuantizer::write_group(Block& block, InputGroup group,
     const auto read = [&](std::int64_t first, std::int64_t count, std::span<float> out) {
       read_weight_rows(weights, first, count, out);
     };
-    tensors.push_back(writer_.write_packed(plan, *rounder, read, &rounded[i]->weight));
+    writer_.write_packed(plan, *rounder, read, &rounded[i]->weight);
   }
 }
 
@@ -180,15 +179,13 @@ void BlockQuantizer::leave(const Block& block) {
   }
 }
 
-void BlockQuantizer::write_head(std::vector<QuantizedTensor>& tensors) {
+void BlockQuantizer::write_head(const LayerPlan& layer) {
   const ModelSpec& spec = loader_.spec();
-  if (!plan_.layers[next_layer_].packed) return;
   // Behind a projection its inputs were not seen.
-  if (spec.project_out || !quantized_) return write_unseen(tensors);
+  if (!layer.packed || spec.project_out || !quantized_) return write_unseen(layer);
   std::optional<Norm> norm;
   if (!spec.final_norm.empty()) norm = loader_.norm(spec.final_norm, spec.hidden);
   const Norm* final_norm = norm ? &*norm : nullptr;
-  const LayerPlan& layer = next_layer();
   StatisticsSum sum(method_.rounder->needs(), spec.hidden);
   for (std::int64_t sample = 0; sample < quantized_->samples(); ++sample) {
     const float* original = nullptr;
@@ -200,15 +197,14 @@ void BlockQuantizer::write_head(std::vector<QuantizedTensor>& tensors) {
     sum.add(compute_, quantized_->head_input(final_norm), original, quantized_->tokens());
   }
   const auto rounder = method_.rounder->prepare(compute_, sum.finish(layer.linear.name));
-  tensors.push_back(writer_.write_packed(layer, *rounder));
+  writer_.write_packed(layer, *rounder);
 }
 
-/// The next layer, one outside the blocks whose inputs are not collected: as per group.
-void BlockQuantizer::write_unseen(std::vector<QuantizedTensor>& tensors) {
-  const LayerPlan& layer = next_layer();
+/// A layer outside the blocks whose inputs are not collected: as per group.
+void BlockQuantizer::write_unseen(const LayerPlan& layer) {
   if (!layer.packed) return;
   const auto rounder = make_per_group_rounder()->prepare(compute_, {});
-  tensors.push_back(writer_.write_packed(layer, *rounder));
+  writer_.write_packed(layer, *rounder);
 }
 
 }  // namespace nibble

@@ -40,8 +40,7 @@ class BlockQuantizer {
 
   /// Writes all packed layers. ids: the calibration blocks, all of a length; none if nothing looks
   /// at inputs. Returns what the dense tensors' writer is to know.
-  RewrittenParameters run(const std::vector<std::vector<std::int32_t>>& ids,
-                          std::vector<QuantizedTensor>& tensors);
+  RewrittenParameters run(const std::vector<std::vector<std::int32_t>>& ids);
 
  private:
   struct Block;
@@ -50,10 +49,10 @@ class BlockQuantizer {
   const LayerPlan& next_layer() { return plan_.layers[next_layer_++]; }
   bool moves_on_by_transform() const;
   void transform(Block& block, std::int64_t layer);
-  void write_block(std::int64_t layer, std::vector<QuantizedTensor>& tensors);
-  void write_group(Block& block, InputGroup group, std::vector<QuantizedTensor>& tensors);
-  void write_head(std::vector<QuantizedTensor>& tensors);
-  void write_unseen(std::vector<QuantizedTensor>& tensors);
+  void write_block(std::int64_t layer);
+  void write_group(Block& block, InputGroup group);
+  void write_head(const LayerPlan& layer);
+  void write_unseen(const LayerPlan& layer);
   InputStatistics move_on(const Block& block, InputGroup group, std::int64_t features,
                           const std::string& layer);
   void leave(const Block& block);

@@ -69,6 +69,7 @@ Distillation::Distillation(const Checkpoint& original, const Checkpoint& quantiz
       head_(loader_.linear(loader_.spec().head)),
       learned_head_(head_) {
   const ModelSpec& spec = loader_.spec();
+  if (!quantized.has_own_head()) learned_head_.freeze();  // rows of the embedding have its scales
   for (std::int64_t layer = 0; layer < spec.n_layers; ++layer) {
     blocks_.push_back(std::make_unique<LearnedBlock>(load_block(loader_, layer), spec));
   }

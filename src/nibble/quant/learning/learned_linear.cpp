@@ -32,6 +32,11 @@ LearnedLinear::LearnedLinear(Linear& layer) : layer_(layer) {
   numbers_.resize(count);
 }
 
+void LearnedLinear::freeze() {
+  first_.clear();
+  numbers_.resize(0);
+}
+
 void LearnedLinear::update() {
   for (std::size_t i = 0; i < first_.size(); ++i) {
     scales_[i] = to_bfloat16(first_[i] * (1 + numbers_.values[i]));

@@ -21,12 +21,16 @@ class LearnedLinear {
   /// learned, and only gradients pass through. It must outlive this and not move.
   explicit LearnedLinear(Linear& layer);
 
+  /// Its scales stay as they are: gradients pass through and nothing is learned.
+  void freeze();
+
   const Linear& layer() const { return layer_; }
   /// r, (row blocks, groups, 16); empty if nothing is learned.
   LearnedNumbers& numbers() { return numbers_; }
   /// Makes the layer's scales what r says.
   void update();
-  std::span<const BFloat16> scales() const { return scales_; }
+  /// As numbers(); empty if nothing is learned.
+  std::span<const BFloat16> scales() const { return std::span(scales_).first(first_.size()); }
 
   /// For y = x w'^T of `tokens` rows: adds dy w' to dx, and what the scales are to blame for to
   /// their gradient. x: (tokens, in) in float32, rounded as the layer took it; dy: (tokens, out).

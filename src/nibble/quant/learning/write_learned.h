@@ -1,17 +1,15 @@
 // The tensors of a quantized checkpoint written again with what was learned.
 #pragma once
 
-#include <filesystem>
-
 #include "nibble/models/checkpoint.h"
+#include "nibble/models/checkpoint_writer.h"
 #include "nibble/quant/learning/distillation.h"
-#include "nibble/quant/plan.h"
 
 namespace nibble {
 
-/// Writes `file`: the tensors of `quantized`, a folder written by `plan`, in the same order, with
-/// the scales and norms of `learned`. Throws Error if it cannot be written.
-void write_learned(const Checkpoint& quantized, const QuantizePlan& plan, Distillation& learned,
-                   const std::filesystem::path& file);
+/// Writes the tensors of `contents`, which are those of `quantized`, with the scales and norms of
+/// `learned` in place of its own. Throws Error if they cannot be written.
+void write_learned(const Checkpoint& quantized, const FolderContents& contents,
+                   Distillation& learned, CheckpointWriter& to);
 
 }  // namespace nibble

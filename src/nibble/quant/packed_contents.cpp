@@ -1,14 +1,31 @@
-#include "nibble/quant/model_folder.h"
+#include "nibble/quant/packed_contents.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 
-#include "nibble/core/output.h"
 #include "nibble/models/quantization_config.h"
 #include "nibble/weights/dense.h"
+#include "nibble/weights/weight_codec.h"
 
 namespace nibble {
-namespace fs = std::filesystem;
+namespace {
+
+std::vector<TensorDeclaration> declarations(const ModelSpec& spec, const QuantizePlan& plan) {
+  std::vector<TensorDeclaration> all;
+  for (const LayerPlan* layer : plan.packed()) {
+    for (const PartLayout& part : codec_of(layer->layout.format).parts(layer->layout)) {
+      all.push_back(
+          {layer->module + part.suffix, part.dtype, part.tensor_shape(block_count(layer->layout))});
+    }
+  }
+  for (Parameter& parameter : dense_parameters(spec, plan)) {
+    all.push_back({std::move(parameter.name), plan.options.dtype, std::move(parameter.shape)});
+  }
+  return all;
+}
+
+}  // namespace
 
 std::vector<Parameter> dense_parameters(const ModelSpec& spec, const QuantizePlan& plan) {
   const PackedLayouts packed = plan.packed_layouts();
@@ -22,23 +39,8 @@ std::vector<Parameter> dense_parameters(const ModelSpec& spec, const QuantizePla
   return parameters;
 }
 
-std::vector<TensorDeclaration> declarations(const ModelSpec& spec, const QuantizePlan& plan) {
-  std::vector<TensorDeclaration> all;
-  for (const LayerPlan& layer : plan.layers) {
-    if (!layer.packed) continue;
-    for (const PartLayout& part : codec_of(layer.layout.format).parts(layer.layout)) {
-      all.push_back({layer.linear.name + part.suffix, part.dtype,
-                     part.tensor_shape(block_count(layer.layout))});
-    }
-  }
-  for (Parameter& tensor : dense_parameters(spec, plan)) {
-    all.push_back({std::move(tensor.name), plan.options.dtype, std::move(tensor.shape)});
-  }
-  return all;
-}
-
-void write_config(const Json& source_config, const QuantizePlan& plan, const std::string& algorithm,
-                  const fs::path& folder) {
+FolderContents packed_contents(const Json& source_config, const ModelSpec& spec,
+                               const QuantizePlan& plan, const std::string& algorithm) {
   Json config = source_config;
   config.erase("dtype");
   config.erase("quantization_config");
@@ -48,9 +50,9 @@ void write_config(const Json& source_config, const QuantizePlan& plan, const std
     config["quantization_config"] =
         make_quantization_config(layouts, plan.layer_activations(), algorithm);
   }
-  OutputFile file(folder / "config.json");
-  file.write(json_text(config) + "\n");
-  file.commit();
+  return {.config = json_text(config) + "\n",
+          .tensors = declarations(spec, plan),
+          .metadata = {{"format", "pt"}, {"writer", "nibble"}}};
 }
 
 }  // namespace nibble

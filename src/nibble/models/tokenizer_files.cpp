@@ -1,4 +1,4 @@
-#include "nibble/models/companions.h"
+#include "nibble/models/tokenizer_files.h"
 
 #include <array>
 #include <system_error>
@@ -10,22 +10,22 @@ namespace nibble {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr std::array kCompanions = {"generation_config.json",
-                                    "tokenizer.json",
-                                    "tokenizer.model",
-                                    "tokenizer_config.json",
-                                    "vocab.json",
-                                    "merges.txt",
-                                    "added_tokens.json",
-                                    "special_tokens_map.json",
-                                    "chat_template.jinja",
-                                    "chat_template.json"};
+constexpr std::array kFiles = {"generation_config.json",
+                               "tokenizer.json",
+                               "tokenizer.model",
+                               "tokenizer_config.json",
+                               "vocab.json",
+                               "merges.txt",
+                               "added_tokens.json",
+                               "special_tokens_map.json",
+                               "chat_template.jinja",
+                               "chat_template.json"};
 
 constexpr std::array kTemplateFolders = {"chat_templates", "additional_chat_templates"};
 
 void copy_or_fail(const fs::path& from, const fs::path& to) {
   std::error_code error;
-  fs::copy_file(from, to, error);
+  fs::copy_file(from, to, fs::copy_options::overwrite_existing, error);
   if (error) fail("{}: cannot be copied: {}", from.string(), error.message());
 }
 
@@ -40,16 +40,16 @@ void copy_templates(const fs::path& from, const fs::path& to) {
 
 }  // namespace
 
-void copy_companions(const fs::path& from, const fs::path& to) {
-  for (const char* name : kCompanions) {
+void copy_tokenizer_files(const fs::path& from, const fs::path& to) {
+  for (const char* name : kFiles) {
     if (file_exists(from / name)) copy_or_fail(from / name, to / name);
   }
   for (const char* name : kTemplateFolders) copy_templates(from / name, to / name);
 }
 
-void write_companions(const Checkpoint& checkpoint, const fs::path& folder) {
+void write_tokenizer_files(const Checkpoint& checkpoint, const fs::path& folder) {
   if (!checkpoint.is_gguf()) {
-    copy_companions(checkpoint.path(), folder);
+    copy_tokenizer_files(checkpoint.path(), folder);
   } else if (checkpoint.has_tokenizer()) {
     checkpoint.load_tokenizer().save(folder);
   }
