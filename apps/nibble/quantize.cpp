@@ -149,6 +149,7 @@ void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
                          .resumption = {.resume = flags.resume}}};
   if (job.method.needs_calibration()) {
     job.calibration = make_calibration(flags.method, common, checkpoint);
+    job.method.settings["calibration"] = calibration_text(flags.method, common);
   }
   ThreadPool pool(common.threads);
   Compute compute(select_kernels(), pool);
