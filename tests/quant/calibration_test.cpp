@@ -8,13 +8,13 @@
 
 #include "bench/tiny_model.h"
 #include "core/error_matchers.h"
+#include "core/leave_behind.h"
 #include "core/temporary_folder.h"
 #include "models/architecture_configs.h"
 #include "models/logits.h"
-#include "nibble/core/mapped_file.h"
 #include "nibble/ops/input_observer.h"
 #include "nibble/quant/pipeline.h"
-#include "paths.h"
+#include "quant/stories.h"
 
 namespace nibble {
 namespace {
@@ -25,21 +25,10 @@ using ::nibble::testing::read_file;
 using ::nibble::testing::TemporaryFolder;
 using ::testing::HasSubstr;
 
-using Ids = std::vector<std::vector<std::int32_t>>;
-const fs::path kStories = testing::data_file("stories260K");
-
-/// `count` blocks of a text, from block `first` on.
-Ids story_blocks(std::size_t first, std::size_t count, std::size_t length) {
-  const Checkpoint checkpoint(kStories);
-  const std::vector<std::int32_t> ids =
-      checkpoint.load_tokenizer().encode(read_text_file(testing::data_file("stories.txt")));
-  Ids blocks;
-  for (std::size_t i = first; i < first + count; ++i) {
-    const auto begin = ids.begin() + static_cast<std::ptrdiff_t>(i * length);
-    blocks.emplace_back(begin, begin + static_cast<std::ptrdiff_t>(length));
-  }
-  return blocks;
-}
+using testing::divergence;
+using testing::Ids;
+using testing::kStories;
+using testing::story_blocks;
 
 /// Rounds per group and notes what it was told, one entry a group of layers.
 class Spy : public Rounder {
@@ -148,46 +137,51 @@ TEST_P(CalibratedArchitecture, RoundersAreToldWhatLayersReallyGet) {
 INSTANTIATE_TEST_SUITE_P(All, CalibratedArchitecture,
                          ::testing::ValuesIn(testing::architecture_configs()));
 
+/// `best`, which counts the groups of layers that it rounds, and dies before one of them.
+class Mortal : public Rounder {
+ public:
+  explicit Mortal(int dies_at = -1) : dies_at_(dies_at) {}
+  InputNeeds needs() const override { return best_->needs(); }
+  std::unique_ptr<RowRounder> prepare(Compute& compute, InputStatistics statistics) const override {
+    if (groups++ == dies_at_) testing::die();
+    return best_->prepare(compute, std::move(statistics));
+  }
+  mutable int groups = 0;
+
+ private:
+  int dies_at_;
+  std::unique_ptr<Rounder> best_ = make_best_rounder({.refinements = 1});
+};
+
 class Stories : public ::testing::Test {
  protected:
-  QuantizeReport quantize(const fs::path& out, std::shared_ptr<const Rounder> rounder,
-                          const QuantizeOptions& options, int threads = 2) {
+  static QuantizeReport quantize(const CheckpointDestination& to, const QuantizeMethod& method,
+                                 const QuantizeOptions& options, int threads = 2) {
     const Checkpoint checkpoint(kStories);
     ThreadPool pool(threads);
     Compute compute(select_kernels(), pool);
     const QuantizePlan plan = plan_quantization(checkpoint.spec(), options);
-    return quantize_model(
-        {.checkpoint = checkpoint,
-         .plan = plan,
-         .method = {.algorithm = "best", .blocks = {.rounder = std::move(rounder)}},
-         .calibration = story_blocks(0, 24, 128),
-         .to = {.path = out}},
-        compute);
+    return quantize_model({.checkpoint = checkpoint,
+                           .plan = plan,
+                           .method = method,
+                           .calibration = story_blocks(0, 24, 128),
+                           .to = to},
+                          compute);
   }
-
-  /// Mean KL divergence from the original model over blocks that were not calibrated on.
-  double divergence(const fs::path& out) {
-    test::Runner reference(kStories, {});
-    test::Runner model(out, {});
-    const auto vocab = static_cast<std::size_t>(model.spec().vocab);
-    double sum = 0;
-    std::size_t positions = 0;
-    for (const std::vector<std::int32_t>& block : story_blocks(30, 8, 128)) {
-      const std::vector<float> p = reference.logits(block);
-      const std::vector<float> q = model.logits(block);
-      for (std::size_t at = 0; at < p.size(); at += vocab, ++positions) {
-        double total_p = 0;
-        double total_q = 0;
-        double weighted = 0;
-        for (std::size_t i = at; i < at + vocab; ++i) {
-          total_p += std::exp(static_cast<double>(p[i]));
-          total_q += std::exp(static_cast<double>(q[i]));
-          weighted += std::exp(static_cast<double>(p[i])) * (static_cast<double>(p[i]) - q[i]);
-        }
-        sum += weighted / total_p + std::log(total_q / total_p);
-      }
-    }
-    return sum / static_cast<double>(positions);
+  static QuantizeReport quantize(const fs::path& out, std::shared_ptr<const Rounder> rounder,
+                                 const QuantizeOptions& options, int threads = 2) {
+    return quantize({.path = out}, {.algorithm = "best", .blocks = {.rounder = std::move(rounder)}},
+                    options, threads);
+  }
+  /// Goes on with what was left.
+  static QuantizeReport resume(const fs::path& out, std::shared_ptr<const Rounder> rounder,
+                               std::optional<DistillationOptions> distillation = {}) {
+    return quantize({.path = out, .resumption = {.resume = true}},
+                    {.algorithm = "best",
+                     .blocks = {.rounder = std::move(rounder)},
+                     .distillation = distillation,
+                     .settings = "a test's"},
+                    {.group_size = 32});
   }
 
   TemporaryFolder folder_;
@@ -215,6 +209,64 @@ TEST_F(Stories, BytesDoNotDependOnThreads) {
     quantize(out, make_best_rounder({}), {.group_size = 32}, threads);
     EXPECT_EQ(read_file(out / "model.safetensors"), read_file(folder_ / "1" / "model.safetensors"));
   }
+}
+
+TEST_F(Stories, GoesOnFromTheLastBlockThatWasFinished) {
+  const auto whole = std::make_shared<Mortal>();
+  const QuantizeReport expected = resume(folder_ / "whole", whole);
+  ASSERT_EQ(whole->groups, 21);  // 5 blocks and the head
+  for (const int dies_at : {0, 3, 4, 11, 20}) {
+    const fs::path out = folder_ / std::to_string(dies_at);
+    testing::leave_behind([&] { resume(out, std::make_shared<Mortal>(dies_at)); });
+    ASSERT_FALSE(fs::exists(out));
+    const auto rest = std::make_shared<Mortal>();
+    const QuantizeReport report = resume(out, rest);
+    EXPECT_EQ(rest->groups, 21 - dies_at / 4 * 4);
+    EXPECT_TRUE(read_file(out / "model.safetensors") ==
+                read_file(folder_ / "whole" / "model.safetensors"))
+        << dies_at;
+    EXPECT_EQ(note_of(report.tensors), note_of(expected.tensors));
+    EXPECT_EQ(report.bytes_in, expected.bytes_in);
+  }
+}
+
+TEST_F(Stories, LearningIsResumedWithTheSameResult) {
+  const DistillationOptions options{.batch = 4};
+  const QuantizeReport expected = resume(folder_ / "whole", std::make_shared<Mortal>(), options);
+  const fs::path out = folder_ / "out";
+  testing::leave_behind([&] { resume(out, std::make_shared<Mortal>(13), options); });
+  // The second run is killed while it learns, or a little before or behind.
+  const pid_t child = ::fork();
+  if (child == 0) {
+    resume(out, std::make_shared<Mortal>(), options);
+    ::_exit(0);
+  }
+  ::usleep(300'000);
+  ::kill(child, SIGKILL);
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  if (!fs::exists(out)) {
+    const QuantizeReport report = resume(out, std::make_shared<Mortal>(), options);
+    EXPECT_EQ(note_of(report.tensors), note_of(expected.tensors));
+    EXPECT_EQ(report.bytes_in, expected.bytes_in);
+    EXPECT_EQ(report.bytes_out, expected.bytes_out);
+  }
+  for (const auto& entry : fs::directory_iterator(folder_ / "whole")) {
+    EXPECT_TRUE(read_file(out / entry.path().filename()) == read_file(entry.path()))
+        << entry.path();
+  }
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_.path()), {}), 2);
+}
+
+TEST_F(Stories, ARunOfOtherSettingsIsNotResumed) {
+  const fs::path out = folder_ / "out";
+  testing::leave_behind([&] { resume(out, std::make_shared<Mortal>(9)); });
+  EXPECT_ERROR(
+      quantize(
+          {.path = out, .resumption = {.resume = true}},
+          {.algorithm = "best", .blocks = {.rounder = make_best_rounder({})}, .settings = "others"},
+          {.group_size = 32}),
+      HasSubstr("other options"));
 }
 
 TEST_F(Stories, LayersThatAreExcludedAndTheHeadStayAsTheyAre) {

@@ -1,9 +1,5 @@
 #include "nibble/eval/text.h"
 
-#include <sha2.h>
-
-#include <array>
-#include <cstdint>
 #include <cstdlib>
 
 #include "nibble/core/error.h"
@@ -48,12 +44,6 @@ fs::path default_evaluation_text() {
       "\"wikitext\", configuration wikitext-2-raw-v1, from the Hugging Face hub) under "
       "$NIBBLE_DATA{}",
       folder == nullptr ? ", which is not set" : fmt::format(" = {}", folder));
-}
-
-std::string sha256_hex(std::string_view bytes) {
-  std::array<char, SHA256_DIGEST_STRING_LENGTH> hex{};
-  SHA256Data(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size(), hex.data());
-  return hex.data();
 }
 
 }  // namespace nibble

@@ -21,7 +21,4 @@ std::string read_evaluation_text(const std::filesystem::path& path, PerplexityPr
 /// wiki.test.raw under $NIBBLE_DATA. Throws Error saying where to get it.
 std::filesystem::path default_evaluation_text();
 
-/// SHA-256 as 64 hexadecimal digits.
-std::string sha256_hex(std::string_view bytes);
-
 }  // namespace nibble

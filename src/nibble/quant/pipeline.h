@@ -32,6 +32,9 @@ struct QuantizeMethod {
   std::string algorithm = "pergrp";  // its name, as the checkpoint says it
   BlockMethod blocks;
   std::optional<DistillationOptions> distillation = {};
+  /// All else that the weights depend on, of methods that need calibration: who resumes a run is
+  /// to have the same. Empty: such a run is not resumed.
+  std::string settings = {};
 
   bool needs_calibration() const { return blocks.looks_at_inputs() || distillation; }
 };
@@ -47,10 +50,10 @@ struct QuantizeJob {
   CheckpointDestination to;
 };
 
-/// Writes a folder whole or not at all. A run that resumes reports what it would have if nothing
-/// had ended it; methods that need calibration begin anew. Throws Error (a full disk, weights or
-/// inputs that are not finite, calibration blocks that are missing or longer than the context),
-/// Interrupted.
+/// Writes a folder whole or not at all. A run that resumes writes and reports what it would have if
+/// nothing had ended it; by calibration it goes on from the last block that was finished, or, if
+/// all were, with what is learned then. Throws Error (a full disk, weights or inputs that are not
+/// finite, calibration blocks that are missing or longer than the context), Interrupted.
 QuantizeReport quantize_model(const QuantizeJob& job, Compute& compute);
 
 /// The same per group (spec section 3), without calibration.
