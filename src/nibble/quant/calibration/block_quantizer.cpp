@@ -6,6 +6,7 @@
 #include "nibble/core/error.h"
 #include "nibble/quant/calibration/statistics.h"
 #include "nibble/quant/rounders/weight_rows.h"
+#include "nibble/quant/transforms/float_weights.h"
 
 namespace nibble {
 
@@ -39,38 +40,16 @@ struct BlockQuantizer::Block {
 
 namespace {
 
-/// A layer whose weight is another's.
-Linear view_of(const Linear& layer) {
-  return {.weight = {.view = layer.weight.view, .storage = {}},
-          .bias = layer.bias,
-          .order = layer.order,
-          .activations = layer.activations};
-}
-
-DecoderBlock view_of(const DecoderBlock& block) {
-  const SelfAttention& attention = block.attention;
-  const Mlp& mlp = block.mlp;
-  return {.input_norm = block.input_norm,
-          .attention = {.q = view_of(attention.q),
-                        .k = view_of(attention.k),
-                        .v = view_of(attention.v),
-                        .o = view_of(attention.o),
-                        .q_norm = attention.q_norm,
-                        .k_norm = attention.k_norm,
-                        .shape = attention.shape},
-          .post_norm = block.post_norm,
-          .mlp = {.gate = mlp.gate ? std::optional(view_of(*mlp.gate)) : std::nullopt,
-                  .up = view_of(mlp.up),
-                  .down = view_of(mlp.down),
-                  .activation = mlp.activation},
-          .norm_first = block.norm_first};
-}
-
 std::int64_t features_of(const DecoderBlock& block) {
   return std::max(block.attention.o.in_features(), block.mlp.down.in_features());
 }
 
 }  // namespace
+
+bool BlockMethod::transforms_look_at_inputs() const {
+  return std::any_of(transforms.begin(), transforms.end(),
+                     [](const auto& transform) { return transform->needs_samples(); });
+}
 
 BlockQuantizer::BlockQuantizer(const Checkpoint& checkpoint, const QuantizePlan& plan,
                                const BlockMethod& method, Compute& compute, TensorWriter& writer)
@@ -79,6 +58,13 @@ BlockQuantizer::BlockQuantizer(const Checkpoint& checkpoint, const QuantizePlan&
       compute_(compute),
       writer_(writer),
       loader_(checkpoint, compute, plan.options.dtype, method.activations) {}
+
+/// Whether nobody but one transform asks for the samples in the original model. It then moves them
+/// on itself, as its own passes go through the block as it was in any case.
+bool BlockQuantizer::moves_on_by_transform() const {
+  return method_.rounder->needs() != InputNeeds::kCross && method_.transforms.size() == 1 &&
+         method_.transforms_look_at_inputs();
+}
 
 void BlockQuantizer::begin(const std::vector<std::vector<std::int32_t>>& ids) {
   const InputNeeds needs = method_.rounder->needs();
@@ -90,7 +76,7 @@ void BlockQuantizer::begin(const std::vector<std::vector<std::int32_t>>& ids) {
                    is_exact);
     stream->embed(embedding, ids);
   };
-  if (needs == InputNeeds::kCross || !method_.transforms.empty()) start(original_);
+  if (needs == InputNeeds::kCross || method_.transforms_look_at_inputs()) start(original_);
   if (needs == InputNeeds::kNothing) return;
   start(quantized_);
   between_.emplace(samples_, quantized_->tokens(), features_of(load_block(loader_, 0)), is_exact);
@@ -120,10 +106,22 @@ bool BlockQuantizer::is_written(std::span<const LayerPlan> layers) const {
 
 void BlockQuantizer::transform(Block& block) {
   if (method_.transforms.empty() || block.is_written) return;
+  const std::vector<const Linear*> linears = block.original.linears();
+  for (std::size_t i = 0; i < linears.size(); ++i) {
+    if (is_finite(compute_, *linears[i])) continue;
+    fail("{}: tensor \"{}.weight\" holds weights that are not finite numbers",
+         loader_.checkpoint().path().string(), plan_.layers[next_layer_ + i].linear.name);
+  }
   RewrittenParameters rewritten;
   for (const auto& transform : method_.transforms) {
-    transform->apply(
-        {compute_, loader_.spec(), plan_, block.number, *original_, block.original, rewritten});
+    transform->apply({.compute = compute_,
+                      .spec = loader_.spec(),
+                      .plan = plan_,
+                      .layer = block.number,
+                      .stream = original_ ? &*original_ : nullptr,
+                      .moves_on = moves_on_by_transform(),
+                      .block = block.original,
+                      .rewritten = rewritten});
   }
   writer_.write_rewritten(rewritten);
 }
@@ -250,7 +248,8 @@ void BlockQuantizer::leave(const Block& block) {
     quantized_->add_mlp(block.quantized, kept(sample));
     quantized_->store(sample);
   }
-  const bool stands = original_ && !method_.transforms.empty();
+  const bool stands =
+      original_ && !method_.transforms.empty() && (block.is_written || !moves_on_by_transform());
   for (std::int64_t sample = 0; stands && sample < samples_; ++sample) {
     original_->load(sample);
     original_->run_attention(block.stored);

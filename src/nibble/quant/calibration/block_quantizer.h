@@ -25,9 +25,12 @@ struct BlockMethod {
   /// What layers' inputs are rounded to while calibration runs.
   ActivationType activations = ActivationType::kBF16;
 
+  /// Whether a transform does.
+  bool transforms_look_at_inputs() const;
   bool looks_at_inputs() const {
-    return rounder->needs() != InputNeeds::kNothing || !transforms.empty();
+    return rounder->needs() != InputNeeds::kNothing || transforms_look_at_inputs();
   }
+  bool goes_by_blocks() const { return looks_at_inputs() || !transforms.empty(); }
 };
 
 class BlockQuantizer {
@@ -47,6 +50,7 @@ class BlockQuantizer {
 
   void begin(const std::vector<std::vector<std::int32_t>>& ids);
   const LayerPlan& next_layer() { return plan_.layers[next_layer_++]; }
+  bool moves_on_by_transform() const;
   bool is_written(std::span<const LayerPlan> layers) const;
   void transform(Block& block);
   void write_block(std::int64_t number);
