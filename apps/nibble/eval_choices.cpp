@@ -1,7 +1,6 @@
 // HellaSwag and WinoGrande: accuracy with its interval, as it settles.
 #include <fmt/core.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -10,6 +9,7 @@
 #include "nibble/core/mapped_file.h"
 #include "nibble/core/progress.h"
 #include "nibble/core/stopwatch.h"
+#include "nibble/eval/data_folder.h"
 #include "nibble/eval/hellaswag.h"
 #include "nibble/eval/winogrande.h"
 #include "nibble/models/token_cost.h"
@@ -24,14 +24,13 @@ constexpr std::int64_t kRunningEvery = 100;        // questions to a line
 
 /// `name` in `folder` under $NIBBLE_DATA, or in $NIBBLE_DATA itself.
 fs::path default_file(const char* folder, const char* name) {
-  const char* data = std::getenv("NIBBLE_DATA");
-  if (data != nullptr && *data != '\0') {
-    for (const fs::path& place : {fs::path(data) / folder / name, fs::path(data) / name}) {
+  if (const auto data = data_folder()) {
+    for (const fs::path& place : {*data / folder / name, *data / name}) {
       if (file_exists(place)) return place;
     }
   }
   fail("no questions: name the file with --data, or put {} under $NIBBLE_DATA{}", name,
-       data == nullptr ? ", which is not set" : fmt::format(" = {}", data));
+       data_folder_state());
 }
 
 std::vector<ChoiceQuestion> read_questions(const ChoiceFlags& flags, const Tokenizer& tokenizer) {

@@ -3,7 +3,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -13,6 +12,7 @@
 #include "nibble/core/error.h"
 #include "nibble/core/log.h"
 #include "nibble/core/progress.h"
+#include "nibble/eval/data_folder.h"
 #include "nibble/eval/text.h"
 #include "nibble/models/inspection.h"
 #include "nibble/runtime/generate.h"
@@ -59,10 +59,10 @@ void call_quantize(const std::vector<std::string>& args, const CommonFlags& comm
 /// WikiText-2's training part under $NIBBLE_DATA, "wiki.train.raw" or, of a piece of it,
 /// "wiki.train.<what>.raw"; or nothing.
 std::optional<fs::path> default_calibration_text() {
-  const char* data = std::getenv("NIBBLE_DATA");
-  if (data == nullptr || *data == '\0') return std::nullopt;
+  const auto data = data_folder();
+  if (!data) return std::nullopt;
   std::vector<fs::path> found;
-  for (const fs::path& folder : {fs::path(data), fs::path(data) / "wikitext-2-raw"}) {
+  for (const fs::path& folder : {*data, *data / "wikitext-2-raw"}) {
     std::error_code error;
     for (const auto& entry : fs::directory_iterator(folder, error)) {
       const std::string name = entry.path().filename().string();

@@ -1,7 +1,6 @@
 #include "nibble/eval/humaneval.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -10,6 +9,7 @@
 #include "nibble/core/mapped_file.h"
 #include "nibble/core/progress.h"
 #include "nibble/core/stopwatch.h"
+#include "nibble/eval/data_folder.h"
 #include "nibble/eval/shared_prefix.h"
 #include "nibble/formats/gzip.h"
 #include "nibble/runtime/generate_many.h"
@@ -73,18 +73,17 @@ std::vector<HumanEvalProblem> load_humaneval(const fs::path& file) {
 }
 
 fs::path default_humaneval_file() {
-  const char* data = std::getenv("NIBBLE_DATA");
-  if (data != nullptr && *data != '\0') {
+  if (const auto data = data_folder()) {
     for (const char* place : {"humaneval/HumanEval.jsonl.gz", "humaneval/HumanEval.jsonl",
                               "HumanEval.jsonl.gz", "HumanEval.jsonl"}) {
-      if (file_exists(fs::path(data) / place)) return fs::path(data) / place;
+      if (file_exists(*data / place)) return *data / place;
     }
   }
   fail(
       "no HumanEval problems: name the file with --data, or put HumanEval.jsonl.gz (of the "
       "authors' "
       "repository, openai/human-eval) under $NIBBLE_DATA{}",
-      data == nullptr ? ", which is not set" : fmt::format(" = {}", data));
+      data_folder_state());
 }
 
 HumanEvalResult complete_humaneval(Model& model, const std::vector<HumanEvalProblem>& problems,

@@ -1,12 +1,12 @@
 #include "nibble/eval/mmlu_data.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <optional>
 
 #include "nibble/core/error.h"
 #include "nibble/core/mapped_file.h"
 #include "nibble/core/nearest_name.h"
+#include "nibble/eval/data_folder.h"
 #include "nibble/formats/csv.h"
 
 namespace nibble {
@@ -174,17 +174,16 @@ MmluSubject load_mmlu_subject(const fs::path& folder, const std::string& name, s
 }
 
 fs::path default_mmlu_folder() {
-  const char* data = std::getenv("NIBBLE_DATA");
-  if (data != nullptr && *data != '\0') {
+  if (const auto data = data_folder()) {
     for (const char* place : {"mmlu", "."}) {
-      const fs::path folder = (fs::path(data) / place).lexically_normal();
+      const fs::path folder = (*data / place).lexically_normal();
       if (fs::is_directory(folder / "dev") && fs::is_directory(folder / "test")) return folder;
     }
   }
   fail(
       "no MMLU questions: name their folder with --data, or put it as mmlu under $NIBBLE_DATA{} "
       "(dev/<subject>_dev.csv and test/<subject>_test.csv, as the authors' data.tar has them)",
-      data == nullptr ? ", which is not set" : fmt::format(" = {}", data));
+      data_folder_state());
 }
 
 }  // namespace nibble

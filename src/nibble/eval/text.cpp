@@ -4,10 +4,10 @@
 
 #include <array>
 #include <cstdint>
-#include <cstdlib>
 
 #include "nibble/core/error.h"
 #include "nibble/core/mapped_file.h"
+#include "nibble/eval/data_folder.h"
 
 namespace nibble {
 namespace fs = std::filesystem;
@@ -46,18 +46,16 @@ std::string read_evaluation_text(const fs::path& path, PerplexityProtocol protoc
 fs::path default_evaluation_text(WikiText text) {
   const bool raw = text == WikiText::kRaw;
   const char* name = raw ? "wiki.test.raw" : "wiki.test.tokens";
-  const char* folder = std::getenv("NIBBLE_DATA");
-  if (folder != nullptr && *folder != '\0') {
+  if (const auto folder = data_folder()) {
     for (const char* place : {".", raw ? "wikitext-2-raw" : "wikitext-2"}) {
-      const fs::path file = (fs::path(folder) / place / name).lexically_normal();
+      const fs::path file = (*folder / place / name).lexically_normal();
       if (fs::exists(file)) return file;
     }
   }
   fail(
       "no text to measure on: give one with --text, or put WikiText-2's {} (data set "
       "\"wikitext\", configuration {}, from the Hugging Face hub) under $NIBBLE_DATA{}",
-      name, raw ? "wikitext-2-raw-v1" : "wikitext-2-v1",
-      folder == nullptr ? ", which is not set" : fmt::format(" = {}", folder));
+      name, raw ? "wikitext-2-raw-v1" : "wikitext-2-v1", data_folder_state());
 }
 
 std::string sha256_hex(std::string_view bytes) {
