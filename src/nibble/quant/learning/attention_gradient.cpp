@@ -42,20 +42,7 @@ class Head {
   }
 
   /// out: weights v.
-  void output(float* out) const {
-    clear(out, q_stride_);
-    for_each_lot([&](std::int64_t first, std::int64_t rows) {
-      run({.a = weights_.row(first),
-           .a_stride = tokens_,
-           .b = v_,
-           .b_stride = kv_stride_,
-           .out = out + first * q_stride_,
-           .out_stride = q_stride_,
-           .rows = rows,
-           .depth = first + rows,
-           .cols = shape_.head_dim});
-    });
-  }
+  void output(float* out) const { multiply_lower(weights_, v_, out); }
 
   /// dq overwritten; dk and dv, (tokens, head_dim), added to.
   void gradients(const float* dout, float* dq, float* dk, float* dv) {
@@ -72,18 +59,7 @@ class Head {
       }
       std::fill(d + t + 1, d + tokens_, 0.0F);
     }
-    clear(dq, q_stride_);
-    for_each_lot([&](std::int64_t first, std::int64_t rows) {
-      run({.a = dscores.row(first),
-           .a_stride = tokens_,
-           .b = k_,
-           .b_stride = kv_stride_,
-           .out = dq + first * q_stride_,
-           .out_stride = q_stride_,
-           .rows = rows,
-           .depth = first + rows,
-           .cols = shape_.head_dim});
-    });
+    multiply_lower(dscores, k_, dq);
     multiply_by_turned(dscores, q_, dk);
   }
 
@@ -129,6 +105,22 @@ class Head {
            .rows = rows,
            .depth = shape_.head_dim,
            .cols = first + rows});
+    });
+  }
+
+  /// out: lower x, as the queries lie; x: (tokens, head_dim) as keys and values lie.
+  void multiply_lower(const Matrix<float>& lower, const float* x, float* out) const {
+    clear(out, q_stride_);
+    for_each_lot([&](std::int64_t first, std::int64_t rows) {
+      run({.a = lower.row(first),
+           .a_stride = tokens_,
+           .b = x,
+           .b_stride = kv_stride_,
+           .out = out + first * q_stride_,
+           .out_stride = q_stride_,
+           .rows = rows,
+           .depth = first + rows,
+           .cols = shape_.head_dim});
     });
   }
 
