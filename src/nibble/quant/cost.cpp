@@ -92,8 +92,7 @@ class CostEstimate {
   }
 
   int streams() const {
-    const bool original = needs_ == InputNeeds::kCross || !method_.transforms.empty();
-    return (needs_ != InputNeeds::kNothing ? 1 : 0) + (original ? 1 : 0);
+    return (method_.runs_quantized() ? 1 : 0) + (method_.runs_original() ? 1 : 0);
   }
 
   /// One sample goes through the first block; sums and rounding of its first layer follow.

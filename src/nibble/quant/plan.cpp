@@ -166,7 +166,8 @@ QuantizePlan plan_quantization(const ModelSpec& spec, const QuantizeOptions& opt
     if (module.kind != ModuleKind::kLinear) continue;
     LayerPlan layer{.linear = module.linear(),
                     .module = module.name,
-                    .is_head = module.role == ModuleRole::kHead};
+                    .is_head = module.role == ModuleRole::kHead,
+                    .shares_scale = options.shares_scale};
     const bool is_outside = module.layer < 0;
     const int wanted =
         is_outside && options.outer_group_size > 0 ? options.outer_group_size : options.group_size;

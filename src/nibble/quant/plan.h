@@ -41,7 +41,8 @@ struct LayerPlan {
   std::string module;  // that its tensors are named after; its own, but for an embedding's head
   bool is_head = false;
   bool packed = false;
-  WeightLayout layout{};  // of a packed layer
+  bool shares_scale = false;  // as QuantizeOptions'; never an embedding, whose rows are apart
+  WeightLayout layout{};      // of a packed layer
 };
 
 struct QuantizePlan {

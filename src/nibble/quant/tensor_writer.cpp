@@ -139,10 +139,7 @@ void TensorWriter::write_packed(const LayerPlan& layer, const RowRounder& rounde
                         .error = {}};
   std::optional<PackedCopy> copy;
   if (packed != nullptr) copy.emplace(layout);
-  const bool is_embedding = plan_.embedding && &layer == &*plan_.embedding;
-  const float largest = plan_.options.shares_scale && !is_embedding
-                            ? largest_magnitude(compute_, layout, read)
-                            : 0.0F;
+  const float largest = layer.shares_scale ? largest_magnitude(compute_, layout, read) : 0.0F;
   for (std::int64_t first = 0; first < layout.rows; first += kRowsPerSlice) {
     check_interrupt();
     WeightLayout part = layout;

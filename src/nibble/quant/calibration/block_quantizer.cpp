@@ -50,15 +50,14 @@ BlockQuantizer::BlockQuantizer(const Checkpoint& checkpoint, const QuantizePlan&
 
 RewrittenParameters BlockQuantizer::run(const std::vector<std::vector<std::int32_t>>& ids) {
   const ModelSpec& spec = loader_.spec();
-  const InputNeeds needs = method_.rounder->needs();
   Embedding embedding(loader_);
   const auto begin = [&](std::optional<CalibrationStream>& stream) {
     stream.emplace(compute_, spec, CalibrationSize{std::ssize(ids), std::ssize(ids.front())},
                    method_.activations == ActivationType::kF32);
     stream->embed(embedding, ids);
   };
-  if (needs != InputNeeds::kNothing) begin(quantized_);
-  if (needs == InputNeeds::kCross || method_.transforms_look_at_inputs()) begin(original_);
+  if (method_.runs_quantized()) begin(quantized_);
+  if (method_.runs_original()) begin(original_);
   if (spec.project_in) write_unseen(next_layer());
   for (std::int64_t layer = 0; layer < spec.n_layers; ++layer) write_block(layer);
   if (spec.project_out) write_unseen(next_layer());

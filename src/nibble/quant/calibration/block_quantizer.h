@@ -26,8 +26,11 @@ struct BlockMethod {
 
   /// Whether a transform does.
   bool transforms_look_at_inputs() const;
-  bool looks_at_inputs() const {
-    return rounder->needs() != InputNeeds::kNothing || transforms_look_at_inputs();
+  bool looks_at_inputs() const { return runs_quantized() || runs_original(); }
+  /// Whether samples run through the quantized model, and through the one that is not.
+  bool runs_quantized() const { return rounder->needs() != InputNeeds::kNothing; }
+  bool runs_original() const {
+    return rounder->needs() == InputNeeds::kCross || transforms_look_at_inputs();
   }
   bool goes_by_blocks() const { return looks_at_inputs() || !transforms.empty(); }
 };
