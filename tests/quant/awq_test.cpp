@@ -23,31 +23,22 @@
 #include "nibble/quant/transforms/gram.h"
 #include "paths.h"
 #include "quant/packed_integers.h"
+#include "quant/transform_fixtures.h"
 
 namespace nibble {
 namespace {
 
 namespace fs = std::filesystem;
+using ::nibble::testing::blocks_of;
+using ::nibble::testing::Ids;
 using ::nibble::testing::make_tiny_model;
 using ::nibble::testing::packed_integers;
 using ::nibble::testing::read_file;
 using ::nibble::testing::TemporaryFolder;
+using ::nibble::testing::transform_fixture;
 using ::testing::HasSubstr;
-using Ids = std::vector<std::vector<std::int32_t>>;
 
 const fs::path kStories = testing::data_file("stories260K");
-
-NpyFile fixture(const std::string& name) {
-  return NpyFile(testing::test_file("quant/fixtures/transforms/" + name));
-}
-
-Ids blocks_of(const NpyFile& file) {
-  const std::vector<std::int32_t> all = file.ints();
-  const auto length = static_cast<std::ptrdiff_t>(file.shape()[1]);
-  Ids blocks;
-  for (auto at = all.begin(); at != all.end(); at += length) blocks.emplace_back(at, at + length);
-  return blocks;
-}
 
 struct QuantizeRun {
   fs::path model = kStories;
@@ -123,8 +114,8 @@ class Awq : public ::testing::Test {
 // 6e-5; the least loss is 0.8 % and more below all others here, so that the ratios have to be the
 // same.
 TEST_F(Awq, SearchesWhatTheReferenceSearches) {
-  const AwqSearch found = search({.ids = blocks_of(fixture("ids.npy"))}, folder_ / "out");
-  const NpyFile expected = fixture("awq_losses.npy");
+  const AwqSearch found = search({.ids = blocks_of(transform_fixture("ids.npy"))}, folder_ / "out");
+  const NpyFile expected = transform_fixture("awq_losses.npy");
   const std::vector<float> losses = expected.floats();
   ASSERT_EQ(expected.shape(), (std::vector<std::int64_t>{15, 20}));
   std::size_t group = 0;
@@ -140,20 +131,20 @@ TEST_F(Awq, SearchesWhatTheReferenceSearches) {
   }
   EXPECT_EQ(group, 15U);
   EXPECT_EQ(other_bounds(bounds_of(found.blocks[0], ModuleRole::kO),
-                         fixture("awq_o_proj_bounds.npy").floats()),
+                         transform_fixture("awq_o_proj_bounds.npy").floats()),
             0U);
   EXPECT_EQ(other_bounds(bounds_of(found.blocks[0], ModuleRole::kDown),
-                         fixture("awq_down_proj_bounds.npy").floats()),
+                         transform_fixture("awq_down_proj_bounds.npy").floats()),
             0U);
   const Checkpoint out(folder_ / "out");
   EXPECT_EQ(packed_integers(out, "model.layers.0.self_attn.q_proj").q,
-            fixture("awq_q_proj_q.npy").bytes());
+            transform_fixture("awq_q_proj_q.npy").bytes());
   EXPECT_EQ(packed_integers(out, "model.layers.0.self_attn.o_proj").q,
-            fixture("awq_o_proj_q.npy").bytes());
+            transform_fixture("awq_o_proj_q.npy").bytes());
 }
 
 TEST_F(Awq, ResultsDoNotDependOnThreads) {
-  const Ids ids = blocks_of(fixture("ids.npy"));
+  const Ids ids = blocks_of(transform_fixture("ids.npy"));
   const AwqSearch expected = search({.ids = ids, .threads = 1}, folder_ / "1");
   for (const int threads : {2, 3}) {
     const fs::path out = folder_ / std::to_string(threads);
@@ -164,7 +155,7 @@ TEST_F(Awq, ResultsDoNotDependOnThreads) {
 
 // Where a rounder asks for the samples of the original model too, the search may not move them on.
 TEST_F(Awq, SearchesTheSameWhereSamplesStayInPlace) {
-  const Ids ids = blocks_of(fixture("ids.npy"));
+  const Ids ids = blocks_of(transform_fixture("ids.npy"));
   const AwqSearch expected = search({.ids = ids}, folder_ / "moved");
   const AwqSearch found = search({.ids = ids, .rounder = make_best_rounder({})}, folder_ / "best");
   // Behind the first block they went through scaled and clipped weights.
@@ -173,7 +164,8 @@ TEST_F(Awq, SearchesTheSameWhereSamplesStayInPlace) {
 
 TEST_F(Awq, WhatWasSearchedIsAppliedAgainWithoutCalibration) {
   const auto found = std::make_shared<AwqSearch>();
-  quantize({.ids = blocks_of(fixture("ids.npy"))}, make_awq({}, found), folder_ / "searched");
+  quantize({.ids = blocks_of(transform_fixture("ids.npy"))}, make_awq({}, found),
+           folder_ / "searched");
   quantize({}, make_awq(std::shared_ptr<const AwqSearch>(found)), folder_ / "applied");
   EXPECT_EQ(read_file(folder_ / "applied" / "model.safetensors"),
             read_file(folder_ / "searched" / "model.safetensors"));
@@ -181,7 +173,8 @@ TEST_F(Awq, WhatWasSearchedIsAppliedAgainWithoutCalibration) {
 
 TEST_F(Awq, SearchesForAnotherPlanAreRefused) {
   const auto found = std::make_shared<AwqSearch>();
-  quantize({.ids = blocks_of(fixture("ids.npy"))}, make_awq({}, found), folder_ / "searched");
+  quantize({.ids = blocks_of(transform_fixture("ids.npy"))}, make_awq({}, found),
+           folder_ / "searched");
   const auto replay = [&](const QuantizeOptions& options) {
     quantize({.options = options}, make_awq(std::shared_ptr<const AwqSearch>(found)),
              folder_ / "out");

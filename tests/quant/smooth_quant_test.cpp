@@ -17,31 +17,22 @@
 #include "nibble/quant/pipeline.h"
 #include "paths.h"
 #include "quant/packed_integers.h"
+#include "quant/transform_fixtures.h"
 
 namespace nibble {
 namespace {
 
 namespace fs = std::filesystem;
+using ::nibble::testing::blocks_of;
+using ::nibble::testing::Ids;
 using ::nibble::testing::packed_integers;
 using ::nibble::testing::read_file;
 using ::nibble::testing::TemporaryFolder;
+using ::nibble::testing::transform_fixture;
 using ::testing::HasSubstr;
-using Ids = std::vector<std::vector<std::int32_t>>;
 
 const fs::path kStories = testing::data_file("stories260K");
 const fs::path kMaxima = testing::test_file("quant/fixtures/transforms/act_scales.pt");
-
-NpyFile fixture(const std::string& name) {
-  return NpyFile(testing::test_file("quant/fixtures/transforms/" + name));
-}
-
-Ids blocks_of(const NpyFile& file) {
-  const std::vector<std::int32_t> all = file.ints();
-  const auto length = static_cast<std::ptrdiff_t>(file.shape()[1]);
-  Ids blocks;
-  for (auto at = all.begin(); at != all.end(); at += length) blocks.emplace_back(at, at + length);
-  return blocks;
-}
 
 void quantize(const fs::path& model, const Ids& ids, std::shared_ptr<const Transform> transform,
               const QuantizeOptions& options, const fs::path& out) {
@@ -64,7 +55,8 @@ class SmoothQuantTest : public ::testing::Test {
  protected:
   std::shared_ptr<ActivationMaxima> calibrate(const QuantizeOptions& options, const fs::path& out) {
     auto found = std::make_shared<ActivationMaxima>();
-    quantize(kStories, blocks_of(fixture("ids.npy")), make_smooth_quant(0.5F, found), options, out);
+    quantize(kStories, blocks_of(transform_fixture("ids.npy")), make_smooth_quant(0.5F, found),
+             options, out);
     return found;
   }
 
@@ -84,7 +76,7 @@ TEST_F(SmoothQuantTest, ScalesAndIntegersAreTheReferences) {
   // The norms hold what they are divided by, in bfloat16.
   const Checkpoint out(folder_ / "out");
   const Checkpoint original(kStories);
-  const std::vector<float> scales = fixture("smooth_scales.npy").floats();
+  const std::vector<float> scales = transform_fixture("smooth_scales.npy").floats();
   for (const int group : {0, 1}) {
     const std::string name = group == 0 ? "model.layers.0.input_layernorm.weight"
                                         : "model.layers.0.post_attention_layernorm.weight";
@@ -98,7 +90,7 @@ TEST_F(SmoothQuantTest, ScalesAndIntegersAreTheReferences) {
     }
   }
   EXPECT_EQ(packed_integers(out, "model.layers.0.self_attn.q_proj").q,
-            fixture("smooth_q_proj_q.npy").bytes());
+            transform_fixture("smooth_q_proj_q.npy").bytes());
 }
 
 TEST_F(SmoothQuantTest, MaximaThatAreKnownNeedNoCalibration) {
