@@ -355,8 +355,8 @@ TEST_P(AwqGoldens, AreFoundAgain) {
               .ids = blocks_of(NpyFile(goldens / "calibration_ids.npy")),
               .options = {.bits = bits,
                           .group_size = group_size,
-                          .quantize_head = false,
-                          .dtype = DType::kF32}},
+                          .dtype = DType::kF32,
+                          .quantize_head = false}},
              folder / "out");
   const Checkpoint out(folder / "out");
   const auto short_name = [](const std::string& layer) {
