@@ -75,7 +75,7 @@ PackedLayouts read_quantization_config(const JsonObject& config, const ModelSpec
   if (method != "nibble") {
     fail(
         "{}: \"quant_method\" \"{}\" is not supported; supported: nibble, awq, gptq, auto-round, "
-        "compressed-tensors, fp8",
+        "compressed-tensors, fp8, modelopt",
         config.origin(), method);
   }
   const std::int64_t version = config.get_int("version", 1, kVersion);
