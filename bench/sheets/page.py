@@ -24,9 +24,9 @@ The published lines run as they are typed: without flags, with operators one by 
 """
 
 
-def table(titles, rows):
-    """Markdown; the first column to the left."""
-    lines = [titles, ["---"] + ["---:"] * (len(titles) - 1), *rows]
+def table(titles, rows, left=1):
+    """Markdown; the first columns to the left."""
+    lines = [titles, ["---"] * left + ["---:"] * (len(titles) - left), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
@@ -61,14 +61,13 @@ def machine_text(results):
 
 
 def matched(published, own):
-    """Pairs of rows: by the prompt's length where lengths agree, else by place."""
+    """Pairs of rows: by place where there are as many, else by the prompt's length."""
+    if len(published) == len(own):
+        return list(zip(published, own))
     by_length = {row["prompt_tokens"]: row for row in own}
-    same = all(int(row["prompt"]) in by_length for row in published)
-    for place, row in enumerate(published):
-        if same:
-            yield row, by_length[int(row["prompt"])]
-        elif place < len(own):
-            yield row, own[place]
+    lengths = [int(row["prompt"]) for row in published]
+    return [(row, by_length[length]) for row, length in zip(published, lengths)
+            if length in by_length]
 
 
 class Speed:
@@ -134,6 +133,8 @@ class Speed:
             if own is None:
                 continue
             for result in own["results"]:
+                if result.get("kept") == 0:  # of a machine whose bandwidth does not hold still
+                    continue
                 speed = result["tokens_per_second"]["median"]
                 rows.append([f"{recipe}, {result['test']}", number(own["bits_per_weight"], 4),
                              number(speed, 4), number(result["limit"], 4),
@@ -170,7 +171,7 @@ def summary_text(speed):
                      line["recipe"], first["task"], flags.replace("--", ""),
                      spread(ratios["prefill"]), spread(ratios["token"])])
     text = "Ratios over the rows of each table, least and greatest:\n\n"
-    text += table(["model", "device", "weights", "task", "flags", "prefill", "time/token"], rows)
+    text += table(["model", "device", "weights", "task", "flags", "prefill", "time/token"], rows, left=5)
     if not speed.slower:
         return text + "\nEvery published row is passed.\n"
     rows = []
@@ -181,7 +182,7 @@ def summary_text(speed):
                      theirs["prompt"], what, number(best), number(mine), number(limit), why])
     return (text + f"\nNot passed, {len(rows)} figures:\n\n"
             + table(["model", "device", "task", "prompt", "figure", "published (ms)", "Nibble",
-                     "limit", "why"], rows))
+                     "limit", "why"], rows, left=3))
 
 
 def flags_text(results, flags):
@@ -265,7 +266,7 @@ def quality_text(results, recipes):
                      f"{100 * one['top1_agreement']:.2f}",
                      f"{100 * mmlu['accuracy']:.2f}" if mmlu else "-",
                      f"{quantized['seconds']:.0f}" if quantized else "-"])
-    text += table(["recipe", "bits a weight", "perplexity, 2048", "KL divergence (nats)",
+    text += table(["recipe", "bits a weight", "perplexity, 512", "KL divergence (nats)",
                    "same top token (%)", "MMLU, 30 of abstract_algebra (%)", "quantized in (s)"],
                   rows) + "\n"
     names = list(columns)
@@ -281,6 +282,8 @@ def quality_text(results, recipes):
 
 def make_page(folder, tables, result_name, recipes, flags):
     results = Results(folder)
+    if not any(folder.glob("*.json")):
+        raise SystemExit(f"sheets: nothing was measured yet: {folder} has no results")
     speed = Speed(results)
     sections = speed_text(speed, tables, result_name)
     parts = [INTRO.format(dates=results.dates(), machine=machine_text(results))]

@@ -14,6 +14,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from page import make_page
@@ -23,7 +24,8 @@ HERE = Path(__file__).parent
 FLAGS = ["--flash_attention_plus", "--fast_attention", "--fast_mlp", "--fast_norm",
          "--fast_decoder"]
 FAST = FLAGS[1:]
-ROUNDS_OF_FLAGS = 3
+ROUNDS_OF_FLAGS = 2
+FLAGS_ON = ("Llama-3.2-1B", "pergrp-g128")
 SEQLENS = "16,96,192,256,512,768,1024,1536,2048"
 MMLU_LIMIT = 30
 
@@ -43,9 +45,9 @@ def line_of(table):
     flags = ["--flash_attention_plus"] if row["fa"] == "1" else FAST if row["fast"] == "1" else []
     if row["algorithm"] == "smoothquant":
         return {"model": row["model"], "command": "run_smoothquant", "recipe": row["precision"],
-                "task": row["task"], "flags": flags, "precision": row["precision"]}
+                "task": row["task"], "flags": flags}
     return {"model": row["model"], "command": "run_awq", "task": row["task"], "flags": flags,
-            "recipe": f"{row['algorithm']}-g{row['group']}", "precision": ""}
+            "recipe": f"{row['algorithm']}-g{row['group']}"}
 
 
 def init_arguments(recipe):
@@ -58,8 +60,13 @@ def init_arguments(recipe):
     return ["--precision", "w4abf16", "--group-size", group, *head]
 
 
+class OutOfTime(Exception):
+    """No more measurements are to begin."""
+
+
 class Bench:
-    def __init__(self, nibble, work):
+    def __init__(self, nibble, work, minutes):
+        self.end = time.monotonic() + 60 * minutes if minutes else None
         self.nibble = str(Path(nibble).resolve())
         self.work = Path(work).resolve()
         self.results = self.work / "results"
@@ -80,6 +87,8 @@ class Bench:
         """Runs a command once, and keeps its result with the line that a user would type."""
         if self.is_kept(name):
             return
+        if self.end and time.monotonic() > self.end:
+            raise OutOfTime
         result = self.run(arguments)
         result["line"] = line
         result["date"] = datetime.date.today().isoformat()
@@ -99,9 +108,16 @@ def task_arguments(line, model, table):
     if line["task"] == "benchmark" and len(table) > 7:
         lengths = ",".join(row["prompt"] for row in table)
         return ["bench", str(model), "--task", "benchmark", "--lengths", lengths]
-    precision = ["--precision", line["precision"]] if line["precision"] == "w8a16" else []
-    return [line["command"], "--model_name", str(model), "--task", line["task"], *precision,
-            *line["flags"]]
+    return [line["command"], "--model_name", str(model), "--task", line["task"],
+            *recipe_flags(table[0]), *line["flags"]]
+
+
+def recipe_flags(row):
+    """The flags that name a recipe, but for those that say the default."""
+    if row["algorithm"] == "smoothquant":
+        return ["--precision", "w8a16"] if row["precision"] == "w8a16" else []
+    algorithm = ["--algorithm", row["algorithm"]] if row["algorithm"] != "awq" else []
+    return algorithm + (["--group_size", row["group"]] if row["group"] != "128" else [])
 
 
 def typed(arguments, model, name):
@@ -127,20 +143,26 @@ def measure_flags(bench, model):
     sets = {"none": [], **{flag: [flag] for flag in FLAGS}, "all": FLAGS}
     for turn in range(ROUNDS_OF_FLAGS):
         for name, flags in sets.items():
-            arguments = ["run_awq", "--model_name", str(model), "--task", "benchmark_exact", *flags]
+            arguments = ["run_awq", "--model_name", str(model), "--task", "benchmark_exact",
+                         "--algorithm", "pergrp", *flags]
             bench.keep(f"flags-{name.strip('-')}-{turn}", arguments,
                        typed(arguments, model, NAMES["Llama-3.2-1B"]))
 
 
 def speed(bench, models, tokenizers):
-    wanted = list(CONFIGS) if models == "all" else models.split()
-    for name in wanted:
-        if name not in CONFIGS:
-            sys.exit(f"sheets: no model {name}: there are {', '.join(CONFIGS)}")
-    bench.keep("machine", ["info", "--measure"], "nibble info --measure")
+    """`models`: names, each with ":recipe" behind it for one of its recipes only."""
+    wanted = [(*word.split(":"), None)[:2] for word in models.split()]
     tables = [(line_of(table), table) for table in published()]
-    for name in wanted:
-        for recipe in dict.fromkeys(line["recipe"] for line, _ in tables if line["model"] == name):
+    made = list(dict.fromkeys((line["model"], line["recipe"]) for line, _ in tables))
+    if models == "all":
+        wanted = [(name, None) for name in CONFIGS]
+    for name, recipe in wanted:
+        if not any(name == one and recipe in (None, other) for one, other in made):
+            there = ", ".join(f"{one}:{other}" for one, other in made)
+            sys.exit(f"sheets: no model {name}{':' + recipe if recipe else ''}: there are {there}")
+    bench.keep("machine", ["info", "--measure"], "nibble info --measure")
+    for name, only in wanted:
+        for recipe in [other for one, other in made if one == name and only in (None, other)]:
             of_recipe = [(line, table) for line, table in tables
                          if line["model"] == name and line["recipe"] == recipe]
             measure_recipe(bench, name, recipe, of_recipe, tokenizers)
@@ -148,21 +170,23 @@ def speed(bench, models, tokenizers):
 
 def measure_recipe(bench, name, recipe, tables, tokenizers):
     own = f"{name}-{recipe}-bench"
-    has_flags = (name, recipe) == ("Llama-3.2-1B", "pergrp-g128")
+    has_flags = (name, recipe) == FLAGS_ON
     names = [own, *(result_name(line) for line, _ in tables)]
     if has_flags:
         names.append(f"flags-all-{ROUNDS_OF_FLAGS - 1}")
     if all(bench.is_kept(one) for one in names):
         return
     model = make_model(bench, name, recipe, tokenizers)
-    arguments = ["bench", str(model), "-p", "512", "-n", "64", "-r", "3", "-c", "2048"]
-    bench.keep(own, arguments, typed(arguments, model, NAMES[name]))
-    for line, table in tables:
-        arguments = task_arguments(line, model, table)
-        bench.keep(result_name(line), arguments, typed(arguments, model, NAMES[name]))
-    if has_flags:
-        measure_flags(bench, model)
-    shutil.rmtree(model)
+    try:
+        arguments = ["bench", str(model), "-p", "512", "-n", "64", "-r", "3", "-c", "2048"]
+        bench.keep(own, arguments, typed(arguments, model, NAMES[name]))
+        for line, table in tables:
+            arguments = task_arguments(line, model, table)
+            bench.keep(result_name(line), arguments, typed(arguments, model, NAMES[name]))
+        if has_flags:
+            measure_flags(bench, model)
+    finally:
+        shutil.rmtree(model)
 
 
 # Recipes of the quality table: `nibble quantize`'s flags.
@@ -195,8 +219,8 @@ def measure_quality(bench, name, model, original, segments):
     evaluate = ["eval", str(model)]
     bench.keep(f"quality-{file}-lengths", [*evaluate, "--seqlens", SEQLENS, "--n-segments",
                                           str(segments)], "")
-    bench.keep(f"quality-{file}-distance", [*evaluate, "--seqlen", "2048", "--n-segments",
-                                           str(segments), "--reference", str(original)], "")
+    bench.keep(f"quality-{file}-distance", [*evaluate, "--seqlen", "512", "--n-segments",
+                                           str(10 * segments), "--reference", str(original)], "")
     if (Path(os.environ.get("NIBBLE_DATA", ".")) / "mmlu").is_dir():
         bench.keep(f"quality-{file}-mmlu", [*evaluate, "--task", "mmlu", "--style", "base",
                                            "--limit", str(MMLU_LIMIT)], "")
@@ -207,7 +231,7 @@ def quality(bench, model, segments):
     measure_quality(bench, "bf16", original, original, segments)
     for name, flags in RECIPES.items():
         file = name.replace(" ", "-")
-        kept = [f"quality-{file}-{what}" for what in ("lengths", "distance", "quantize")]
+        kept = [f"quality-{file}-{what}" for what in ("quantize", "lengths", "distance", "mmlu")]
         if all(bench.is_kept(one) for one in kept):
             continue
         folder = bench.work / "models" / f"quality-{file}"
@@ -217,6 +241,7 @@ def quality(bench, model, segments):
             calibration = ["--calib", str(calibration_text()), "--n-samples", "32"]
         arguments = ["quantize", str(original), "-o", str(folder), *flags, *calibration]
         if not folder.exists():
+            (bench.results / f"quality-{file}-quantize.json").unlink(missing_ok=True)
             bench.keep(f"quality-{file}-quantize", arguments, "")
         measure_quality(bench, name, folder, original, segments)
         shutil.rmtree(folder)
@@ -227,22 +252,26 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nibble", required=True)
     parser.add_argument("--work", required=True)
+    parser.add_argument("--minutes", type=float, help="begin nothing after so many")
     commands = parser.add_subparsers(dest="command", required=True)
     measured = commands.add_parser("speed")
     measured.add_argument("--tokenizers", required=True)
     measured.add_argument("--models", default="all")
     measured = commands.add_parser("quality")
     measured.add_argument("--model", required=True)
-    measured.add_argument("--segments", type=int, default=20)
+    measured.add_argument("--segments", type=int, default=4)
     measured = commands.add_parser("page")
     measured.add_argument("--output", required=True)
     options = parser.parse_args()
-    bench = Bench(options.nibble, options.work)
-    if options.command == "speed":
-        speed(bench, options.models, options.tokenizers)
-    elif options.command == "quality":
-        quality(bench, options.model, options.segments)
-    else:
+    bench = Bench(options.nibble, options.work, options.minutes)
+    try:
+        if options.command == "speed":
+            speed(bench, options.models, options.tokenizers)
+        elif options.command == "quality":
+            quality(bench, options.model, options.segments)
+    except OutOfTime:
+        print("sheets: time is up; the same command goes on from here", file=sys.stderr)
+    if options.command == "page":
         tables = [(line_of(table), table) for table in published()]
         text = make_page(bench.results, tables, result_name, list(RECIPES), FLAGS)
         Path(options.output).write_text(text)
