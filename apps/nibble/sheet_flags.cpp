@@ -86,7 +86,7 @@ void add_fast_flags(const Command& command, FastFlags& fast) {
   command.add_switch("--fast_decoder", fast.decoder, "Residual sums with the products");
 }
 
-constexpr std::int64_t kMaxLength = std::int64_t{1} << 30;
+constexpr std::int64_t kMostPositions = std::int64_t{1} << 30;
 
 /// Of perplexity, beside --dataset, which any line may have.
 void add_perplexity_flags(const Command& command, SheetFlags& flags, TaskFlags& of_task) {
@@ -99,14 +99,14 @@ void add_perplexity_flags(const Command& command, SheetFlags& flags, TaskFlags& 
   const Flag seqlens = command.add_parsed(
       "--seqlens",
       [&flags](const std::string& text) {
-        flags.seqlens = parse_integers("--seqlens", text, 2, kMaxLength);
+        flags.seqlens = parse_integers("--seqlens", text, 2, kMostPositions);
       },
       "Lengths of perplexity's segments, with commas: a table of them, with the model and each "
       "checkpoint of it as columns (default: 2048, one value of one checkpoint)");
   of_task.push_back({"--seqlens", seqlens, {"perplexity"}});
   const Flag segments =
       command.add("--n_segments", flags.n_segments, "Segments to measure (default: all)")
-          .in_range(1, kMaxLength);
+          .in_range(1, kMostPositions);
   of_task.push_back({"--n_segments", segments, {"perplexity"}});
 }
 
@@ -128,7 +128,7 @@ void add_question_flags(const Command& command, SheetFlags& flags, TaskFlags& of
          .show_default());
   of({"mmlu"}, "--limit",
      command.add("--limit", flags.mmlu.limit, "Questions of each subject; 0: all")
-         .in_range(0, kMaxLength)
+         .in_range(0, kMostPositions)
          .show_default());
   of({"humaneval"}, "--n",
      command.add("--n", flags.humaneval.samples, "Completions of each problem of humaneval")
@@ -143,7 +143,7 @@ void add_question_flags(const Command& command, SheetFlags& flags, TaskFlags& of
   of({"humaneval"}, "--max_tokens",
      command
          .add("--max_tokens", flags.humaneval.max_tokens, "New tokens of a completion at the most")
-         .in_range(1, kMaxLength)
+         .in_range(1, kMostPositions)
          .show_default());
 }
 
@@ -177,7 +177,7 @@ void add_sheet(CommandLine& line, CommonFlags& common, const SheetCommand& sheet
   add_perplexity_flags(command, *flags, *of_task);
   add_question_flags(command, *flags, *of_task);
   command.add("-c,--context", flags->context, "Positions there is room for (default: the model's)")
-      .in_range(1, kMaxLength);
+      .in_range(1, kMostPositions);
   add_common_flags(command, common);
   command.check([flags, of_task] {
     refuse_flags_of_other_tasks(*of_task, flags->task);
