@@ -3,18 +3,24 @@
 option(NIBBLE_PCH "Precompile the standard library's and fmt's headers" ON)
 option(NIBBLE_UNITY "Compile the files of a folder as one" ON)
 
-# nibble_unite(TARGET SOURCES...): a folder's files are compiled as one, in half the time. A name that
-# is a file's own must then be the only one of its folder.
+# nibble_unite(TARGET SOURCES...): up to eight files of a folder are compiled as one, in half the time. A
+# name that is a file's own must then be the only one of its folder.
 function(nibble_unite target)
-  if(NIBBLE_UNITY)
-    foreach(source IN LISTS ARGN)
-      get_filename_component(folder ${source} DIRECTORY)
-      file(RELATIVE_PATH folder ${PROJECT_SOURCE_DIR} ${folder})
-      string(MAKE_C_IDENTIFIER ${folder} group)
-      set_property(SOURCE ${source} PROPERTY UNITY_GROUP ${group})
-    endforeach()
-    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
+  if(NOT NIBBLE_UNITY)
+    return()
   endif()
+  foreach(source IN LISTS ARGN)
+    get_filename_component(folder ${source} DIRECTORY)
+    file(RELATIVE_PATH folder ${PROJECT_SOURCE_DIR} ${folder})
+    string(MAKE_C_IDENTIFIER ${folder} folder)
+    if(NOT DEFINED count_${folder})
+      set(count_${folder} 0)
+    endif()
+    math(EXPR unit "${count_${folder}} / 8")
+    math(EXPR count_${folder} "${count_${folder}} + 1")
+    set_property(SOURCE ${source} PROPERTY UNITY_GROUP ${folder}_${unit})
+  endforeach()
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
 endfunction()
 
 # Precompiled headers: what nearly every file includes is parsed once. JSON is not among them: merely
