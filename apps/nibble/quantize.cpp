@@ -235,12 +235,8 @@ void add_quantize(CommandLine& line, CommonFlags& common) {
       command.add_switch("--dry-run", flags->dry_run,
                          "Show what would become of each tensor, and how long that would take, "
                          "and stop");
-  command.check([flags, output, dry_run] {
+  command.check([output, dry_run] {
     if (!output.given() && !dry_run.given()) throw UsageError("--output is required");
-    if (flags->method.texts.empty() && !dry_run.given() && needs_texts(flags->method)) {
-      throw UsageError(fmt::format("--algorithm {} needs a text to calibrate on (--calib FILE)",
-                                   flags->method.algorithm));
-    }
   });
   add_common_flags(command, common);
   command.set_example("nibble quantize Llama-3.2-1B -o Llama-3.2-1B-w4 --w-bit 4 --group-size 128");

@@ -136,8 +136,9 @@ void add_method_flags(const Command& command, MethodFlags& flags) {
   add_smooth_quant_flags(command, flags);
   command
       .add("--calib", flags.texts,
-           "A text to calibrate on, or a .npy file of token ids, FILE or FILE:SHARE; several are "
-           "taken in turn by their shares (may be given several times)")
+           "What to calibrate on, FILE or FILE:SHARE: a text, a .jsonl file with \"text\" or "
+           "\"messages\" in each line, or a .npy file of token ids; several are taken in turn by "
+           "their shares (may be given several times). By default a mixed text that Nibble has")
       .one_value_each_time();
   command.add("--n-samples", flags.calibration.n_samples, "Blocks of calibration text")
       .in_range(1, 1 << 20)
@@ -161,12 +162,6 @@ void choose_layers(const MethodFlags& flags, QuantizeOptions& options) {
   }
 }
 
-bool needs_texts(const MethodFlags& flags) {
-  if (is_awq(flags)) return !has_saved(flags.awq_cache);
-  if (flags.algorithm == "smoothquant") return !has_saved(flags.maxima);
-  return flags.algorithm != "pergrp";
-}
-
 ChosenMethod choose_method(const MethodFlags& flags, const ModelSpec& spec) {
   ChosenMethod chosen;
   if (flags.algorithm == "best") {
@@ -185,15 +180,6 @@ ChosenMethod choose_method(const MethodFlags& flags, const ModelSpec& spec) {
   }
   chosen.method.algorithm = flags.algorithm;
   return chosen;
-}
-
-std::vector<std::vector<std::int32_t>> make_calibration(const MethodFlags& flags,
-                                                        const CommonFlags& common,
-                                                        const Checkpoint& checkpoint) {
-  CalibrationOptions options = flags.calibration;
-  for (const std::string& text : flags.texts) options.texts.push_back(parse_calibration_text(text));
-  options.seed = common.seed;
-  return calibration_blocks(checkpoint.load_tokenizer(), options);
 }
 
 }  // namespace nibble::cli

@@ -39,9 +39,6 @@ void add_method_flags(const Command& command, MethodFlags& flags);
 /// What the algorithm makes of the options for all: which layers, how many bits.
 void choose_layers(const MethodFlags& flags, QuantizeOptions& options);
 
-/// Whether it needs texts to calibrate on.
-bool needs_texts(const MethodFlags& flags);
-
 struct ChosenMethod {
   QuantizeMethod method;
   std::function<void()> save = [] {};  // what was found, once the model is written
@@ -50,7 +47,9 @@ struct ChosenMethod {
 /// Reads what was saved before, where a flag names a file that there is. Throws Error naming it.
 ChosenMethod choose_method(const MethodFlags& flags, const ModelSpec& spec);
 
-/// Token ids in blocks.
+/// Token ids in blocks, of the text that Nibble comes with if none is named. A conversation is
+/// written by the model's chat template; in that text, if there is one. Throws Error as
+/// calibration_blocks() and ChatFormat do.
 std::vector<std::vector<std::int32_t>> make_calibration(const MethodFlags& flags,
                                                         const CommonFlags& common,
                                                         const Checkpoint& checkpoint);
