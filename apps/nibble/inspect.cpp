@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "command.h"
+#include "nibble/core/log.h"
 #include "nibble/core/progress.h"
 #include "nibble/models/inspection.h"
 #include "tensor_table.h"
@@ -40,11 +41,28 @@ Json tensors_json(const Inspection& inspection) {
   return tensors;
 }
 
+/// "awq; calibration: 128 blocks ...", "" if the config does not say how it was quantized.
+std::string recipe_text(const Json& config) {
+  const auto quantization = config.find("quantization_config");
+  if (quantization == config.end() || !quantization->is_object()) return "";
+  const auto algorithm = quantization->find("algorithm");
+  if (algorithm == quantization->end() || !algorithm->is_string()) return "";
+  std::string text = algorithm->get<std::string>();
+  const auto settings = quantization->find("settings");
+  if (settings == quantization->end() || !settings->is_object()) return text;
+  for (const auto& item : settings->items()) {
+    if (!item.value().is_string()) continue;
+    text += fmt::format("; {}: {}", item.key(), item.value().get<std::string>());
+  }
+  return one_line(text);
+}
+
 Json inspection_json(const InspectFlags& flags, const Checkpoint& checkpoint,
                      const Inspection& inspection) {
   const TokenCost& token = inspection.token;
   return {{"model", flags.model},
           {"architecture", checkpoint.spec().architecture},
+          {"recipe", recipe_text(checkpoint.config())},
           {"layers", checkpoint.spec().n_layers},
           {"context", checkpoint.spec().context},
           {"vocab_size", checkpoint.spec().vocab},
@@ -91,6 +109,8 @@ void inspect_model(const InspectFlags& flags, const CommonFlags& common) {
   fmt::print("{}\n\n", module_tree(checkpoint));
   fmt::print("{}\n", tensor_table(inspection.tensors).text());
   print_totals(flags, inspection);
+  const std::string recipe = recipe_text(checkpoint.config());
+  if (!recipe.empty()) fmt::print("quantized by  {}\n", recipe);
 }
 
 }  // namespace

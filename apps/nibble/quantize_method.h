@@ -47,6 +47,9 @@ struct ChosenMethod {
 /// Reads what was saved before, where a flag names a file that there is. Throws Error naming it.
 ChosenMethod choose_method(const MethodFlags& flags, const ModelSpec& spec);
 
+/// What the calibration was on, for the checkpoint to say.
+std::string calibration_text(const MethodFlags& flags, const CommonFlags& common);
+
 /// Token ids in blocks, of the text that Nibble comes with if none is named. A conversation is
 /// written by the model's chat template; in that text, if there is one. Throws Error as
 /// calibration_blocks() and ChatFormat do.

@@ -136,7 +136,7 @@ TEST_F(Locate, AFolderOfGgufFilesIsTheOneInIt) {
   write_file(repository / "name.Q8_0-00001-of-00002.gguf", "GGUF");
   write_file(repository / "name.Q8_0-00002-of-00002.gguf", "GGUF");
   EXPECT_ERROR(locate_model("org/name-GGUF"),
-               AllOf(HasSubstr("holds 2 GGUF models"),
+               AllOf(HasSubstr("holds 2 GGUF models, expected the name of one behind it"),
                      HasSubstr("name.Q4_K_M.gguf, name.Q8_0-00001-of-00002.gguf")));
   EXPECT_EQ(locate_model("org/name-GGUF/name.Q4_K_M.gguf"), repository / "name.Q4_K_M.gguf");
   EXPECT_ERROR(locate_model("org/name-GGUF/name.Q2_K.gguf"), HasSubstr("no such model"));
@@ -145,6 +145,37 @@ TEST_F(Locate, AFolderOfGgufFilesIsTheOneInIt) {
   EXPECT_EQ(locate_model(repository.string()), repository);
   write_file(models_ / "sha256-77", "GGUF");  // whatever its name
   EXPECT_EQ(locate_model("sha256-77"), models_ / "sha256-77");
+}
+
+// As llama.cpp's -hf: "org/name:quantization".
+TEST_F(Locate, AQuantizationChoosesOneOfSeveralFiles) {
+  const fs::path repository = snapshot("models--org--name-GGUF", "aaa");
+  fs::create_directories(repository / "Q8_0");
+  for (const char* file :
+       {"name.BF16.gguf", "name.F16.gguf", "name-Q4_K_M.gguf", "name-Q4_K_S.gguf",
+        "imatrix_unsloth.gguf", "Q8_0/name-Q8_0-00001-of-00002.gguf",
+        "Q8_0/name-Q8_0-00002-of-00002.gguf"}) {
+    write_file(repository / file, "GGUF");
+  }
+  EXPECT_EQ(locate_model("org/name-GGUF:Q4_K_M"), repository / "name-Q4_K_M.gguf");
+  EXPECT_EQ(locate_model("name-GGUF:q4_k_s"), repository / "name-Q4_K_S.gguf");
+  EXPECT_EQ(locate_model("org/name-GGUF:f16"), repository / "name.F16.gguf");
+  EXPECT_EQ(locate_model("org/name-GGUF:Q8_0"), repository / "Q8_0/name-Q8_0-00001-of-00002.gguf");
+  EXPECT_EQ(locate_model(repository.string() + ":BF16"), repository / "name.BF16.gguf");
+  EXPECT_ERROR(locate_model("org/name-GGUF"),
+               AllOf(HasSubstr("holds 5 GGUF models"), HasSubstr("NAME:Q4_K_M"),
+                     HasSubstr("name.F16.gguf, Q8_0/name-Q8_0-00001-of-00002.gguf")));
+  EXPECT_ERROR(
+      locate_model("org/name-GGUF:Q2_K"),
+      AllOf(HasSubstr("no GGUF model is Q2_K: name-Q4_K_M.gguf"), HasSubstr("name.BF16.gguf")));
+  EXPECT_ERROR(locate_model("org/other:Q2_K"), HasSubstr("org/other:Q2_K: no such model"));
+  write_file(repository / "name-UD-Q4_K_M.gguf", "GGUF");
+  EXPECT_ERROR(locate_model("org/name-GGUF:Q4_K_M"),
+               HasSubstr("2 GGUF models are Q4_K_M, expected the name of one: name-Q4_K_M.gguf, "
+                         "name-UD-Q4_K_M.gguf"));
+  EXPECT_EQ(locate_model("org/name-GGUF:UD-Q4_K_M"), repository / "name-UD-Q4_K_M.gguf");
+  add_model(models_ / "dense");
+  EXPECT_ERROR(locate_model("dense:Q4_0"), HasSubstr("holds no GGUF model"));
 }
 
 TEST_F(Locate, BrokenLinksAreCalledSo) {

@@ -82,7 +82,8 @@ TEST_P(Float8Checkpoint, GivesTheLogitsOfItsWeights) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Fixtures, Float8Checkpoint,
-                         ::testing::Values("ct_fp8_row", "ct_fp8_tensor", "fp8_block"),
+                         ::testing::Values("ct_fp8_row", "ct_fp8_tensor", "fp8_block",
+                                           "fp8_divides", "modelopt_fp8", "modelopt_block"),
                          [](const auto& test_case) { return std::string(test_case.param); });
 
 // Whole checkpoints that the tools wrote, where there are such: tokens.txt and
@@ -128,7 +129,8 @@ INSTANTIATE_TEST_SUITE_P(
                       "ct_w4_g32_asym", "ct_w4_channel_f32", "ct_w3_g32_asym", "ct_w8_g32",
                       "ct_w8a8", "gptq3_words", "gptq3_words_untold", "gptq3_planes",
                       "gptq5_planes", "gptq6_planes", "gptq7_planes", "ar_gptq_mixed", "ar_w4_asym",
-                      "ar_awq", "awq_gemv", "ct_w8_tensor", "ct_w8_tensor_asym", "ct_w8_embedding"),
+                      "ar_awq", "awq_gemv", "awq8_g32", "ct_w8_tensor", "ct_w8_tensor_asym",
+                      "ct_w8_embedding", "gptq4_embedding"),
     [](const auto& test_case) { return std::string(test_case.param); });
 
 /// A copy of a fixture whose config and tensors a test changes.
@@ -176,7 +178,9 @@ TEST_F(SpoiledQuantized, VersionsThatAreNotRead) {
   };
   refuses("awq_g32", "version", "gemv_fast",
           "\"version\" \"gemv_fast\" is not supported; supported: gemm, gemv");
-  refuses("awq_g32", "bits", 3, "\"bits\" of AWQ must be 4, found 3");
+  refuses("awq_g32", "bits", 3, "\"bits\" of AWQ must be 4 or 8, found 3");
+  refuses("awq_gemv", "bits", 8, "\"bits\" of AWQ must be 4 in the layout \"gemv\", found 8");
+  refuses("awq8_g32", "format", "marlin", "\"format\" \"marlin\" is not supported");
   refuses("awq_g32", "group_size", 0, "\"group_size\" must be -1 or more than 0");
   refuses("awq_g32", "backend", "llm-awq", "\"backend\" \"llm-awq\" is not supported");
   refuses("gptq3_g32", "checkpoint_format", "marlin", "\"marlin\" is not supported");
@@ -186,13 +190,16 @@ TEST_F(SpoiledQuantized, VersionsThatAreNotRead) {
   refuses("ar_w4_asym", "data_type", "mx_fp", "\"data_type\" \"mx_fp\" is not supported");
   refuses("ar_w4_asym", "act_bits", 8, "\"act_bits\" is not supported");
   refuses("ar_w4_asym", "rotation_config", {{"type", "hadamard"}}, "\"rotation_config\"");
+  refuses("modelopt_fp8", "quant_algo", "NVFP4", "\"quant_algo\" \"NVFP4\" is not supported");
+  refuses("modelopt_fp8", "quant_algo", nullptr, "\"quant_algo\" is missing");
+  refuses("fp8_divides", "weight_scale_semantics", "log", "\"weight_scale_semantics\" \"log\"");
   refuses("fp8_block", "weight_block_size", 128, "\"weight_block_size\" must be two numbers");
   refuses("ct_w4_g32", "format", "nvfp4-pack-quantized", "\"nvfp4-pack-quantized\"");
   refuses("ct_w4_g32", "sparsity_config", {{"format", "sparse-24-bitmask"}}, "sparse-24-bitmask");
   refuses("ct_w4_g32", "transform_config", {{"config_groups", {{"R1", 1}}}}, "transform_config");
   refuses("ct_w4_g32", "config_groups", Json::object(), "\"config_groups\" has none for weights");
   refuses("ct_w4_g32", "quant_method", "bitsandbytes",
-          "supported: nibble, awq, gptq, auto-round, compressed-tensors, fp8");
+          "supported: nibble, awq, gptq, auto-round, compressed-tensors, fp8, modelopt");
   take("ct_w4_g32");
   quantization()["config_groups"]["group_0"]["weights"]["type"] = "float";
   EXPECT_ERROR(load(), HasSubstr("\"num_bits\" of floats must be 8, found 4"));
@@ -258,6 +265,15 @@ TEST_F(SpoiledQuantized, ConfigsElsewhere) {
   in_file("gptq4_g32_act", "quantize_config.json", false);
   in_file("awq_g32", "quant_config.json", false);
   in_file("ar_w4_asym", "quantization_config.json", true);
+  take("modelopt_fp8");
+  config_.erase("quantization_config");
+  EXPECT_ERROR(load(), HasSubstr("has dtype F8_E4M3, which config.json does not explain"));
+  write_file(folder_ / "hf_quant_config.json",
+             R"({"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "FP8"}})");
+  EXPECT_NO_THROW(load());
+  fs::remove(folder_ / "hf_quant_config.json");
+  config_["quantization_config"] = {{"quant_library", "modelopt"}, {"quant_algo", "FP8"}};
+  EXPECT_NO_THROW(load());
 }
 
 // The same tensors without the leading "model.", as where the model was saved without its head.

@@ -82,11 +82,13 @@ class Made {
           static_cast<std::uint32_t>(value >> b & 1) << (bit % 32);
     }
   }
-  static void put_awq(Words& words, std::int64_t line, std::int64_t rows, std::int64_t row,
-                      int value) {
-    constexpr int kPlace[] = {0, 4, 1, 5, 2, 6, 3, 7};  // of row r of eight among the nibbles
-    words[static_cast<std::size_t>(line * rows / 8 + row / 8)] |= static_cast<std::uint32_t>(value)
-                                                                  << (4 * kPlace[row % 8]);
+  void put_awq(Words& words, std::int64_t line, std::int64_t row, int value) const {
+    constexpr int kPlaces4[] = {0, 4, 1, 5, 2, 6, 3, 7};  // of row r of eight among the nibbles
+    constexpr int kPlaces8[] = {0, 2, 1, 3};              // of row r of four among the bytes
+    const std::int64_t in_word = 32 / case_.bits;
+    const int place = (case_.bits == 4 ? kPlaces4 : kPlaces8)[row % in_word];
+    words[static_cast<std::size_t>(line * case_.rows / in_word + row / in_word)] |=
+        static_cast<std::uint32_t>(value) << (case_.bits * place);
   }
 
   TensorView view(DType dtype, std::vector<std::int64_t> shape, const void* data) const {
@@ -132,11 +134,14 @@ class Made {
       for (std::int64_t c = 0; c < cols; ++c) {
         if (case_.codes == Codes::kGptq) put(code_words_, r, rows, c, q(r, c));
         if (case_.codes == Codes::kRows) put(code_words_, r * row_words, 1, c, q(r, c));
-        if (case_.codes == Codes::kAwq) put_awq(code_words_, c, rows, r, q(r, c));
+        if (case_.codes == Codes::kAwq) put_awq(code_words_, c, r, q(r, c));
         code_bytes_.push_back(static_cast<std::int8_t>(q(r, c) - (1 << (case_.bits - 1))));
       }
     }
     matrix_.code_tensor = view(DType::kI32, {rows, row_words}, code_words_.data());
+    if (case_.codes == Codes::kAwq) {
+      matrix_.code_tensor = view(DType::kI32, {cols, rows * case_.bits / 32}, code_words_.data());
+    }
     if (case_.codes == Codes::kBytes) {
       matrix_.code_tensor = view(DType::kI8, {rows, cols}, code_bytes_.data());
     }
@@ -152,7 +157,7 @@ class Made {
         if (case_.zeros == Zeros::kGptq || case_.zeros == Zeros::kGptqV1) {
           put(zero_words_, g * (rows * case_.bits / 32), 1, r, zero(r, g) - less);
         }
-        if (case_.zeros == Zeros::kAwq) put_awq(zero_words_, g, rows, r, zero(r, g));
+        if (case_.zeros == Zeros::kAwq) put_awq(zero_words_, g, r, zero(r, g));
         if (case_.zeros == Zeros::kRows) put(zero_words_, g, groups_, r, zero(r, g));
         zero_bytes_.push_back(static_cast<std::int8_t>(zero(r, g) - (1 << (case_.bits - 1))));
       }
@@ -161,6 +166,7 @@ class Made {
     matrix_.zero_tensor =
         view(bytes ? DType::kI8 : DType::kI32, {rows, groups_},
              bytes ? static_cast<const void*>(zero_bytes_.data()) : zero_words_.data());
+    if (case_.zeros == Zeros::kAwq) matrix_.zero_tensor.shape = {groups_, rows * case_.bits / 32};
   }
 
   const Case case_;
@@ -232,12 +238,32 @@ TEST_P(Repack, KeepsEveryWeight) {
   }
 }
 
+// An embedding is read by its columns.
+TEST(DequantizeColumn, KeepsEveryWeight) {
+  for (const Case& one :
+       {Case{"v1_act", Codes::kGptq, Zeros::kGptqV1, 4, 48, 128, 64, DType::kF16, true},
+        Case{"of_3", Codes::kGptq, Zeros::kGptq, 3, 64, 96, 32, DType::kBF16},
+        Case{"of_8", Codes::kGptq, Zeros::kGptq, 8, 20, 136, 64, DType::kF32}}) {
+    SCOPED_TRACE(one.name);
+    const Made made(one);
+    std::vector<float> column(static_cast<std::size_t>(made.matrix().rows));
+    for (std::int64_t c = 0; c < made.matrix().cols; ++c) {
+      dequantize_column(made.matrix(), c, column);
+      for (std::int64_t r = 0; r < made.matrix().rows; ++r) {
+        ASSERT_EQ(column[static_cast<std::size_t>(r)], made.weight(r, c)) << r << ", " << c;
+      }
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Layouts, Repack,
     ::testing::Values(
         Case{"awq", Codes::kAwq, Zeros::kAwq, 4, 40, 256, 128},
         Case{"awq_row", Codes::kAwq, Zeros::kAwq, 4, 24, 96, 96},
         Case{"awq_g16", Codes::kAwq, Zeros::kAwq, 4, 16, 64, 16},
+        Case{"awq8", Codes::kAwq, Zeros::kAwq, 8, 20, 128, 32},
+        Case{"awq8_row", Codes::kAwq, Zeros::kAwq, 8, 36, 96, 96},
         Case{"gptq4", Codes::kGptq, Zeros::kGptq, 4, 40, 128, 64},
         Case{"gptq4_v1_act", Codes::kGptq, Zeros::kGptqV1, 4, 48, 128, 64, DType::kF16, true},
         Case{"gptq4_last_group", Codes::kGptq, Zeros::kGptq, 4, 32, 136, 64, DType::kBF16},

@@ -74,14 +74,16 @@ GgufFile open_gguf_metadata(const fs::path& path) {
 }
 
 std::vector<fs::path> gguf_models(const fs::path& folder) {
-  static const Regex later_part("-(?!00001)\\d{5}-of-\\d{5}\\.gguf$", "gguf_models");
+  // A later part; a vision model's projector, statistics, heads that guess ahead.
+  static const Regex no_model(
+      "-(?!00001)\\d{5}-of-\\d{5}\\.gguf$|mmproj|imatrix|(mtp|eagle3|dflash|dspark)-",
+      "gguf_models");
   std::vector<fs::path> models;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(folder, error)) {
     const std::string name = entry.path().filename().string();
-    const bool is_other = !is_valid_utf8(name) || later_part.find(name, 0) ||
-                          name.find("mmproj") != std::string::npos;
-    if (!is_other && is_gguf_file(entry.path())) models.push_back(entry.path());
+    if (is_valid_utf8(name) && !no_model.find(name, 0) && is_gguf_file(entry.path()))
+      models.push_back(entry.path());
   }
   std::sort(models.begin(), models.end());
   return models;

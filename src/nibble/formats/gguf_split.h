@@ -20,7 +20,8 @@ namespace nibble {
 GgufFile open_gguf_metadata(const std::filesystem::path& path);
 
 /// The GGUF models in a folder, known by what is in the files: the first part of a split one, and
-/// not the files of a vision model's projector ("mmproj-...") that lie beside it. Sorted.
+/// not what lies beside a model for other ends (llama.cpp knows it by its name: "mmproj-...",
+/// "imatrix..."). Sorted.
 std::vector<std::filesystem::path> gguf_models(const std::filesystem::path& folder);
 
 class GgufModel {

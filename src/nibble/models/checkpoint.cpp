@@ -160,7 +160,9 @@ void Checkpoint::read_quantization(const JsonObject& config) {
   auto quantization = config.find_object("quantization_config");
   std::string method;
   if (quantization) {
-    method = quantization->get_string("quant_method");
+    // modelopt named itself in another place at first.
+    const bool named = quantization->has("quant_method") || !quantization->has("quant_library");
+    method = quantization->get_string(named ? "quant_method" : "quant_library");
   } else {
     quantization = config.find_object("compression_config");
     if (!quantization) return;
@@ -181,7 +183,8 @@ void Checkpoint::read_own_quantization(const JsonObject& quantization) {
 void Checkpoint::read_quantization_files() {
   const std::vector<std::string> names = source_->names();
   const bool quantized = std::any_of(names.begin(), names.end(), [](const std::string& name) {
-    return name.ends_with(".qweight") || name.ends_with(".weight_packed");
+    return name.ends_with(".qweight") || name.ends_with(".weight_packed") ||
+           name.ends_with(".weight_scale");
   });
   if (!quantized) return;
   struct Place {
@@ -190,7 +193,7 @@ void Checkpoint::read_quantization_files() {
   };
   for (const Place place :
        {Place{"quantization_config.json", "auto-round"}, Place{"quantize_config.json", "gptq"},
-        Place{"quant_config.json", "awq"}}) {
+        Place{"quant_config.json", "awq"}, Place{"hf_quant_config.json", "modelopt"}}) {
     const fs::path file = path_ / place.file;
     if (!file_exists(file)) continue;
     const Json json = read_json_file(file);
@@ -225,8 +228,10 @@ CheckpointTensor Checkpoint::float_tensor(const std::string& name,
   }
   CheckpointTensor found = tensor(name, shape);
   if (!can_dequantize(found.view.dtype)) {
-    fail("{}: tensor \"{}\" has dtype {}, expected floating point numbers", path_.string(), name,
-         dtype_name(found.view.dtype));
+    fail(
+        "{}: tensor \"{}\" has dtype {}, which config.json does not explain, expected floating "
+        "point numbers of 16 bits or more",
+        path_.string(), name, dtype_name(found.view.dtype));
   }
   return found;
 }

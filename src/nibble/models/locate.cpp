@@ -84,6 +84,31 @@ bool is_model(const fs::path& path) {
   return is_folder_of_files(path) || !gguf_models(path).empty();
 }
 
+/// The GGUF models of a repository: in its folder and in those in it, one of which often holds the
+/// parts of each quantization.
+std::vector<fs::path> models_of_repository(const fs::path& folder) {
+  std::vector<fs::path> models = gguf_models(folder);
+  std::vector<fs::path> below;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    if (entry.is_directory(error)) below.push_back(entry.path());
+  }
+  std::sort(below.begin(), below.end());
+  for (const fs::path& one : below) {
+    for (fs::path& model : gguf_models(one)) models.push_back(std::move(model));
+  }
+  return models;
+}
+
+[[noreturn]] void refuse_choice(const fs::path& folder, std::string_view what,
+                                const std::vector<fs::path>& models) {
+  std::string names;
+  for (const fs::path& model : models) {
+    names += (names.empty() ? "" : ", ") + model.lexically_relative(folder).string();
+  }
+  fail("{}: {}: {}", folder.string(), what, names);
+}
+
 /// The model that a path means: the GGUF file of a folder that has weights in no other form.
 fs::path model_at(const fs::path& path) {
   std::error_code ignored;
@@ -92,17 +117,53 @@ fs::path model_at(const fs::path& path) {
                      "pytorch_model.bin.index.json"})) {
     return path;
   }
-  const std::vector<fs::path> models = gguf_models(path);
+  const bool has_files = is_folder_of_files(path);
+  const std::vector<fs::path> models = has_files ? gguf_models(path) : models_of_repository(path);
   if (models.size() == 1) return models.front();
-  if (models.size() > 1 && !is_folder_of_files(path)) {
-    std::string names;
-    for (const fs::path& model : models) {
-      names += (names.empty() ? "" : ", ") + model.filename().string();
-    }
-    fail("{}: holds {} GGUF models, expected the name of one behind it: {}", path.string(),
-         models.size(), names);
+  if (models.size() > 1 && !has_files) {
+    refuse_choice(path,
+                  fmt::format("holds {} GGUF models, expected the name of one behind it, or its "
+                              "quantization as in NAME:Q4_K_M",
+                              models.size()),
+                  models);
   }
   return path;
+}
+
+std::string upper(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; });
+  return text;
+}
+
+/// Whether a file's name, or its folder's, has the quantization `tag` as a word: before "." or "-",
+/// as llama.cpp looks for it, and behind no letter or digit ("F16" is not in "BF16").
+bool has_tag(const std::string& name, const std::string& tag) {
+  for (std::size_t at = name.find(tag); at != std::string::npos; at = name.find(tag, at + 1)) {
+    const char behind = at + tag.size() < name.size() ? name[at + tag.size()] : ' ';
+    const bool begins = at == 0 || std::isalnum(static_cast<unsigned char>(name[at - 1])) == 0;
+    if (begins && (behind == '.' || behind == '-' || behind == '/')) return true;
+  }
+  return false;
+}
+
+/// The one of a repository's GGUF models whose name has the quantization `tag`.
+fs::path model_of_tag(const fs::path& repository, const std::string& tag) {
+  const std::vector<fs::path> models = models_of_repository(repository);
+  if (models.empty()) {
+    fail("{}: holds no GGUF model that \":{}\" could choose", repository.string(), tag);
+  }
+  std::vector<fs::path> found;
+  for (const fs::path& model : models) {
+    if (has_tag(upper(model.lexically_relative(repository).string()), upper(tag))) {
+      found.push_back(model);
+    }
+  }
+  if (found.size() == 1) return found.front();
+  if (found.empty()) refuse_choice(repository, fmt::format("no GGUF model is {}", tag), models);
+  refuse_choice(repository,
+                fmt::format("{} GGUF models are {}, expected the name of one", found.size(), tag),
+                found);
 }
 
 /// "org/name" or "name" under $NIBBLE_MODELS; "name" also under any "org".
@@ -120,6 +181,10 @@ fs::path find_in_model_folder(const fs::path& root, const std::string& name) {
   return found.empty() ? fs::path() : *found.begin();
 }
 
+bool is_snapshot(const fs::path& path) {
+  return is_folder_of_files(path) || !models_of_repository(path).empty();
+}
+
 /// The snapshot that a Hugging Face cache folder "models--org--name" holds: the one refs/main
 /// names, else the last written.
 fs::path newest_snapshot(const fs::path& repository) {
@@ -127,12 +192,12 @@ fs::path newest_snapshot(const fs::path& repository) {
   if (fs::is_regular_file(repository / "refs" / "main", error)) {
     std::string commit = read_text_file(repository / "refs" / "main", 1000);
     commit.erase(commit.find_last_not_of(" \r\n") + 1);
-    if (is_model(repository / "snapshots" / commit)) return repository / "snapshots" / commit;
+    if (is_snapshot(repository / "snapshots" / commit)) return repository / "snapshots" / commit;
   }
   fs::path newest;
   fs::file_time_type time = fs::file_time_type::min();
   for (const auto& entry : fs::directory_iterator(repository / "snapshots", error)) {
-    if (is_model(entry.path()) && entry.last_write_time(error) >= time) {
+    if (is_snapshot(entry.path()) && entry.last_write_time(error) >= time) {
       newest = entry.path();
       time = entry.last_write_time(error);
     }
@@ -170,6 +235,15 @@ fs::path find_in_hub_cache(const fs::path& hub, const std::string& name) {
   return {};
 }
 
+/// The file or folder that a path or name means; empty: there is none.
+fs::path find_model(const std::string& model) {
+  if (model.empty() || file_exists(model)) return model;
+  // An absolute path, or one with "..", is never a name.
+  if (fs::path(model).is_absolute() || model.find("..") != std::string::npos) return {};
+  fs::path found = find_in_model_folder(model_folder(), model);
+  return found.empty() ? find_in_hub_cache(hub_cache(), model) : found;
+}
+
 }  // namespace
 
 fs::path model_folder() {
@@ -179,19 +253,14 @@ fs::path model_folder() {
 
 fs::path locate_model(const std::string& model) {
   if (model.empty()) fail("the model's name is empty");
-  if (file_exists(model)) return model_at(model);
-  const fs::path models = model_folder();
-  const fs::path hub = hub_cache();
-  // An absolute path, or one with "..", is never a name.
-  const bool may_be_name = fs::path(model).is_relative() && model.find("..") == std::string::npos;
-  if (may_be_name) {
-    for (const fs::path& found :
-         {find_in_model_folder(models, model), find_in_hub_cache(hub, model)}) {
-      if (!found.empty()) return model_at(found);
-    }
+  if (const fs::path found = find_model(model); !found.empty()) return model_at(found);
+  const std::size_t colon = model.rfind(':');
+  if (colon != std::string::npos && model.find('/', colon) == std::string::npos) {
+    const fs::path repository = find_model(model.substr(0, colon));
+    if (!repository.empty()) return model_of_tag(repository, model.substr(colon + 1));
   }
   fail("{}: no such model: neither a folder or GGUF file, nor a name under {} or {}", model,
-       models.string(), hub.string());
+       model_folder().string(), hub_cache().string());
 }
 
 }  // namespace nibble

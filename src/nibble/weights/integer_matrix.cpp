@@ -11,8 +11,11 @@
 namespace nibble {
 namespace {
 
-// AutoAWQ, awq/modules/linear/gemm.py: nibble i of a word belongs to row kAwqOrder[i] of its eight.
-constexpr int kAwqOrder[] = {0, 2, 4, 6, 1, 3, 5, 7};
+// Field i of a word belongs to row kAwqOrder4[i] of its eight (AutoAWQ,
+// awq/modules/linear/gemm.py), of 8 bits to row kAwqOrder8[i] of its four (gptqmodel,
+// nn_modules/qlinear/machete_awq.py, whose order is its own inverse).
+constexpr int kAwqOrder4[] = {0, 2, 4, 6, 1, 3, 5, 7};
+constexpr int kAwqOrder8[] = {0, 2, 1, 3};
 
 /// 32-bit words that may lie at any byte of a file, `stride` words from one to the next.
 class Words {
@@ -109,23 +112,34 @@ std::uint8_t offset_byte(std::byte value, int bits) {
   return static_cast<std::uint8_t>(static_cast<std::int8_t>(value) + (1 << (bits - 1)));
 }
 
-/// Rows first .. first + 15 (a multiple of eight exist) of words that hold eight rows each.
+/// Rows first .. first + 15 (whole words of them exist) of words that hold 32 / Bits rows each.
 /// out: (16, items) by `row_stride` and `item_stride`.
-void read_awq(const TensorView& tensor, std::int64_t rows, std::int64_t first, std::int64_t items,
-              std::int64_t row_stride, std::int64_t item_stride, std::uint8_t* out) {
-  const std::int64_t count = std::min<std::int64_t>(2, (rows - first) / 8);  // words of an item
-  std::uint8_t* place[8];
-  for (int i = 0; i < 8; ++i) place[i] = out + kAwqOrder[i] * row_stride;
+template <int Bits>
+void read_awq_words(const TensorView& tensor, std::int64_t rows, std::int64_t first,
+                    std::int64_t items, std::int64_t row_stride, std::int64_t item_stride,
+                    std::uint8_t* out) {
+  constexpr int kRows = 32 / Bits;
+  const int* order = Bits == 4 ? kAwqOrder4 : kAwqOrder8;
+  const std::int64_t count = std::min(kRowBlock, rows - first) / kRows;  // words of an item
+  std::uint8_t* place[kRows];
+  for (int i = 0; i < kRows; ++i) place[i] = out + order[i] * row_stride;
   for (std::int64_t item = 0; item < items; ++item) {
-    const Words words(tensor, item * (rows / 8) + first / 8, 1);
+    const Words words(tensor, item * (rows / kRows) + first / kRows, 1);
     for (std::int64_t w = 0; w < count; ++w) {
-      const std::int64_t at = 8 * w * row_stride + item * item_stride;
+      const std::int64_t at = kRows * w * row_stride + item * item_stride;
       const std::uint32_t word = words[w];
-      for (int i = 0; i < 8; ++i) {
-        place[i][at] = static_cast<std::uint8_t>((word >> (4 * i)) & 15u);
+      for (int i = 0; i < kRows; ++i) {
+        place[i][at] = static_cast<std::uint8_t>((word >> (Bits * i)) & ((1u << Bits) - 1u));
       }
     }
   }
+}
+
+/// The columns of the codes, or the groups of the zero points: `tensor`, of the matrix.
+void read_awq(const IntegerMatrix& matrix, const TensorView& tensor, std::int64_t first,
+              std::int64_t row_stride, std::int64_t item_stride, std::uint8_t* out) {
+  const auto read = matrix.bits == 4 ? read_awq_words<4> : read_awq_words<8>;
+  read(tensor, matrix.rows, first, tensor.rows(), row_stride, item_stride, out);
 }
 
 /// gptqmodel before 7 took 0x24924924, 0x92492492 and 0x49249249 from every three words of zero
@@ -233,7 +247,7 @@ void read_codes(const IntegerMatrix& matrix, std::int64_t first, std::span<std::
   assert(std::ssize(q) == kRowBlock * matrix.cols);
   std::fill(q.begin(), q.end(), std::uint8_t{0});
   if (matrix.codes == IntegerMatrix::Codes::kAwq) {
-    read_awq(matrix.code_tensor, matrix.rows, first, matrix.cols, matrix.cols, 1, q.data());
+    read_awq(matrix, matrix.code_tensor, first, matrix.cols, 1, q.data());
     return;
   }
   for (std::int64_t row = first; row < std::min(first + kRowBlock, matrix.rows); ++row) {
@@ -263,7 +277,7 @@ void read_zeros(const IntegerMatrix& matrix, std::int64_t first, std::span<std::
   assert(std::ssize(zeros) == kRowBlock * matrix.groups);
   std::fill(zeros.begin(), zeros.end(), std::uint8_t{0});
   if (matrix.zeros == IntegerMatrix::Zeros::kAwq) {
-    read_awq(matrix.zero_tensor, matrix.rows, first, matrix.groups, 1, kRowBlock, zeros.data());
+    read_awq(matrix, matrix.zero_tensor, first, 1, kRowBlock, zeros.data());
     return;
   }
   for (std::int64_t group = 0; group < matrix.groups; ++group) {
@@ -284,6 +298,22 @@ void read_scales(const IntegerMatrix& matrix, std::int64_t first, std::span<floa
           matrix.codes == IntegerMatrix::Codes::kGgml ? ggml_scale(matrix, row, group)
                                                       : scale_at(matrix.scale_tensor, index);
     }
+  }
+}
+
+void dequantize_column(const IntegerMatrix& matrix, std::int64_t column, std::span<float> out) {
+  assert(std::ssize(out) == matrix.rows);
+  assert(matrix.codes == IntegerMatrix::Codes::kGptq ||
+         matrix.codes == IntegerMatrix::Codes::kPlanes);
+  const bool planes = matrix.codes == IntegerMatrix::Codes::kPlanes;
+  const std::int64_t group = matrix.group_of[static_cast<std::size_t>(column)];
+  for (std::int64_t row = 0; row < matrix.rows; ++row) {
+    const Words words(matrix.code_tensor, row, matrix.rows);
+    const int code =
+        planes ? plane_value(words, matrix.bits, column) : stream_value(words, matrix.bits, column);
+    const std::int64_t scale = row * matrix.scale_row_step + group * matrix.scale_group_step;
+    out[static_cast<std::size_t>(row)] = static_cast<float>(code - zero_of(matrix, group, row)) *
+                                         scale_at(matrix.scale_tensor, scale);
   }
 }
 

@@ -21,7 +21,8 @@ struct IntegerMatrix {
   enum class Codes : std::uint8_t {
     kGptq,    // qweight, (cols * bits / 32, rows) int32: a stream down each column of words
     kPlanes,  // qweight, the same shape: planes of bits down each column of words
-    kAwq,     // qweight, (cols, rows / 8) int32: 4 bits, rows 0 2 4 6 1 3 5 7 of eight in a word
+    kAwq,     // qweight, (cols, rows * bits / 32) int32: of 4 bits rows 0 2 4 6 1 3 5 7 of eight in
+              // a word, of 8 bits rows 0 2 1 3 of four
     kRows,    // (rows, words) int32: a stream along each row; of q + 2^(bits - 1) in weight_packed
     kBytes,   // weight, (rows, cols) int8: of 8 bits
     kGgml     // blocks of 32 of ggml's Q4_0, Q5_0 or Q8_0, each behind its scale
@@ -32,7 +33,7 @@ struct IntegerMatrix {
     kGptqV1,  // the same, of zero - 1
     kGptqV1Words,  // the same of 3 bits, less a number for each whole word (gptqmodel before 7)
     kPlanes,       // the same shape: planes of bits along each row of words, of zero
-    kAwq,          // qzeros, (groups, rows / 8) int32, ordered as the codes
+    kAwq,          // qzeros, (groups, rows * bits / 32) int32, ordered as the codes
     kAlong,        // qzeros, (rows, words) int32: a stream along each row, of a zero for each group
     kRows,  // weight_zero_point, (words, groups) int32: a stream down each column, with the offset
     kBytes  // weight_zero_point, int8 in the range of the bits, one beside each scale
@@ -68,5 +69,9 @@ void read_zeros(const IntegerMatrix& matrix, std::int64_t first, std::span<std::
 
 /// Their scales; 0 for rows past the matrix. scales: (groups, 16).
 void read_scales(const IntegerMatrix& matrix, std::int64_t first, std::span<float> scales);
+
+/// (q - zero) * scale of column `column` in float32, of a matrix with Codes::kGptq or kPlanes, in
+/// which the rows of a column lie side by side. out: (rows).
+void dequantize_column(const IntegerMatrix& matrix, std::int64_t column, std::span<float> out);
 
 }  // namespace nibble

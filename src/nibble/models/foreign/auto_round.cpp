@@ -39,7 +39,7 @@ class AutoRound : public ForeignQuantization {
   std::optional<ForeignLayer> find(const TensorSource& source, const std::string& origin,
                                    const LinearSpec& linear) const override {
     ModuleParts parts(source, origin, linear);
-    if (is_awq_) return find_awq(parts, AwqLayout::kGemm, scheme_.group_size);
+    if (is_awq_) return find_awq(parts, {.group_size = scheme_.group_size});
     return find_gptq(parts, scheme_, "auto-round");
   }
 

@@ -12,7 +12,7 @@ class Awq : public ForeignQuantization {
   explicit Awq(const JsonObject& config) {
     for (const char* key : {"version", "format", "checkpoint_format"}) {
       const std::string value = check_value(config, key, {"gemm", "gemv"});
-      if (value == "gemv") layout_ = AwqLayout::kGemv;
+      if (value == "gemv") scheme_.layout = AwqLayout::kGemv;
     }
     if (config.find_string("backend") == "llm-awq") {
       fail("{}: \"backend\" \"llm-awq\" is not supported; supported: AutoAWQ's layouts",
@@ -21,19 +21,23 @@ class Awq : public ForeignQuantization {
     const char* bits = config.has("w_bit") ? "w_bit" : "bits";
     const char* group_size = config.has("q_group_size") ? "q_group_size" : "group_size";
     const std::int64_t found = config.get_int(bits, 1, 32);
-    if (found != 4) fail("{}: \"{}\" of AWQ must be 4, found {}", config.origin(), bits, found);
-    group_size_ = read_group_size(config, group_size);
+    const bool is_gemm = scheme_.layout == AwqLayout::kGemm;
+    if (found != 4 && !(found == 8 && is_gemm)) {
+      fail("{}: \"{}\" of AWQ must be {}, found {}", config.origin(), bits,
+           is_gemm ? "4 or 8" : "4 in the layout \"gemv\"", found);
+    }
+    scheme_.bits = static_cast<int>(found);
+    scheme_.group_size = read_group_size(config, group_size);
   }
 
   std::optional<ForeignLayer> find(const TensorSource& source, const std::string& origin,
                                    const LinearSpec& linear) const override {
     ModuleParts parts(source, origin, linear);
-    return find_awq(parts, layout_, group_size_);
+    return find_awq(parts, scheme_);
   }
 
  private:
-  AwqLayout layout_ = AwqLayout::kGemm;
-  std::int64_t group_size_ = 0;  // 0: a whole row
+  AwqScheme scheme_;
 };
 
 }  // namespace

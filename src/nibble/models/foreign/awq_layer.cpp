@@ -3,24 +3,27 @@
 namespace nibble::foreign {
 namespace {
 
-void check_size(const ModuleParts& parts, AwqLayout layout, std::int64_t group_size) {
+void check_size(const ModuleParts& parts, const AwqScheme& scheme) {
   const LinearSpec& linear = parts.linear();
-  if (layout == AwqLayout::kGemm && linear.out % 8 != 0) {
-    parts.refuse("{} outputs, AWQ needs a multiple of 8", linear.out);
+  const int in_word = 32 / scheme.bits;
+  if (scheme.layout == AwqLayout::kGemm && linear.out % in_word != 0) {
+    parts.refuse("{} outputs, AWQ needs a multiple of {}", linear.out, in_word);
   }
-  if (layout == AwqLayout::kGemv && linear.in % 8 != 0) {
-    parts.refuse("{} inputs, AWQ needs a multiple of 8", linear.in);
+  if (scheme.layout == AwqLayout::kGemv && linear.in % in_word != 0) {
+    parts.refuse("{} inputs, AWQ needs a multiple of {}", linear.in, in_word);
   }
-  if (group_size > 0 && linear.in % group_size != 0) {
-    parts.refuse("{} inputs, AWQ needs a multiple of \"group_size\", {}", linear.in, group_size);
+  if (scheme.group_size > 0 && linear.in % scheme.group_size != 0) {
+    parts.refuse("{} inputs, AWQ needs a multiple of \"group_size\", {}", linear.in,
+                 scheme.group_size);
   }
 }
 
 void find_gemm(ModuleParts& parts, IntegerMatrix& matrix) {
   matrix.codes = IntegerMatrix::Codes::kAwq;
   matrix.zeros = IntegerMatrix::Zeros::kAwq;
-  matrix.code_tensor = parts.shaped(".qweight", {DType::kI32}, {matrix.cols, matrix.rows / 8});
-  matrix.zero_tensor = parts.shaped(".qzeros", {DType::kI32}, {matrix.groups, matrix.rows / 8});
+  const std::int64_t words = matrix.rows * matrix.bits / 32;
+  matrix.code_tensor = parts.shaped(".qweight", {DType::kI32}, {matrix.cols, words});
+  matrix.zero_tensor = parts.shaped(".qzeros", {DType::kI32}, {matrix.groups, words});
   matrix.scale_tensor = parts.shaped(".scales", {DType::kF16, DType::kBF16, DType::kF32},
                                      {matrix.groups, matrix.rows});
   matrix.scale_group_step = matrix.rows;
@@ -48,17 +51,18 @@ void find_gemv(ModuleParts& parts, IntegerMatrix& matrix) {
 
 }  // namespace
 
-std::optional<ForeignLayer> find_awq(ModuleParts& parts, AwqLayout layout,
-                                     std::int64_t group_size) {
+std::optional<ForeignLayer> find_awq(ModuleParts& parts, const AwqScheme& scheme) {
   if (!parts.find(".qweight")) return std::nullopt;
-  check_size(parts, layout, group_size);
-  ForeignLayer layer{.format = "awq w4", .group_size = static_cast<int>(group_size)};
+  check_size(parts, scheme);
+  ForeignLayer layer{.format = fmt::format("awq w{}", scheme.bits),
+                     .group_size = static_cast<int>(scheme.group_size)};
   IntegerMatrix& matrix = layer.matrix;
+  matrix.bits = scheme.bits;
   matrix.rows = parts.linear().out;
   matrix.cols = parts.linear().in;
-  matrix.groups = count_groups(matrix.cols, group_size);
-  layout == AwqLayout::kGemm ? find_gemm(parts, matrix) : find_gemv(parts, matrix);
-  matrix.group_of = parts.group_of(group_size);
+  matrix.groups = count_groups(matrix.cols, scheme.group_size);
+  scheme.layout == AwqLayout::kGemm ? find_gemm(parts, matrix) : find_gemv(parts, matrix);
+  matrix.group_of = parts.group_of(scheme.group_size);
   layer.tensors = parts.take_names();
   return layer;
 }

@@ -1,4 +1,4 @@
-// AutoAWQ's layouts of a layer: qweight, qzeros and scales of 4 bits. Several tools write them.
+// AutoAWQ's layouts of a layer: qweight, qzeros and scales. Several tools write them.
 #pragma once
 
 #include <cstdint>
@@ -9,10 +9,16 @@
 
 namespace nibble::foreign {
 
-/// kGemm: eight rows in a word; kGemv: eight columns, in their order.
+/// kGemm: rows of a column in a word; kGemv: columns of a row, in their order.
 enum class AwqLayout { kGemm, kGemv };
 
-/// The layer's parts; nothing if it has none. `group_size` 0: a whole row.
-std::optional<ForeignLayer> find_awq(ModuleParts& parts, AwqLayout layout, std::int64_t group_size);
+struct AwqScheme {
+  AwqLayout layout = AwqLayout::kGemm;
+  int bits = 4;                 // or 8, in kGemm
+  std::int64_t group_size = 0;  // 0: a whole row
+};
+
+/// The layer's parts; nothing if it has none.
+std::optional<ForeignLayer> find_awq(ModuleParts& parts, const AwqScheme& scheme);
 
 }  // namespace nibble::foreign

@@ -163,7 +163,7 @@ class CompressedTensors : public ForeignQuantization {
                                                                       : ModuleClass::kLinear)
                                       .block
                                 : std::pair<std::int64_t, std::int64_t>();
-    if (const auto matrix = find_float8(parts, ".weight_scale", block)) {
+    if (const auto matrix = find_float8(parts, ".weight_scale", {.block = block})) {
       return ForeignRows{make_float8_rows(*matrix), matrix->weight};
     }
     if (!is_embedding) return std::nullopt;

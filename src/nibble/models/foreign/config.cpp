@@ -20,14 +20,15 @@ std::int64_t read_group_size(const JsonObject& config, const char* key) {
 
 std::string check_value(const JsonObject& config, const char* key,
                         std::initializer_list<std::string_view> supported) {
-  std::string value = config.find_string(key).value_or(std::string(*supported.begin()));
+  const std::string said = config.find_string(key).value_or(std::string(*supported.begin()));
+  std::string value = said;
   std::transform(value.begin(), value.end(), value.begin(),
                  [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
   if (std::find(supported.begin(), supported.end(), value) != supported.end()) return value;
   std::string list;
   for (const std::string_view name : supported)
     list += (list.empty() ? "" : ", ") + std::string(name);
-  fail("{}: \"{}\" \"{}\" is not supported; supported: {}", config.origin(), key, value, list);
+  fail("{}: \"{}\" \"{}\" is not supported; supported: {}", config.origin(), key, said, list);
 }
 
 std::pair<std::int64_t, std::int64_t> read_block(const JsonObject& config, const char* key) {

@@ -6,6 +6,7 @@
 #include "nibble/core/error.h"
 #include "nibble/models/foreign/config.h"
 #include "nibble/models/foreign/gptq_layer.h"
+#include "nibble/models/foreign/row_sources.h"
 #include "nibble/models/foreign/tools.h"
 
 namespace nibble::foreign {
@@ -60,11 +61,13 @@ class Gptq : public ForeignQuantization {
 
   std::optional<ForeignRows> find_rows(const TensorSource& source, const std::string& origin,
                                        const LinearSpec& module, bool is_embedding) const override {
-    const ModuleParts parts(source, origin, module);
-    if (is_embedding && parts.find(".qweight")) {
-      parts.refuse("an embedding quantized by GPTQ is not supported");
-    }
-    return std::nullopt;
+    if (!is_embedding) return std::nullopt;
+    // gptqmodel packs the table as a layer that multiplies tokens: (width, vocab).
+    const LinearSpec layer{.name = module.name, .out = module.in, .in = module.out};
+    ModuleParts parts(source, origin, layer);
+    const auto found = find_gptq(parts, scheme_, "gptq");
+    if (!found) return std::nullopt;
+    return ForeignRows{make_column_rows(found->matrix), found->matrix.code_tensor};
   }
 
  private:

@@ -21,6 +21,7 @@ constexpr std::array kTools = {
     Tool{"intel/auto-round", foreign::read_auto_round},  // until 0.4
     Tool{"fp8", foreign::read_fp8},
     Tool{"fbgemm_fp8", foreign::read_fp8},
+    Tool{"modelopt", foreign::read_modelopt},
 };
 
 }  // namespace

@@ -28,6 +28,21 @@ class IntegerRows : public RowSource {
   IntegerMatrix matrix_;
 };
 
+class ColumnRows : public RowSource {
+ public:
+  explicit ColumnRows(IntegerMatrix matrix) : matrix_(std::move(matrix)) {}
+
+  void read(std::int64_t first, std::int64_t count, float* out) const override {
+    const auto width = static_cast<std::size_t>(matrix_.rows);
+    for (std::int64_t i = 0; i < count; ++i, out += width) {
+      dequantize_column(matrix_, first + i, {out, width});
+    }
+  }
+
+ private:
+  IntegerMatrix matrix_;
+};
+
 class Float8Rows : public RowSource {
  public:
   explicit Float8Rows(const Float8Matrix& matrix)
@@ -46,7 +61,10 @@ class Float8Rows : public RowSource {
       const float* scale = scales_.data() + row / matrix_.block_rows * col_blocks;
       for (std::int64_t begin = 0; begin < cols; begin += matrix_.block_cols, ++scale) {
         const std::int64_t end = std::min(cols, begin + matrix_.block_cols);
-        for (std::int64_t c = begin; c < end; ++c) *out++ = values[bits[c]] * *scale;
+        for (std::int64_t c = begin; c < end; ++c) {
+          const float value = values[bits[c]];
+          *out++ = matrix_.divides ? value / *scale : value * *scale;
+        }
       }
     }
   }
@@ -56,10 +74,24 @@ class Float8Rows : public RowSource {
   std::vector<float> scales_;
 };
 
+/// How many of `size` numbers share a scale, of which there are `scales`: as `said`, else what
+/// tools take that say nothing, where there are as many scales as that makes, else as many as
+/// divide them.
+std::int64_t block_size(std::int64_t said, std::int64_t size, std::int64_t scales) {
+  constexpr std::int64_t kUsual = 128;
+  if (said > 0) return said;
+  const bool is_usual = (size + kUsual - 1) / kUsual == scales;
+  return is_usual || size % scales != 0 ? kUsual : size / scales;
+}
+
 }  // namespace
 
 std::unique_ptr<const RowSource> make_integer_rows(IntegerMatrix matrix) {
   return std::make_unique<IntegerRows>(std::move(matrix));
+}
+
+std::unique_ptr<const RowSource> make_column_rows(IntegerMatrix matrix) {
+  return std::make_unique<ColumnRows>(std::move(matrix));
 }
 
 bool is_float8(DType dtype) {
@@ -71,31 +103,31 @@ std::unique_ptr<const RowSource> make_float8_rows(const Float8Matrix& matrix) {
 }
 
 std::optional<Float8Matrix> find_float8(ModuleParts& parts, const char* scale_suffix,
-                                        std::pair<std::int64_t, std::int64_t> block) {
+                                        const Float8Scheme& scheme) {
   const LinearSpec& linear = parts.linear();
   const auto weight = parts.find(".weight");
   if (!weight || !is_float8(weight->dtype)) return std::nullopt;
   Float8Matrix matrix;
   matrix.weight = parts.shaped(".weight", {weight->dtype}, {linear.out, linear.in});
   matrix.scale = parts.part(scale_suffix, {DType::kF32, DType::kBF16, DType::kF16});
+  matrix.divides = scheme.divides;
   matrix.block_rows = linear.out;
   matrix.block_cols = linear.in;
   if (matrix.scale.elements() == 1) return matrix;
-  const std::vector<std::int64_t>& shape = matrix.scale.shape;
-  const std::int64_t rows = shape.empty() ? 0 : shape[0];
-  const std::int64_t cols = shape.size() == 2 ? shape[1] : 1;
-  if (shape.size() > 2 || rows < 1 || cols < 1) {
+  std::vector<std::int64_t> shape = matrix.scale.shape;
+  // modelopt's blocks: (row blocks, 1, column blocks, 1)
+  if (shape.size() == 4 && shape[1] == 1 && shape[3] == 1) shape = {shape[0], shape[2]};
+  if (shape.size() == 1) shape.push_back(1);
+  if (shape.size() != 2 || shape[0] < 1 || shape[1] < 1) {
     parts.refuse_shape(scale_suffix, matrix.scale, {linear.out, 1});
   }
-  matrix.block_rows = block.first > 0 ? block.first : (linear.out + rows - 1) / rows;
-  matrix.block_cols = block.second > 0 ? block.second : (linear.in + cols - 1) / cols;
+  matrix.block_rows = block_size(scheme.block.first, linear.out, shape[0]);
+  matrix.block_cols = block_size(scheme.block.second, linear.in, shape[1]);
   const std::vector<std::int64_t> expected = {
       (linear.out + matrix.block_rows - 1) / matrix.block_rows,
       (linear.in + matrix.block_cols - 1) / matrix.block_cols};
-  if (rows != expected[0] || cols != expected[1]) {
-    parts.refuse_shape(scale_suffix, matrix.scale, expected);
-  }
-  matrix.scale.shape = {rows, cols};
+  if (shape != expected) parts.refuse_shape(scale_suffix, matrix.scale, expected);
+  matrix.scale.shape = shape;
   return matrix;
 }
 

@@ -12,5 +12,6 @@ std::unique_ptr<const ForeignQuantization> read_gptq(const JsonObject& config);
 std::unique_ptr<const ForeignQuantization> read_compressed_tensors(const JsonObject& config);
 std::unique_ptr<const ForeignQuantization> read_auto_round(const JsonObject& config);
 std::unique_ptr<const ForeignQuantization> read_fp8(const JsonObject& config);
+std::unique_ptr<const ForeignQuantization> read_modelopt(const JsonObject& config);
 
 }  // namespace nibble::foreign
