@@ -173,6 +173,12 @@ void choose_layers(const MethodFlags& flags, QuantizeOptions& options) {
   }
 }
 
+bool needs_texts(const MethodFlags& flags) {
+  if (is_awq(flags)) return !has_saved(flags.awq_cache);
+  if (flags.algorithm == "smoothquant") return !has_saved(flags.maxima);
+  return flags.algorithm != "pergrp";
+}
+
 ChosenMethod choose_method(const MethodFlags& flags, const ModelSpec& spec) {
   ChosenMethod chosen;
   if (flags.algorithm == "best") {

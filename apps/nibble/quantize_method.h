@@ -39,6 +39,9 @@ void add_method_flags(const Command& command, MethodFlags& flags);
 /// What the algorithm makes of the options for all: which layers, how many bits.
 void choose_layers(const MethodFlags& flags, QuantizeOptions& options);
 
+/// Whether it looks at text.
+bool needs_texts(const MethodFlags& flags);
+
 struct ChosenMethod {
   QuantizeMethod method;
   std::function<void()> save = [] {};  // what was found, once the model is written

@@ -5,6 +5,8 @@ README.md says what is compared; run.sh calls this, each sub-command in its own 
   blocks MODEL OUT SAMPLES TEXT:SHARE...   the calibration tokens as OUT.npy, and their text as OUT.txt
   llmcompressor METHOD BITS GROUP MODEL IDS OUT   METHOD: awq or gptq
   autoround BITS GROUP MODEL IDS OUT
+  perplexity FOLDER TEXT SEGMENTS   transformers' perplexity of an exported folder (dense, or AutoAWQ's layout),
+                                    in float32, by the protocol of `nibble eval --task perplexity --seqlen 512`
 MODEL and OUT are folders of Hugging Face's layout; OUT's weights are those that were quantized, multiplied
 out again, in the dtype of the model.
 """
@@ -101,6 +103,57 @@ def autoround(args):
     copy_files(args.model, args.out)
 
 
+def unpack_awq(integers):
+    """AutoAWQ's int32 words, each of 8 columns in the order 0 2 4 6 1 3 5 7, as integers of 4 bits."""
+    import torch
+
+    shifts = torch.tensor([0, 4, 1, 5, 2, 6, 3, 7]) * 4
+    return (integers.unsqueeze(-1) >> shifts & 15).flatten(-2)
+
+
+def perplexity(args):
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    config = AutoConfig.from_pretrained(args.folder)
+    awq = getattr(config, "quantization_config", None)
+    if awq:
+        del config.quantization_config
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    tensors = {}
+    for name, tensor in load_file(Path(args.folder) / "model.safetensors").items():
+        layer, _, part = name.rpartition(".")
+        if part == "qweight":
+            tensors[layer + ".weight"] = (tensor, layer)
+        elif part not in ("qzeros", "scales"):
+            tensors[name] = tensor.float()
+        else:
+            tensors[(layer, part)] = tensor
+    state = {}
+    for name, value in tensors.items():
+        if isinstance(value, tuple):
+            packed, layer = value
+            q = unpack_awq(packed).float()  # (in, out)
+            rows = q.shape[0] // tensors[layer, "scales"].shape[0]
+            zeros, scales = (t.float().repeat_interleave(rows, 0) for t in
+                             (unpack_awq(tensors[layer, "qzeros"]), tensors[layer, "scales"]))
+            state[name] = ((q - zeros) * scales).T
+        elif isinstance(name, str):
+            state[name] = value
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    assert not unexpected and set(missing) <= {"lm_head.weight"}, (missing, unexpected)
+    model.tie_weights()
+    with open(args.text, encoding="utf-8") as file:
+        ids = AutoTokenizer.from_pretrained(args.folder)(file.read(), verbose=False)["input_ids"]
+    losses = []
+    with torch.no_grad():
+        for i in range(args.segments):
+            segment = torch.tensor([ids[i * LENGTH:(i + 1) * LENGTH]])
+            losses.append(model(segment, labels=segment).loss.item())
+    print(f"{args.folder}: perplexity {np.exp(np.mean(losses)):.4f}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
@@ -121,6 +174,11 @@ def main():
         for argument in ("model", "ids", "out"):
             command.add_argument(argument)
         command.set_defaults(call=call)
+    command = commands.add_parser("perplexity")
+    command.add_argument("folder")
+    command.add_argument("text")
+    command.add_argument("segments", type=int)
+    command.set_defaults(call=perplexity)
     args = parser.parse_args()
     args.call(args)
 
