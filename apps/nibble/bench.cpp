@@ -19,7 +19,7 @@
 namespace nibble::cli {
 namespace {
 
-constexpr const char kNotes[] =
+constexpr const char kBenchNotes[] =
     "Prefill is a prompt of random tokens in one go. Its limit: the operations of\n"
     "the matrix products (2 x weights of all linear layers x tokens, and of the head\n"
     "for the one row whose logits are computed) at the measured peak of the\n"
@@ -237,7 +237,7 @@ void add_bench(CommandLine& line, CommonFlags& common) {
   add_compute_flags(command, flags->compute);
   add_common_flags(command, common);
   command.set_example("nibble bench Llama-3.2-1B-w4 -p 512 -n 128 -r 5",
-                      fmt::format(kNotes, kDecodeStart, kFirstTokens));
+                      fmt::format(kBenchNotes, kDecodeStart, kFirstTokens));
   command.set_action([flags, &common] { bench(*flags, common); });
 }
 

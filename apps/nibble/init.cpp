@@ -14,7 +14,7 @@
 namespace nibble::cli {
 namespace {
 
-constexpr const char kNotes[] =
+constexpr const char kInitNotes[] =
     "For measuring speed and size without a download: the config's shapes, random\n"
     "weights with a standard deviation of 0.02 packed at once, norms of 1, biases of\n"
     "0. Files of a tokenizer beside the config are copied. Where the group size does\n"
@@ -86,7 +86,7 @@ void add_init(CommandLine& line, CommonFlags& common) {
       .show_default();
   command.add_switch("--force", flags->force, "Replace the output folder if it exists");
   add_common_flags(command, common);
-  command.set_example("nibble init Llama-3.2-1B -o random-1B-w4 --precision w4abf16", kNotes);
+  command.set_example("nibble init Llama-3.2-1B -o random-1B-w4 --precision w4abf16", kInitNotes);
   command.set_action([flags, &common] { init(*flags, common); });
 }
 

@@ -10,7 +10,7 @@
 namespace nibble::cli {
 namespace {
 
-constexpr const char kNotes[] =
+constexpr const char kSheetNotes[] =
     "A checkpoint that `--task quantize` makes lies under $NIBBLE_MODELS/cache, by\n"
     "what was asked for; the other tasks load it and print its modules. --precision\n"
     "bf16, and a model that is quantized already, need none.\n\n"
@@ -33,7 +33,7 @@ const SheetCommand kRunSmoothQuant = {
     .algorithms = {"smoothquant"}};
 
 std::string task_notes() {
-  std::string text = kNotes;
+  std::string text = kSheetNotes;
   for (const SheetTask& task : sheet_tasks()) {
     text += fmt::format("  {:<23} {}\n", task.name, task.what);
   }

@@ -7,6 +7,7 @@
 
 #include "core/error_matchers.h"
 #include "core/temporary_folder.h"
+#include "eval/fixtures.h"
 #include "nibble/core/mapped_file.h"
 #include "nibble/eval/protocols.h"
 #include "nibble/kernels/select.h"
@@ -21,9 +22,6 @@ using ::nibble::testing::TemporaryFolder;
 using ::nibble::testing::write_file;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-const fs::path kStories = testing::data_file("stories260K");
-constexpr ComputeOptions kF32{.activations = ActivationType::kF32, .kv = KvType::kF32};
 
 const Json& expected() {
   static const Json json = read_json_file(testing::test_file("eval/fixtures/expected.json"));

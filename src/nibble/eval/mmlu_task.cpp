@@ -25,7 +25,7 @@ std::string last_part(std::string_view model_name) {
   return std::string(model_name.substr(model_name.find_last_of('/') + 1));
 }
 
-std::string lower_case(std::string_view text) {
+std::string in_lower_case(std::string_view text) {
   std::string lower(text);
   std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) {
     return static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
@@ -55,7 +55,7 @@ Json settings_of(const Model& model, const MmluTask& task, const MmluRun& run, M
   return {{"model", task.model_name},
           {"fingerprint", model_fingerprint(model.checkpoint())},
           {"style", mmlu_style_name(style)},
-          {"dtype", lower_case(dtype_name(task.compute.dtype))},
+          {"dtype", in_lower_case(dtype_name(task.compute.dtype))},
           {"activations", activation_type_name(model.activations())},
           {"kv", kv_type_name(task.compute.kv)},
           {"limit", task.limit},
@@ -138,7 +138,7 @@ const char* mmlu_style_name(MmluStyle style) {
 }
 
 MmluStyle mmlu_style_for(std::string_view model_name) {
-  const std::string name = lower_case(last_part(model_name));
+  const std::string name = in_lower_case(last_part(model_name));
   return name.find("chat") == std::string::npos ? MmluStyle::kBase : MmluStyle::kChat;
 }
 
