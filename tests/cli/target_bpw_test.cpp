@@ -35,7 +35,7 @@ TEST_F(TargetBpw, IsHeldByEveryAlgorithmAndByWhatADryRunSays) {
 }
 
 TEST_F(TargetBpw, IsRefusedWhereItCannotBe) {
-  expect_failure(quantize({"--target-bpw", "3"}), 1, {"--target-bpw 3", "3.6"});
+  expect_failure(quantize({"--target-bpw", "3"}), 1, {"--target-bpw 3", "3.594"});
   expect_failure(quantize({"--target-bpw", "4", "--w-bit", "3"}), 2, {"--target-bpw", "--w-bit"});
   expect_failure(quantize({"--target-bpw", "4", "--algorithm", "awq"}), 2, {"--target-bpw", "awq"});
 }

@@ -36,7 +36,9 @@ TEST_F(TargetBits, AreMeasuredOfEveryLayerAndOfAnyNumberOfThreadsAlike) {
     ASSERT_EQ(one[i].formats.size(), 3u);
     for (std::size_t f = 0; f < 3; ++f) {
       EXPECT_EQ(one[i].formats[f].loss, three[i].formats[f].loss);
-      if (f > 0) EXPECT_LT(one[i].formats[f].loss, one[i].formats[f - 1].loss) << i;
+      if (f > 0) {
+        EXPECT_LT(one[i].formats[f].loss, one[i].formats[f - 1].loss) << i;
+      }
     }
   }
 }
