@@ -38,7 +38,8 @@ std::optional<ChatFormat> chat_format(const Model& model, const MmluTask& task) 
   if (task.style == MmluStyle::kBase) return std::nullopt;
   const std::filesystem::path& path = model.checkpoint().path();
   if (task.style == MmluStyle::kChat) return ChatFormat::load(path);
-  if (mmlu_style_for(task.model_name) == MmluStyle::kBase) return std::nullopt;
+  const std::string& name = task.style_name.empty() ? task.model_name : task.style_name;
+  if (mmlu_style_for(name) == MmluStyle::kBase) return std::nullopt;
   try {
     return ChatFormat::load(path);
   } catch (const Error& error) {
