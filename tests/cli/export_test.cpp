@@ -45,13 +45,14 @@ TEST_F(Export, SaysWhatItCost) {
 }
 
 /// Scales folded into norms, searched clips, int8 of a channel: all of it is in what other tools
-/// read. What is lost is the rounding of scales and of weights to 16 bits.
+/// read. What is lost is the rounding of weights and norms to 16 bits: by 2^-10 of themselves
+/// about, where 4 bits move them by a tenth; and distances go with the squares.
 TEST_F(Export, OfCalibratedCheckpointsAreTheSameModel) {
   const auto distance = [&](const std::string& model) {
-    const auto json =
-        here({"eval", model, "--task", "perplexity", "--reference", "q", "--text",
-              stories_text().string(), "--seqlen", "64", "--n-segments", "4", "--json"})
-            .json();
+    const auto json = here({"eval", model, "--task", "perplexity", "--reference", "q", "--text",
+                            stories_text().string(), "--seqlen", "64", "--n-segments", "4",
+                            "--activations", "f32", "--kv", "f32", "--json"})
+                          .json();
     return json["results"][0]["kl_divergence"].get<double>();
   };
   const std::vector<std::vector<std::string>> methods = {
@@ -71,7 +72,7 @@ TEST_F(Export, OfCalibratedCheckpointsAreTheSameModel) {
       EXPECT_LT(distance(out), 1e-4);
     }
   }
-  EXPECT_GT(distance("model"), 1e-3);  // so the limit above tells one from another
+  EXPECT_GT(distance("model"), 1e-2);  // so the limit above tells one from another
 }
 
 TEST_F(Export, WhatExistsNeedsForce) {
