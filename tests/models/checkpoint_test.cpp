@@ -196,6 +196,18 @@ TEST_F(SpoiledModel, UnknownArchitecturesListTheKnown) {
   EXPECT_NO_THROW(load());
 }
 
+// As AutoModelForCausalLM decides.
+TEST_F(SpoiledModel, TheModelTypeWinsOverArchitectures) {
+  config_["model_type"] = "llama";
+  for (const Json& names : {Json::array(), Json{"LlamaModel"}, Json{"MistralForCausalLM"}}) {
+    config_["architectures"] = names;
+    EXPECT_NO_THROW(load());
+    EXPECT_EQ(find_architecture(JsonObject(config_, "config.json")).name, "LlamaForCausalLM");
+  }
+  config_["architectures"] = {"LlamaForSequenceClassification"};
+  EXPECT_ERROR(load(), HasSubstr("LlamaForSequenceClassification"));
+}
+
 TEST_F(SpoiledModel, MissingTensors) {
   for (const char* name : {"model.embed_tokens.weight", "model.norm.weight", "lm_head.weight",
                            "model.layers.1.self_attn.k_proj.weight",

@@ -188,6 +188,37 @@ TEST(Tokenizer, AddedTokensAreNumberedInTheirOrder) {
   EXPECT_EQ(tokenizer.token_to_id("<|im_end|>"), 366);
 }
 
+// As transformers 5.24 numbers them: roles in its own order, then the others;
+// special_tokens_map.json wins, but is not read beside "added_tokens_decoder".
+TEST(Tokenizer, SpecialTokensThatAreInNoVocabulary) {
+  const testing::TemporaryFolder folder;
+  std::filesystem::copy(testing::fixture_folder() / "llama3" / "tokenizer.json",
+                        folder / "tokenizer.json");
+  const auto id = [&](const char* text) {
+    const Tokenizer tokenizer = Tokenizer::load(folder.path());
+    const auto found = tokenizer.token_to_id(text);
+    if (found) {
+      EXPECT_EQ(tokenizer.encode(text, {.add_special = false}), Ids{*found});
+    }
+    return found;
+  };
+  testing::write_file(folder / "tokenizer_config.json", R"({"pad_token": "<pad>",
+    "image_token": "<image>", "eos_token": "<end>", "additional_special_tokens": ["<x>", "<y>"]})");
+  EXPECT_EQ(id("<end>"), 365);
+  EXPECT_EQ(id("<pad>"), 366);
+  EXPECT_EQ(id("<image>"), 367);
+  EXPECT_EQ(id("<x>"), 368);
+  EXPECT_EQ(id("<y>"), 369);
+  EXPECT_EQ(Tokenizer::load(folder.path()).eos_id(), 365);
+  testing::write_file(folder / "special_tokens_map.json",
+                      R"({"eos_token": {"content": "<|end|>"}, "additional_special_tokens": []})");
+  const Tokenizer tokenizer = Tokenizer::load(folder.path());
+  EXPECT_EQ(tokenizer.eos_id(), tokenizer.token_to_id("<|end|>"));
+  EXPECT_EQ(id("<pad>"), 365);
+  testing::write_file(folder / "tokenizer_config.json", R"({"added_tokens_decoder": {}})");
+  EXPECT_EQ(Tokenizer::load(folder.path()).eos_id(), std::nullopt);
+}
+
 // As transformers 5.23 gives them for this folder.
 TEST(Tokenizer, APostProcessorAloneSaysWhatIsAdded) {
   const testing::TemporaryFolder folder;
