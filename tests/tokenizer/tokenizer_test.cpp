@@ -56,6 +56,17 @@ TEST(Tokenizer, UnsupportedPartsAreRefusedByName) {
   refused("/model/type", "two\nlines" + std::string(5000, 'x'), "'two?linesxxx");
 }
 
+// As the `tokenizers` library (0.23) gives them: a merge written as a pair may hold blanks.
+TEST(Tokenizer, MergesOfTokensWithBlanks) {
+  const testing::TemporaryFolder folder;
+  testing::write_file(folder / "tokenizer.json", R"({"model": {"type": "BPE",
+      "vocab": {"a": 0, "b": 1, " ": 2, "a ": 3, "a b": 4},
+      "merges": [["a", " "], ["a ", "b"]]}})");
+  const Tokenizer tokenizer = Tokenizer::load(folder.path());
+  EXPECT_EQ(tokenizer.encode("a bab"), (Ids{4, 0, 1}));
+  EXPECT_EQ(tokenizer.decode(Ids{4}), "a b");
+}
+
 TEST(Tokenizer, FoldersWithoutTokenizerAreErrors) {
   EXPECT_ERROR(Tokenizer::load("/no/such/folder"), HasSubstr("/no/such/folder"));
   const testing::TemporaryFolder folder;
