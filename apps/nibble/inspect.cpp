@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "command.h"
+#include "nibble/core/log.h"
 #include "nibble/core/progress.h"
 #include "nibble/models/inspection.h"
 #include "tensor_table.h"
@@ -13,7 +14,7 @@
 namespace nibble::cli {
 namespace {
 
-constexpr const char kNotes[] =
+constexpr const char kInspectNotes[] =
     "The module tree, each tensor's shape, format and size, and what one token of\n"
     "decode reads and computes. Reads headers only. Operations are those of the\n"
     "matrix products, 2 for a multiply-add. A tied head that is not packed is the\n"
@@ -40,11 +41,28 @@ Json tensors_json(const Inspection& inspection) {
   return tensors;
 }
 
+/// "awq; calibration: 128 blocks ...", "" if the config does not say how it was quantized.
+std::string recipe_text(const Json& config) {
+  const auto quantization = config.find("quantization_config");
+  if (quantization == config.end() || !quantization->is_object()) return "";
+  const auto algorithm = quantization->find("algorithm");
+  if (algorithm == quantization->end() || !algorithm->is_string()) return "";
+  std::string text = algorithm->get<std::string>();
+  const auto settings = quantization->find("settings");
+  if (settings == quantization->end() || !settings->is_object()) return text;
+  for (const auto& item : settings->items()) {
+    if (!item.value().is_string()) continue;
+    text += fmt::format("; {}: {}", item.key(), item.value().get<std::string>());
+  }
+  return one_line(text);
+}
+
 Json inspection_json(const InspectFlags& flags, const Checkpoint& checkpoint,
                      const Inspection& inspection) {
   const TokenCost& token = inspection.token;
   return {{"model", flags.model},
           {"architecture", checkpoint.spec().architecture},
+          {"recipe", recipe_text(checkpoint.config())},
           {"layers", checkpoint.spec().n_layers},
           {"context", checkpoint.spec().context},
           {"vocab_size", checkpoint.spec().vocab},
@@ -91,6 +109,8 @@ void inspect_model(const InspectFlags& flags, const CommonFlags& common) {
   fmt::print("{}\n\n", module_tree(checkpoint));
   fmt::print("{}\n", tensor_table(inspection.tensors).text());
   print_totals(flags, inspection);
+  const std::string recipe = recipe_text(checkpoint.config());
+  if (!recipe.empty()) fmt::print("quantized by  {}\n", recipe);
 }
 
 }  // namespace
@@ -102,7 +122,7 @@ void add_inspect(CommandLine& line, CommonFlags& common) {
   add_dtype_flag(command, flags->dtype,
                  "What weights that are not quantized are computed in, for what a token reads");
   add_common_flags(command, common);
-  command.set_example("nibble inspect Llama-3.2-1B-w4", kNotes);
+  command.set_example("nibble inspect Llama-3.2-1B-w4", kInspectNotes);
   command.set_action([flags, &common] { inspect_model(*flags, common); });
 }
 

@@ -187,6 +187,7 @@ void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
   }
   if (job.method.needs_calibration()) {
     job.calibration = make_calibration(flags.method, common, checkpoint);
+    job.method.settings["calibration"] = calibration_text(flags.method, common);
   }
   const QuantizeReport report = quantize_model(job, compute);
   chosen.save();

@@ -1,5 +1,8 @@
 #include "quantize_method.h"
 
+#include <fmt/format.h>
+
+#include <filesystem>
 #include <memory>
 
 #include "nibble/core/log.h"
@@ -19,8 +22,13 @@ bool has_saved(const std::string& file) {
   return !file.empty() && file_exists(file);
 }
 
+std::string file_name(const std::string& path) {
+  return std::filesystem::path(path).filename().string();
+}
+
 ChosenMethod choose_best(const MethodFlags& flags) {
   ChosenMethod chosen;
+  chosen.method.settings["effort"] = flags.effort;
   chosen.method.blocks.rounder =
       make_best_rounder({.compensates = flags.effort != "light",
                          .shrinkage = static_cast<float>(flags.shrinkage),
@@ -39,6 +47,7 @@ ChosenMethod choose_awq(const MethodFlags& flags, const ModelSpec& spec) {
   if (has_saved(flags.awq_cache)) {
     const auto searched = std::make_shared<const AwqSearch>(read_awq_search(flags.awq_cache, spec));
     chosen.method.blocks.transforms = {make_awq(searched)};
+    chosen.method.settings["searches"] = file_name(flags.awq_cache);
     chosen.save = [file = flags.awq_cache] { warn("{}: the searches in it were used", file); };
     return chosen;
   }
@@ -53,10 +62,12 @@ ChosenMethod choose_smooth_quant(const MethodFlags& flags) {
   ChosenMethod chosen;
   chosen.method.blocks.rounder = make_per_group_rounder();
   const auto alpha = static_cast<float>(flags.alpha);
+  chosen.method.settings["alpha"] = fmt::format("{}", flags.alpha);
   if (has_saved(flags.maxima)) {
     const auto maxima =
         std::make_shared<const ActivationMaxima>(read_activation_maxima(flags.maxima));
     chosen.method.blocks.transforms = {make_smooth_quant(alpha, maxima)};
+    chosen.method.settings["maxima"] = file_name(flags.maxima);
     chosen.save = [file = flags.maxima] { warn("{}: the maxima in it were used", file); };
     return chosen;
   }
@@ -185,6 +196,15 @@ ChosenMethod choose_method(const MethodFlags& flags, const ModelSpec& spec) {
   }
   chosen.method.algorithm = flags.algorithm;
   return chosen;
+}
+
+std::string calibration_text(const MethodFlags& flags, const CommonFlags& common) {
+  std::vector<std::string> texts;
+  for (const std::string& text : flags.texts) texts.push_back(file_name(text));
+  std::string said = fmt::format("{} blocks of {} tokens of {}", flags.calibration.n_samples,
+                                 flags.calibration.seq_len, fmt::join(texts, ", "));
+  if (common.seed != 0) said += fmt::format(", drawn with seed {}", common.seed);
+  return said;
 }
 
 std::vector<std::vector<std::int32_t>> make_calibration(const MethodFlags& flags,

@@ -50,6 +50,9 @@ struct ChosenMethod {
 /// Reads what was saved before, where a flag names a file that there is. Throws Error naming it.
 ChosenMethod choose_method(const MethodFlags& flags, const ModelSpec& spec);
 
+/// What the calibration was on, for the checkpoint to say.
+std::string calibration_text(const MethodFlags& flags, const CommonFlags& common);
+
 /// Token ids in blocks.
 std::vector<std::vector<std::int32_t>> make_calibration(const MethodFlags& flags,
                                                         const CommonFlags& common,

@@ -9,12 +9,12 @@
 
 #include "core/error_matchers.h"
 #include "core/temporary_folder.h"
+#include "models/fixtures.h"
 #include "nibble/formats/safetensors.h"
 #include "nibble/formats/safetensors_writer.h"
 #include "nibble/kernels/select.h"
 #include "nibble/models/decoder.h"
 #include "nibble/models/gguf_model.h"
-#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -25,8 +25,6 @@ using ::nibble::testing::TemporaryFolder;
 using ::nibble::testing::write_file;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-const fs::path kFixtures = testing::test_file("models/fixtures");
 
 /// A tensor of a checkpoint in the making.
 struct Entry {
@@ -73,7 +71,8 @@ class SpoiledModel : public ::testing::Test {
 
   /// Says in config.json that `module` is packed so, and adds its (all-zero) tensors.
   void pack(const std::string& module, const WeightLayout& layout) {
-    config_["quantization_config"] = make_quantization_config({{module, layout}}, {}, "pergrp");
+    config_["quantization_config"] =
+        make_quantization_config({{module, layout}}, {}, {.algorithm = "pergrp"});
     const auto add = [&](const std::string& suffix, DType dtype,
                          const std::vector<std::int64_t>& shape) {
       const auto bytes = static_cast<std::size_t>(checked_tensor_bytes(dtype, shape));

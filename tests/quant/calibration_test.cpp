@@ -15,6 +15,7 @@
 #include "nibble/ops/input_observer.h"
 #include "nibble/quant/pipeline.h"
 #include "paths.h"
+#include "quant/fixtures.h"
 
 namespace nibble {
 namespace {
@@ -26,7 +27,6 @@ using ::nibble::testing::TemporaryFolder;
 using ::testing::HasSubstr;
 
 using Ids = std::vector<std::vector<std::int32_t>>;
-const fs::path kStories = testing::data_file("stories260K");
 
 /// `count` blocks of a text, from block `first` on.
 Ids story_blocks(std::size_t first, std::size_t count, std::size_t length) {

@@ -125,7 +125,7 @@ LayerActivations read_layer_activations(const JsonObject& config) {
 }
 
 Json make_quantization_config(const PackedLayouts& layouts, const LayerActivations& activations,
-                              const std::string& algorithm) {
+                              const QuantizationRecipe& recipe) {
   Json modules = Json::object();
   for (const auto& [name, layout] : layouts) {
     modules[name] = {{"bits", codec_of(layout.format).bits}};
@@ -135,10 +135,12 @@ Json make_quantization_config(const PackedLayouts& layouts, const LayerActivatio
       modules[name]["activations"] = activation_type_name(rounded->second);
     }
   }
-  return {{"quant_method", "nibble"},
-          {"version", kVersion},
-          {"algorithm", algorithm},
-          {"modules", std::move(modules)}};
+  Json config = {{"quant_method", "nibble"},
+                 {"version", kVersion},
+                 {"algorithm", recipe.algorithm},
+                 {"modules", std::move(modules)}};
+  if (!recipe.settings.empty()) config["settings"] = recipe.settings;
+  return config;
 }
 
 }  // namespace nibble

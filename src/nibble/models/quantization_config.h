@@ -26,8 +26,14 @@ using LayerActivations = std::map<std::string, ActivationType>;
 /// Reads it, of packed layers. Throws Error for a type that is not known.
 LayerActivations read_layer_activations(const JsonObject& config);
 
-/// The "quantization_config" that says this. `algorithm` is that of the command ("pergrp").
+/// How weights were made integers, for people to read.
+struct QuantizationRecipe {
+  std::string algorithm;  // that of the command: "pergrp"
+  std::map<std::string, std::string> settings = {};
+};
+
+/// The "quantization_config" that says this.
 Json make_quantization_config(const PackedLayouts& layouts, const LayerActivations& activations,
-                              const std::string& algorithm);
+                              const QuantizationRecipe& recipe);
 
 }  // namespace nibble

@@ -17,7 +17,7 @@ namespace {
 
 FolderContents contents_of(const QuantizeJob& job) {
   return packed_contents(job.checkpoint.config(), job.checkpoint.spec(), job.plan,
-                         job.method.algorithm);
+                         {job.method.algorithm, job.method.settings});
 }
 
 void check_calibration(const QuantizeJob& job) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -29,7 +30,8 @@ struct QuantizeReport {
 
 /// An algorithm: how blocks are rounded, and what is learned then, if anything.
 struct QuantizeMethod {
-  std::string algorithm = "pergrp";  // its name, as the checkpoint says it
+  std::string algorithm = "pergrp";                  // its name, as the checkpoint says it
+  std::map<std::string, std::string> settings = {};  // what else the checkpoint says of it
   BlockMethod blocks;
   std::optional<DistillationOptions> distillation = {};
 

@@ -118,6 +118,7 @@ class RandomTensors {
 QuantizePlan plan_random(const ModelSpec& spec, const RandomModelOptions& options) {
   QuantizeOptions plan{.group_size = options.group_size,
                        .quantize_head = options.quantize_head,
+                       .outer_group_size = options.outer_group_size,
                        .activations = options.activations};
   if (options.bits == 16) {
     plan.exclude = {"*"};
@@ -140,7 +141,7 @@ RandomModelReport write_random_model(const fs::path& config, const RandomModelOp
 
   CheckpointWriter writer(
       {.path = out, .replace = replace, .sources = {fs::absolute(config_file).parent_path()}},
-      packed_contents(json, spec, plan, "random"));
+      packed_contents(json, spec, plan, {.algorithm = "random"}));
   copy_tokenizer_files(config_file.parent_path(), writer.folder());
   RandomTensors(options.seed, pool, writer).write(spec, plan);
   writer.commit();

@@ -1,0 +1,99 @@
+// nibble quantize with what it learns from a text: AWQ, SmoothQuant, and what they find in files.
+#include <nlohmann/json.hpp>
+
+#include "cli/expect_failure.h"
+#include "cli/in_a_folder.h"
+#include "nibble/core/json.h"
+#include "paths.h"
+
+namespace nibble::testing {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class Quantize : public BesideAModel {
+ protected:
+  Outcome quantize(const std::string& out, std::vector<std::string> args,
+                   const std::vector<std::string>& calibration) const {
+    args.insert(args.begin(), {"quantize", "model", "-o", out, "--group-size", "32"});
+    args.insert(args.end(), calibration.begin(), calibration.end());
+    return here(args);
+  }
+
+  std::string weights_of(const std::string& out) const {
+    return read_file(folder_ / out / "model.safetensors");
+  }
+
+  const std::vector<std::string> calibration_ = {
+      "--calib", data_file("stories.txt"), "--n-samples", "4", "--seq-len", "64"};
+};
+
+TEST_F(Quantize, AwqsSearchesAreKeptAndUsedAgain) {
+  const std::vector<std::string> awq = {"--algorithm", "awq", "--awq-cache", "search"};
+  expect_success(quantize("first", awq, calibration_));
+  EXPECT_TRUE(fs::exists(folder_ / "search"));
+  const Outcome again = quantize("again", awq, {});
+  expect_success(again);
+  EXPECT_THAT(again.err, HasSubstr("search: the searches in it were used"));
+  EXPECT_EQ(weights_of("again"), weights_of("first"));
+  expect_success(here({"run", "first", "Once", "-n", "4"}));
+}
+
+TEST_F(Quantize, InspectSaysHowACheckpointWasMade) {
+  expect_success(quantize("awq", {"--algorithm", "awq"}, calibration_));
+  const Outcome awq = here({"inspect", "awq"});
+  EXPECT_THAT(awq.out,
+              HasSubstr("quantized by  awq; calibration: 4 blocks of 64 tokens of stories.txt"));
+  EXPECT_THAT(awq.out, Not(HasSubstr("lm_head.weight")));  // the embedding stays the head
+  expect_success(quantize("awqplus", {"--algorithm", "awqplus"}, calibration_));
+  const Json awqplus = Json::parse(here({"inspect", "awqplus", "--json"}).out);
+  EXPECT_THAT(awqplus["recipe"].get<std::string>(), HasSubstr("awqplus; "));
+  for (const Json& tensor : awqplus["tensors"]) {
+    if (tensor["name"] != "lm_head.weight") continue;
+    EXPECT_EQ(tensor["group_size"], 32);
+  }
+  EXPECT_THAT(here({"inspect", "model"}).out, Not(HasSubstr("quantized by")));
+}
+
+TEST_F(Quantize, SmoothQuantsMaximaAreKeptAndUsedAgain) {
+  const std::vector<std::string> w8a8 = {"--algorithm", "smoothquant", "--act-scales", "maxima"};
+  expect_success(quantize("first", w8a8, calibration_));
+  expect_success(quantize("again", w8a8, {}));
+  EXPECT_EQ(weights_of("again"), weights_of("first"));
+  EXPECT_THAT(read_file(folder_ / "first" / "config.json"), HasSubstr("\"activations\": \"int8\""));
+  expect_success(quantize("w8a16",
+                          {"--algorithm", "smoothquant", "--act-scales", "maxima", "--precision",
+                           "w8a16", "--weight-scale", "tensor", "--head", "quantized"},
+                          {}));
+  EXPECT_THAT(read_file(folder_ / "w8a16" / "config.json"), Not(HasSubstr("activations")));
+  expect_success(here({"run", "w8a16", "Once", "-n", "4"}));
+}
+
+TEST_F(Quantize, ExportsOfAwqRun) {
+  expect_success(quantize("made", {"--algorithm", "awq"}, calibration_));
+  for (const std::string to : {"hf", "awq", "gguf"}) {
+    const std::string out = to == "gguf" ? "exported.gguf" : to;
+    expect_success(here({"export", "made", "--to", to, "-o", out}));
+    expect_success(here({"run", out, "Once", "-n", "4"}));
+  }
+}
+
+TEST_F(Quantize, WhatIsMissingOrDoesNotFitIsSaid) {
+  for (const char* algorithm : {"awq", "awqplus", "smoothquant"}) {
+    expect_failure(quantize("out", {"--algorithm", algorithm}, {}), 2,
+                   {std::string("--algorithm ") + algorithm + " needs a text"});
+  }
+  write_file(folder_ / "search", "no search");
+  expect_failure(quantize("out", {"--algorithm", "awq", "--awq-cache", "search"}, {}), 1,
+                 {"search"});
+  expect_failure(quantize("out", {"--algorithm", "smoothquant", "--act-scales", "search"}, {}), 1,
+                 {"search"});
+  expect_failure(quantize("out", {"--algorithm", "awq"}, {"--calib", "nothing.txt"}), 1,
+                 {"nothing.txt"});
+  EXPECT_FALSE(fs::exists(folder_ / "out"));
+}
+
+}  // namespace
+}  // namespace nibble::testing
