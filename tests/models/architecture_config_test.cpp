@@ -58,8 +58,8 @@ TEST(Defaults, NullIsNotSaid) {
       "LlamaForCausalLM", {{"head_dim", nullptr}, {"rope_scaling", nullptr}, {"eos_token_id", 5}}));
   EXPECT_EQ(spec.head_dim, 16);
   EXPECT_EQ(spec.n_kv_heads, 2);
-  EXPECT_EQ(spec_of(rotary_config("LlamaForCausalLM", {{"num_key_value_heads", nullptr}})).n_kv_heads,
-            4);
+  EXPECT_EQ(
+      spec_of(rotary_config("LlamaForCausalLM", {{"num_key_value_heads", nullptr}})).n_kv_heads, 4);
 }
 
 // The defaults of transformers' classes: Mistral's are 8 heads for keys, say, not as many as heads.

@@ -89,7 +89,7 @@ INSTANTIATE_TEST_SUITE_P(Fixtures, Float8Checkpoint,
 
 // All tensors of the file are some parameter's, but those of activations.
 TEST(ForeignInspection, KnowsEveryTensor) {
-  for (const auto& entry : fs::directory_iterator(kFixtures)) {
+  for (const auto& entry : fs::directory_iterator(kQuantized)) {
     SCOPED_TRACE(entry.path().filename().string());
     for (const std::string& name : inspect(Checkpoint(entry.path()), DType::kBF16).unused) {
       EXPECT_TRUE(name.ends_with(".input_scale")) << name;

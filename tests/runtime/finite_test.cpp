@@ -71,7 +71,7 @@ TEST_F(NotFinite, SumsThatPassTheRangeOfFloats) {
 // that is none is not lost on the way through int8.
 TEST_F(NotFinite, ScalesAreFollowedThroughInt8) {
   testing::EditedModel copy(testing::test_file("models/fixtures/quantized/gptq4_g32_act"));
-  const auto scales = copy.bytes("model.layers.0.self_attn.v_proj.scales");
+  std::string& scales = copy.bytes("model.layers.0.self_attn.v_proj.scales");
   const std::uint16_t nan = 0x7e00;  // float16
   std::memcpy(scales.data() + 2 * 3, &nan, sizeof nan);
   const auto folder = copy.write();

@@ -247,8 +247,8 @@ std::optional<CheckpointTensor> Checkpoint::rows_of(const LinearSpec& module) co
   if (auto foreign = foreign_rows(module)) {
     tensor.view = std::move(foreign->stored);
     tensor.rows = std::move(foreign->rows);
-  } else if (const auto packed = module.name == spec_.embedding ? packed_weight(module)
-                                                                : std::nullopt) {
+  } else if (const auto packed =
+                 module.name == spec_.embedding ? packed_weight(module) : std::nullopt) {
     tensor.view = packed->parts[0].view;
     tensor.rows = std::make_shared<PackedRows>(packed->view());
   } else {

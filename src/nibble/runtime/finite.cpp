@@ -121,7 +121,8 @@ bool all_finite(std::span<const float> values) {
     for (std::size_t j = 0; j < kLot; ++j) look(&values[i + j], found[j]);
   }
   for (; i < values.size(); ++i) look(&values[i], found[0]);
-  return std::all_of(std::begin(found), std::end(found), [](std::uint32_t one) { return one == 0; });
+  return std::all_of(std::begin(found), std::end(found),
+                     [](std::uint32_t one) { return one == 0; });
 }
 
 void check_finite(Model& model, std::span<const float> logits,

@@ -53,6 +53,20 @@ std::int32_t next_id(const std::vector<AddedToken>& tokens, const StringTable& v
   return next;
 }
 
+void remark_unknown(const std::vector<AddedToken>& tokens, const std::string& origin) {
+  if (tokens.empty()) return;
+  const std::string first = printable(tokens.front().content);
+  if (tokens.size() == 1) {
+    warn("{}: special token '{}' is in no vocabulary: it gets id {}, as in transformers", origin,
+         first, tokens.front().id);
+  } else {
+    warn(
+        "{}: special tokens '{}' and {} more are in no vocabulary: they get the ids from {} on, as "
+        "in transformers",
+        origin, first, tokens.size() - 1, tokens.front().id);
+  }
+}
+
 /// The ids of added tokens in the order in which they are met.
 class Numbering {
  public:
@@ -110,6 +124,7 @@ void declare_tokens(std::vector<AddedToken>& tokens, const StringTable& vocab,
   for (const AddedToken& token : config.added) {
     if (!has_token(tokens, token)) tokens.push_back(token);
   }
+  std::vector<AddedToken> unknown;
   for (AddedToken& special : special_tokens(config)) {
     const auto found = std::find_if(tokens.begin(), tokens.end(), [&](const AddedToken& token) {
       return token.content == special.content;
@@ -121,11 +136,11 @@ void declare_tokens(std::vector<AddedToken>& tokens, const StringTable& vocab,
     special.id = vocab.find(special.content);
     if (special.id < 0) {
       special.id = next_id(tokens, vocab);
-      warn("{}: special token '{}' is in no vocabulary: it gets id {}, as in transformers", origin,
-           printable(special.content), special.id);
+      unknown.push_back(special);
     }
     tokens.push_back(std::move(special));
   }
+  remark_unknown(unknown, origin);
   check_ids(tokens, vocab, origin);
 }
 
