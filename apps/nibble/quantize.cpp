@@ -16,6 +16,7 @@
 #include "nibble/quant/cost.h"
 #include "nibble/quant/forecast.h"
 #include "nibble/quant/pipeline.h"
+#include "nibble/quant/target_bits.h"
 #include "quantize_method.h"
 #include "tensor_table.h"
 
@@ -30,6 +31,7 @@ struct QuantizeFlags {
   std::string head;
   std::string embedding = "bf16";
   QuantizeOptions options;
+  std::optional<double> target_bpw;
   bool force = false;
   bool resume = false;
   bool dry_run = false;
@@ -161,7 +163,7 @@ void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
   options.embedding = flags.embedding == "int8"   ? EmbeddingStorage::kInt8
                       : flags.embedding == "head" ? EmbeddingStorage::kHead
                                                   : EmbeddingStorage::kDense;
-  const QuantizePlan plan = plan_quantization(checkpoint.spec(), options);
+  QuantizePlan plan = plan_quantization(checkpoint.spec(), options);
   const auto show_notes = [&] {
     for (const std::string& note : plan.notes) warn("{}", note);
   };
@@ -176,6 +178,17 @@ void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
                          .resumption = {.resume = flags.resume}}};
   ThreadPool pool(common.threads);
   Compute compute(select_kernels(), pool);
+  const bool reads_texts = job.method.needs_calibration() || flags.target_bpw;
+  if (reads_texts && (!flags.dry_run || flags.target_bpw)) {
+    job.calibration = make_calibration(flags.method, common, checkpoint);
+    job.method.settings["calibration"] = calibration_text(flags.method, common);
+    check_calibration(job);
+  }
+  if (flags.target_bpw) {
+    job.method.settings["target_bpw"] = fmt::format("{}", *flags.target_bpw);
+    choose_formats(checkpoint.spec(), measure_formats(checkpoint, plan, job.calibration, compute),
+                   *flags.target_bpw, plan);
+  }
   if (flags.dry_run) {
     const CalibrationSize size{flags.method.calibration.n_samples,
                                flags.method.calibration.seq_len};
@@ -184,10 +197,6 @@ void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
     show_notes();
     common.json ? print_json(dry_run_json(run)) : print_dry_run(run);
     return;
-  }
-  if (job.method.needs_calibration()) {
-    job.calibration = make_calibration(flags.method, common, checkpoint);
-    job.method.settings["calibration"] = calibration_text(flags.method, common);
   }
   const QuantizeReport report = quantize_model(job, compute);
   chosen.save();
@@ -206,7 +215,14 @@ void add_quantize(CommandLine& line, CommonFlags& common) {
       .one_of({"pergrp", "awq", "awqplus", "smoothquant", "gptq", "best"})
       .show_default();
   add_method_flags(command, flags->method);
-  command.add("--w-bit", flags->options.bits, "Bits a weight").one_of({3, 4}).show_default();
+  const Flag bits =
+      command.add("--w-bit", flags->options.bits, "Bits a weight").one_of({3, 4}).show_default();
+  const Flag target =
+      command
+          .add("--target-bpw", flags->target_bpw,
+               "Of pergrp, gptq and best: 3, 4 or 8 bits for each layer, by what each was measured "
+               "to lose, so that no more than so many bits a weight are read for a token")
+          .in_interval(1, 16);
   command
       .add("--group-size", flags->options.group_size,
            "Input channels that share a scale; where it does not divide a layer, the largest "
@@ -236,11 +252,14 @@ void add_quantize(CommandLine& line, CommonFlags& common) {
       command.add_switch("--dry-run", flags->dry_run,
                          "Show what would become of each tensor, and how long that would take, "
                          "and stop");
-  command.check([flags, output, dry_run] {
+  command.check([flags, output, dry_run, bits, target] {
     if (!output.given() && !dry_run.given()) throw UsageError("--output is required");
-    if (flags->method.texts.empty() && !dry_run.given() && needs_texts(flags->method)) {
-      throw UsageError(fmt::format("--algorithm {} needs a text to calibrate on (--calib FILE)",
-                                   flags->method.algorithm));
+    if (!target.given()) return;
+    if (bits.given())
+      throw UsageError("--target-bpw chooses what --w-bit would be: give one of them");
+    const std::string& algorithm = flags->method.algorithm;
+    if (algorithm != "pergrp" && algorithm != "gptq" && algorithm != "best") {
+      throw UsageError(fmt::format("--target-bpw is for pergrp, gptq and best, not {}", algorithm));
     }
   });
   add_common_flags(command, common);

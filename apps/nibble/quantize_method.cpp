@@ -147,8 +147,9 @@ void add_method_flags(const Command& command, MethodFlags& flags) {
   add_smooth_quant_flags(command, flags);
   command
       .add("--calib", flags.texts,
-           "A text to calibrate on, or a .npy file of token ids, FILE or FILE:SHARE; several are "
-           "taken in turn by their shares (may be given several times)")
+           "What to calibrate on, FILE or FILE:SHARE: a text, a .jsonl file with \"text\" or "
+           "\"messages\" in each line, or a .npy file of token ids; several are taken in turn by "
+           "their shares (may be given several times). By default a mixed text that Nibble has")
       .one_value_each_time();
   command.add("--n-samples", flags.calibration.n_samples, "Blocks of calibration text")
       .in_range(1, 1 << 20)
@@ -201,19 +202,11 @@ ChosenMethod choose_method(const MethodFlags& flags, const ModelSpec& spec) {
 std::string calibration_text(const MethodFlags& flags, const CommonFlags& common) {
   std::vector<std::string> texts;
   for (const std::string& text : flags.texts) texts.push_back(file_name(text));
+  if (texts.empty()) texts = {"the text that comes with Nibble"};
   std::string said = fmt::format("{} blocks of {} tokens of {}", flags.calibration.n_samples,
                                  flags.calibration.seq_len, fmt::join(texts, ", "));
   if (common.seed != 0) said += fmt::format(", drawn with seed {}", common.seed);
   return said;
-}
-
-std::vector<std::vector<std::int32_t>> make_calibration(const MethodFlags& flags,
-                                                        const CommonFlags& common,
-                                                        const Checkpoint& checkpoint) {
-  CalibrationOptions options = flags.calibration;
-  for (const std::string& text : flags.texts) options.texts.push_back(parse_calibration_text(text));
-  options.seed = common.seed;
-  return calibration_blocks(checkpoint.load_tokenizer(), options);
 }
 
 }  // namespace nibble::cli

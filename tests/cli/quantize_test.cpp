@@ -81,10 +81,6 @@ TEST_F(Quantize, ExportsOfAwqRun) {
 }
 
 TEST_F(Quantize, WhatIsMissingOrDoesNotFitIsSaid) {
-  for (const char* algorithm : {"awq", "awqplus", "smoothquant"}) {
-    expect_failure(quantize("out", {"--algorithm", algorithm}, {}), 2,
-                   {std::string("--algorithm ") + algorithm + " needs a text"});
-  }
   write_file(folder_ / "search", "no search");
   expect_failure(quantize("out", {"--algorithm", "awq", "--awq-cache", "search"}, {}), 1,
                  {"search"});

@@ -49,6 +49,10 @@ struct QuantizeJob {
   CheckpointDestination to;
 };
 
+/// Throws Error if there are no calibration blocks, or some are longer than the context or hold ids
+/// that are none of the vocabulary.
+void check_calibration(const QuantizeJob& job);
+
 /// Writes a folder whole or not at all. A run that resumes reports what it would have if nothing
 /// had ended it; methods that go by blocks begin anew. Throws Error (a full disk, weights or
 /// inputs that are not finite, calibration blocks that are missing or longer than the context),
