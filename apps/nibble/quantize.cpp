@@ -30,6 +30,7 @@ struct QuantizeFlags {
   std::string head;
   std::string embedding = "bf16";
   QuantizeOptions options;
+  std::int64_t max_memory = 0;
   bool force = false;
   bool resume = false;
   bool dry_run = false;
@@ -135,19 +136,21 @@ Json dry_run_json(const DryRun& run) {
           {"bits_per_weight", forecast.bits_per_weight},
           {"file_bits_per_parameter", forecast.file_bits_per_parameter},
           {"seconds", cost.seconds},
-          {"is_lower_bound", !cost.is_all},
           {"peak_rss_bytes", cost.memory_bytes},
+          {"spilled_bytes", cost.spilled_bytes},
           {"tensors", std::move(tensors)}};
 }
 
 void print_dry_run(const DryRun& run) {
   fmt::print("{}\n", tensor_table(run.forecast.tensors).text());
   print_sizes(run.forecast);
-  fmt::print("  time            {} {} of computing here and now{}\n",
-             run.cost.is_all ? "about" : "more than", duration_text(run.cost.seconds),
-             run.cost.is_all ? "" : ": transforms and learning are not estimated");
+  fmt::print("  time            about {} of computing here and now\n",
+             duration_text(run.cost.seconds));
   fmt::print("  peak memory     about {}\n",
              human_bytes(static_cast<double>(run.cost.memory_bytes)));
+  if (run.cost.spilled_bytes == 0) return;
+  fmt::print("  temporary file  {} of activations\n",
+             human_bytes(static_cast<double>(run.cost.spilled_bytes)));
 }
 
 void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
@@ -173,7 +176,8 @@ void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
                   .to = {.path = flags.output,
                          .replace = flags.force,
                          .sources = {},
-                         .resumption = {.resume = flags.resume}}};
+                         .resumption = {.resume = flags.resume}},
+                  .max_memory = flags.max_memory};
   ThreadPool pool(common.threads);
   Compute compute(select_kernels(), pool);
   if (flags.dry_run) {
@@ -228,6 +232,11 @@ void add_quantize(CommandLine& line, CommonFlags& common) {
            "Keep layers of this name (* stands for anything; may be given several times)")
       .one_value_each_time();
   add_dtype_flag(command, flags->dtype);
+  command.add_parsed(
+      "--max-memory",
+      [flags](const std::string& text) { flags->max_memory = parse_size("--max-memory", text); },
+      "What may be resident (4G, 500M): calibration's activations beyond it go to a temporary file "
+      "beside the output [three quarters of what is free]");
   command.add_switch("--force", flags->force, "Replace the output folder if it exists");
   command.add_switch("--resume", flags->resume,
                      "Go on with what an unfinished run of the same options left; and leave what "

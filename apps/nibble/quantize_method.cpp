@@ -7,6 +7,7 @@
 
 #include "nibble/core/log.h"
 #include "nibble/core/mapped_file.h"
+#include "nibble/core/sha256.h"
 #include "nibble/quant/transforms/awq_file.h"
 #include "nibble/quant/transforms/smooth_quant.h"
 
@@ -26,15 +27,24 @@ std::string file_name(const std::string& path) {
   return std::filesystem::path(path).filename().string();
 }
 
+/// A file by its name and what is in it.
+std::string file_text(const std::string& path) {
+  return fmt::format("{} (sha256 {})", file_name(path), sha256_hex(read_text_file(path)));
+}
+
 ChosenMethod choose_best(const MethodFlags& flags) {
   ChosenMethod chosen;
-  chosen.method.settings["effort"] = flags.effort;
+  chosen.method.settings = {{"effort", flags.effort},
+                            {"shrinkage", fmt::format("{}", flags.shrinkage)},
+                            {"correction", fmt::format("{}", flags.correction)},
+                            {"refinements", fmt::format("{}", flags.refinements)}};
   chosen.method.blocks.rounder =
       make_best_rounder({.compensates = flags.effort != "light",
                          .shrinkage = static_cast<float>(flags.shrinkage),
                          .refinements = flags.refinements,
                          .correction = static_cast<float>(flags.correction)});
   if (flags.effort == "max") {
+    chosen.method.settings["learning rate"] = fmt::format("{}", flags.learning_rate);
     chosen.method.distillation =
         DistillationOptions{.rate = static_cast<float>(flags.learning_rate)};
   }
@@ -47,18 +57,22 @@ ChosenMethod choose_awq(const MethodFlags& flags, const ModelSpec& spec) {
   if (has_saved(flags.awq_cache)) {
     const auto searched = std::make_shared<const AwqSearch>(read_awq_search(flags.awq_cache, spec));
     chosen.method.blocks.transforms = {make_awq(searched)};
-    chosen.method.settings["searches"] = file_name(flags.awq_cache);
+    chosen.method.settings["searches"] = file_text(flags.awq_cache);
     chosen.save = [file = flags.awq_cache] { warn("{}: the searches in it were used", file); };
     return chosen;
   }
   const auto found = std::make_shared<AwqSearch>();
   chosen.method.blocks.transforms = {make_awq({.exhaustive = flags.exhaustive}, found)};
+  if (flags.exhaustive) chosen.method.settings["search"] = "exhaustive";
   if (flags.awq_cache.empty()) return chosen;
-  chosen.save = [file = flags.awq_cache, found, spec] { write_awq_search(file, spec, *found); };
+  chosen.save = [file = flags.awq_cache, found, spec] {
+    if (std::ssize(found->blocks) == spec.n_layers) return write_awq_search(file, spec, *found);
+    warn("{}: not written, as the searches of the run that was resumed are not known", file);
+  };
   return chosen;
 }
 
-ChosenMethod choose_smooth_quant(const MethodFlags& flags) {
+ChosenMethod choose_smooth_quant(const MethodFlags& flags, const ModelSpec& spec) {
   ChosenMethod chosen;
   chosen.method.blocks.rounder = make_per_group_rounder();
   const auto alpha = static_cast<float>(flags.alpha);
@@ -67,14 +81,18 @@ ChosenMethod choose_smooth_quant(const MethodFlags& flags) {
     const auto maxima =
         std::make_shared<const ActivationMaxima>(read_activation_maxima(flags.maxima));
     chosen.method.blocks.transforms = {make_smooth_quant(alpha, maxima)};
-    chosen.method.settings["maxima"] = file_name(flags.maxima);
+    chosen.method.settings["maxima"] = file_text(flags.maxima);
     chosen.save = [file = flags.maxima] { warn("{}: the maxima in it were used", file); };
     return chosen;
   }
   const auto found = std::make_shared<ActivationMaxima>();
   chosen.method.blocks.transforms = {make_smooth_quant(alpha, found)};
   if (flags.maxima.empty()) return chosen;
-  chosen.save = [file = flags.maxima, found] { write_activation_maxima(file, *found); };
+  chosen.save = [file = flags.maxima, found, spec] {
+    const std::string first = spec.block_module(ModuleRole::kQ, 0);
+    if (found->contains(first)) return write_activation_maxima(file, *found);
+    warn("{}: not written, as the maxima of the run that was resumed are not known", file);
+  };
   return chosen;
 }
 
@@ -185,7 +203,7 @@ ChosenMethod choose_method(const MethodFlags& flags, const ModelSpec& spec) {
   } else if (is_awq(flags)) {
     chosen = choose_awq(flags, spec);
   } else if (flags.algorithm == "smoothquant") {
-    chosen = choose_smooth_quant(flags);
+    chosen = choose_smooth_quant(flags, spec);
   } else {
     chosen.method.blocks.rounder =
         flags.algorithm == "gptq" ? make_gptq_rounder() : make_per_group_rounder();

@@ -30,8 +30,10 @@ struct QuantizeReport {
 
 /// An algorithm: how blocks are rounded, and what is learned then, if anything.
 struct QuantizeMethod {
-  std::string algorithm = "pergrp";                  // its name, as the checkpoint says it
-  std::map<std::string, std::string> settings = {};  // what else the checkpoint says of it
+  std::string algorithm = "pergrp";  // its name, as the checkpoint says it
+  /// What else its result depends on, as the checkpoint says it: who resumes a run is to have the
+  /// same. Empty: a run that goes by blocks is not resumed.
+  std::map<std::string, std::string> settings = {};
   BlockMethod blocks;
   std::optional<DistillationOptions> distillation = {};
 
@@ -47,12 +49,15 @@ struct QuantizeJob {
   std::vector<std::vector<std::int32_t>> calibration;
   /// Its sources and identity are filled in here.
   CheckpointDestination to;
+  /// Bytes that may be resident: activations beyond them go to a file beside the output. 0: three
+  /// quarters of what is free.
+  std::int64_t max_memory = 0;
 };
 
-/// Writes a folder whole or not at all. A run that resumes reports what it would have if nothing
-/// had ended it; methods that go by blocks begin anew. Throws Error (a full disk, weights or
-/// inputs that are not finite, calibration blocks that are missing or longer than the context),
-/// Interrupted.
+/// Writes a folder whole or not at all. A run that resumes writes and reports what it would have if
+/// nothing had ended it; by calibration it goes on from the last block that was finished, or, if
+/// all were, with what is learned then. Throws Error (a full disk, weights or inputs that are not
+/// finite, calibration blocks that are missing or longer than the context), Interrupted.
 QuantizeReport quantize_model(const QuantizeJob& job, Compute& compute);
 
 /// The same per group (spec section 3), without calibration.
