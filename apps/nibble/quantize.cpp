@@ -2,6 +2,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -10,12 +11,15 @@
 #include "command.h"
 #include "nibble/core/error.h"
 #include "nibble/core/log.h"
+#include "nibble/core/output.h"
 #include "nibble/core/process.h"
 #include "nibble/core/progress.h"
+#include "nibble/core/sha256.h"
 #include "nibble/kernels/select.h"
 #include "nibble/quant/cost.h"
 #include "nibble/quant/forecast.h"
 #include "nibble/quant/pipeline.h"
+#include "quality_report.h"
 #include "quantize_method.h"
 #include "tensor_table.h"
 
@@ -30,6 +34,7 @@ struct QuantizeFlags {
   std::string head;
   std::string embedding = "bf16";
   QuantizeOptions options;
+  std::string recipe;
   std::int64_t max_memory = 0;
   bool force = false;
   bool resume = false;
@@ -153,13 +158,72 @@ void print_dry_run(const DryRun& run) {
              human_bytes(static_cast<double>(run.cost.spilled_bytes)));
 }
 
-void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
+/// Of token ids, in blocks.
+std::string digest_of(const std::vector<std::vector<std::int32_t>>& ids) {
+  std::string bytes;
+  for (const std::vector<std::int32_t>& block : ids) {
+    bytes.append(reinterpret_cast<const char*>(block.data()), block.size() * sizeof(block[0]));
+  }
+  return sha256_hex(bytes);
+}
+
+/// What this run is told and what it read. Throws Error if a recipe that is followed says that it
+/// was something else.
+std::string recipe_text(const RecipeFlags& recipe, const ChosenMethod& chosen,
+                        const QuantizeJob& job, const Compute& compute) {
+  Json json = recipe.recipe();
+  std::map<std::string, std::string> digests = chosen.digests;
+  if (!job.calibration.empty()) digests["tokens"] = digest_of(job.calibration);
+  for (const auto& [of, digest] : digests) {
+    recipe.check_digest(of, digest);
+    json["sha256"][of] = digest;
+  }
+  json["kernels"] = compute.kernels().name;
+  return json_text(json) + "\n";
+}
+
+/// Compares what was written with its source, on some of the calibration text and on what comes
+/// behind it; there is nothing to compare on where nothing was calibrated.
+Quality compare(const QuantizeFlags& flags, const CommonFlags& common, const QuantizeJob& job,
+                Compute& compute) {
+  if (job.calibration.empty()) return {};
+  MethodFlags longer = flags.method;
+  longer.calibration.n_samples += kHeldOutBlocks;
+  std::vector<std::vector<std::int32_t>> more;
+  try {
+    more = make_calibration(longer, common, job.checkpoint);
+  } catch (const Error&) {  // that is all there is of a text
+  }
+  const Checkpoint written(flags.output);
+  return measure_quality(job.checkpoint, written, compute, job.plan.options.dtype,
+                         quality_texts(job.calibration, more));
+}
+
+void write_text_file(const std::filesystem::path& path, const std::string& text) {
+  OutputFile file(path);
+  file.write(text);
+  file.commit();
+}
+
+/// Says what was left to us, and where files are for whoever goes on with the recipe elsewhere.
+void settle(QuantizeFlags& flags) {
+  const bool keeps_head =
+      flags.method.algorithm == "awq" || flags.method.algorithm == "smoothquant";
+  if (flags.head.empty()) flags.head = keeps_head ? "bf16" : "quantized";
+  for (std::string& text : flags.method.texts) {
+    const std::string file = parse_calibration_text(text).file.string();
+    text = std::filesystem::absolute(file).string() + text.substr(file.size());
+  }
+  for (std::string* file : {&flags.method.awq_cache, &flags.method.maxima}) {
+    if (!file->empty()) *file = std::filesystem::absolute(*file).string();
+  }
+}
+
+void quantize(const QuantizeFlags& flags, const CommonFlags& common, const RecipeFlags& recipe) {
   const Checkpoint checkpoint(locate_model(flags.model));
   QuantizeOptions options = flags.options;
   options.dtype = parse_dtype(flags.dtype);
-  const bool keeps_head =
-      flags.method.algorithm == "awq" || flags.method.algorithm == "smoothquant";
-  options.quantize_head = flags.head.empty() ? !keeps_head : flags.head == "quantized";
+  options.quantize_head = flags.head == "quantized";
   choose_layers(flags.method, options);
   options.embedding = flags.embedding == "int8"   ? EmbeddingStorage::kInt8
                       : flags.embedding == "head" ? EmbeddingStorage::kHead
@@ -191,12 +255,44 @@ void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
   }
   if (job.method.needs_calibration()) {
     job.calibration = make_calibration(flags.method, common, checkpoint);
-    job.method.settings["calibration"] = calibration_text(flags.method, common);
   }
+  job.recipe = recipe_text(recipe, chosen, job, compute);
   const QuantizeReport report = quantize_model(job, compute);
   chosen.save();
+  const Quality quality = compare(flags, common, job, compute);
+  Json quality_of = quality_json(report, quality);
+  write_text_file(std::filesystem::path(flags.output) / kQualityFile, json_text(quality_of) + "\n");
   show_notes();  // only now: a failure is to be one line
-  common.json ? print_json(report_json(flags, report, plan)) : print_report(flags, report);
+  if (!common.json) {
+    print_report(flags, report);
+    return print_quality(report, quality);
+  }
+  Json json = report_json(flags, report, plan);
+  for (const char* key : {"kl_divergence", "top1_agreement", "block_errors"}) {
+    json[key] = quality_of[key];
+  }
+  print_json(json);
+}
+
+/// The flags that a result depends on, all of which were added.
+std::shared_ptr<RecipeFlags> make_recipe(const Command& command,
+                                         const std::shared_ptr<QuantizeFlags>& flags,
+                                         const CommonFlags& common) {
+  auto recipe = std::make_shared<RecipeFlags>();
+  add_to_recipe(command, flags->method, *recipe);
+  const auto has_groups = [method = &flags->method] { return method->algorithm != "smoothquant"; };
+  const auto calibrates = [method = &flags->method] { return needs_texts(*method); };
+  const auto add = [&](const char* name, RecipeFlags::Value value, std::function<bool()> counts) {
+    recipe->add(command.flag(name), name, value, std::move(counts));
+  };
+  add("--w-bit", &flags->options.bits, has_groups);
+  add("--group-size", &flags->options.group_size, has_groups);
+  add("--head", &flags->head, {});
+  add("--embedding", &flags->embedding, {});
+  add("--exclude", &flags->options.exclude, {});
+  add("--dtype", &flags->dtype, {});
+  add("--seed", &common.seed, calibrates);
+  return recipe;
 }
 
 }  // namespace
@@ -252,9 +348,18 @@ void add_quantize(CommandLine& line, CommonFlags& common) {
                                    flags->method.algorithm));
     }
   });
+  command.add("--recipe", flags->recipe,
+              "A recipe.json that an earlier run wrote: its flags, unless given here");
   add_common_flags(command, common);
+  const auto recipe = make_recipe(command, flags, common);
+  command.check([flags, recipe] {
+    if (!flags->recipe.empty()) recipe->read(flags->recipe);
+  });
   command.set_example("nibble quantize Llama-3.2-1B -o Llama-3.2-1B-w4 --w-bit 4 --group-size 128");
-  command.set_action([flags, &common] { quantize(*flags, common); });
+  command.set_action([flags, recipe, &common] {
+    settle(*flags);
+    quantize(*flags, common, *recipe);
+  });
 }
 
 }  // namespace nibble::cli

@@ -43,16 +43,13 @@ class Mortal : public Rounder {
 /// AWQ, per group or under `best`.
 QuantizeMethod awq(std::shared_ptr<const Rounder> rounder) {
   return {.algorithm = "awq",
-          .settings = {{"made", "by a test"}},
           .blocks = {.transforms = {make_awq({}, std::make_shared<AwqSearch>())},
                      .rounder = std::move(rounder),
                      .activations = ActivationType::kF32}};
 }
 
 QuantizeMethod best(std::shared_ptr<const Rounder> rounder) {
-  return {.algorithm = "best",
-          .settings = {{"made", "by a test"}},
-          .blocks = {.rounder = std::move(rounder)}};
+  return {.algorithm = "best", .blocks = {.rounder = std::move(rounder)}};
 }
 
 QuantizeMethod learning(std::shared_ptr<const Rounder> rounder) {
@@ -65,7 +62,8 @@ class Resume : public ::testing::Test {
  protected:
   /// Goes on with what was left.
   static QuantizeReport run(const fs::path& out, const QuantizeMethod& method,
-                            const fs::path& model = testing::kStories) {
+                            const fs::path& model = testing::kStories,
+                            const std::string& recipe = "a test's") {
     const Checkpoint checkpoint(model);
     ThreadPool pool(2);
     Compute compute(select_kernels(), pool);
@@ -75,7 +73,8 @@ class Resume : public ::testing::Test {
                            .plan = plan,
                            .method = method,
                            .calibration = testing::story_blocks(0, 16, 128),
-                           .to = {.path = out, .resumption = {.resume = true}}},
+                           .to = {.path = out, .resumption = {.resume = true}},
+                           .recipe = recipe},
                           compute);
   }
 
@@ -163,9 +162,8 @@ TEST_F(Resume, AnotherRunIsNotGoneOnWith) {
   fs::copy(testing::kStories, model);
   const fs::path out = folder_ / "out";
   testing::leave_behind([&] { run(out, best(std::make_shared<Mortal>(9)), model); });
-  QuantizeMethod other = best(make_best_rounder({}));
-  other.settings["made"] = "by another";
-  EXPECT_ERROR(run(out, other, model), HasSubstr("other options"));
+  EXPECT_ERROR(run(out, best(make_best_rounder({})), model, "another's"),
+               HasSubstr("other options"));
   EXPECT_ERROR(run(out, awq(make_per_group_rounder()), model), HasSubstr("other options"));
   EXPECT_ERROR(run(out, best(make_best_rounder({}))), HasSubstr("other options"));  // source
   run(out, best(std::make_shared<Mortal>()), model);

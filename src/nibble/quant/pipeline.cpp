@@ -20,7 +20,7 @@ namespace {
 
 FolderContents contents_of(const QuantizeJob& job) {
   return packed_contents(job.checkpoint.config(), job.checkpoint.spec(), job.plan,
-                         {job.method.algorithm, job.method.settings});
+                         job.method.algorithm);
 }
 
 void check_calibration(const QuantizeJob& job) {
@@ -49,10 +49,8 @@ std::string identity_of(const QuantizeJob& job, const Compute& compute) {
   const QuantizeMethod& method = job.method;
   std::string identity = method.algorithm;
   if (!method.blocks.goes_by_blocks() && !method.distillation) return identity;
-  if (method.settings.empty()) return {};
-  for (const auto& [name, value] : method.settings) {
-    identity += fmt::format("\n{}: {}", name, value);
-  }
+  if (job.recipe.empty()) return {};
+  identity += "\n" + job.recipe;
   std::string ids;
   for (const std::vector<std::int32_t>& block : job.calibration) {
     ids.append(reinterpret_cast<const char*>(block.data()), block.size() * sizeof(block[0]));
@@ -148,6 +146,7 @@ QuantizeReport quantize_model(const QuantizeJob& job, Compute& compute) {
   to.resumption.identity = identity_of(job, compute);
   CheckpointWriter writer(to, contents_of(job));
   write_tokenizer_files(checkpoint, writer.folder());
+  if (!job.recipe.empty()) writer.write_file("recipe.json", job.recipe);
   QuantizeReport report;
   if (job.method.distillation) {
     write_distilled(job, compute, to.resumption, writer, report);

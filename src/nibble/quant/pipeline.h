@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -31,9 +30,6 @@ struct QuantizeReport {
 /// An algorithm: how blocks are rounded, and what is learned then, if anything.
 struct QuantizeMethod {
   std::string algorithm = "pergrp";  // its name, as the checkpoint says it
-  /// What else its result depends on, as the checkpoint says it: who resumes a run is to have the
-  /// same. Empty: a run that goes by blocks is not resumed.
-  std::map<std::string, std::string> settings = {};
   BlockMethod blocks;
   std::optional<DistillationOptions> distillation = {};
 
@@ -49,6 +45,9 @@ struct QuantizeJob {
   std::vector<std::vector<std::int32_t>> calibration;
   /// Its sources and identity are filled in here.
   CheckpointDestination to;
+  /// All that the result depends on besides the checkpoint (JSON, written as recipe.json): who
+  /// resumes a run is to have the same. Empty: a run that goes by blocks is not resumed.
+  std::string recipe = {};
   /// Bytes that may be resident: activations beyond them go to a file beside the output. 0: three
   /// quarters of what is free.
   std::int64_t max_memory = 0;
