@@ -95,7 +95,11 @@ void round_for_learning(const QuantizeJob& job, Compute& compute, CheckpointDest
                         CheckpointWriter& checkpoint, QuantizeReport& report) {
   const std::string origin = checkpoint.path().string();
   report.tensors = tensors_of(checkpoint.tensors().notes(), origin);
-  if (!report.tensors.empty()) return;
+  const bool is_there = std::filesystem::exists(rounded.path / "config.json") &&
+                        std::filesystem::exists(rounded.path / "model.safetensors");
+  if (is_there && !report.tensors.empty()) return;
+  // It may have been on its way out when the run was killed.
+  if (!is_there) std::filesystem::remove_all(rounded.path);
   checkpoint.tensors().record(note_of({}));  // now its folder stays for whoever resumes this
   CheckpointWriter writer(rounded, contents_of(job));
   write_rounded(job, compute, writer, report);
