@@ -9,6 +9,7 @@
 #include "nibble/core/mapped_file.h"
 #include "nibble/core/progress.h"
 #include "nibble/models/inspection.h"
+#include "nibble/models/recipe_files.h"
 #include "recipe.h"
 #include "tensor_table.h"
 

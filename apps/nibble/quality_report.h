@@ -11,9 +11,6 @@ namespace nibble::cli {
 /// Blocks of each text that are looked at, at the most.
 inline constexpr std::int64_t kHeldOutBlocks = 8;
 
-/// The file's name in a checkpoint.
-inline constexpr const char* kQualityFile = "quantization_report.json";
-
 /// Some of the blocks that were calibrated on, and of those that would have come next.
 QualityTexts quality_texts(const std::vector<std::vector<std::int32_t>>& calibration,
                            const std::vector<std::vector<std::int32_t>>& longer);

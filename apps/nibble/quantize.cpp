@@ -16,6 +16,7 @@
 #include "nibble/core/progress.h"
 #include "nibble/core/sha256.h"
 #include "nibble/kernels/select.h"
+#include "nibble/models/recipe_files.h"
 #include "nibble/quant/cost.h"
 #include "nibble/quant/forecast.h"
 #include "nibble/quant/pipeline.h"

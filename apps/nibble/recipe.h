@@ -13,9 +13,6 @@
 
 namespace nibble::cli {
 
-/// The file's name in a checkpoint.
-inline constexpr const char* kRecipeFile = "recipe.json";
-
 class RecipeFlags {
  public:
   using Value =

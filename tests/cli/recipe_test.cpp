@@ -3,6 +3,7 @@
 
 #include "cli/in_a_folder.h"
 #include "nibble/core/json.h"
+#include "nibble/formats/gguf.h"
 #include "paths.h"
 
 namespace nibble::testing {
@@ -103,6 +104,17 @@ TEST_F(Recipes, AReportLiesBesideThem) {
   EXPECT_THAT(shown.out, HasSubstr(tensors[0]["name"].get<std::string>()));
   expect_success(quantize("pergrp", {"--group-size", "32"}));
   EXPECT_TRUE(Json::parse(file("pergrp/quantization_report.json"))["kl_divergence"].empty());
+}
+
+TEST_F(Recipes, GoWithExports) {
+  expect_success(calibrated("out", {"--algorithm", "awq"}));
+  for (const std::string to : {"hf", "awq"}) {
+    expect_success(here({"export", "out", "--to", to, "-o", to}));
+    EXPECT_EQ(file(to + "/recipe.json"), file("out/recipe.json"));
+    EXPECT_TRUE(fs::exists(folder_ / to / "quantization_report.json"));
+  }
+  expect_success(here({"export", "out", "--to", "gguf", "-o", "out.gguf"}));
+  EXPECT_EQ(GgufFile(folder_ / "out.gguf").get_string("nibble.recipe"), file("out/recipe.json"));
 }
 
 TEST_F(Recipes, AreShownByInspect) {

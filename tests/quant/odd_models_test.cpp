@@ -27,6 +27,8 @@ struct Method {
   std::string name;
   QuantizeMethod (*make)();
   QuantizeOptions options = {.group_size = 32};
+
+  friend void PrintTo(const Method& method, std::ostream* out) { *out << method.name; }
 };
 
 QuantizeMethod of_rounder(std::unique_ptr<Rounder> rounder) {
@@ -149,7 +151,7 @@ TEST_P(OddModels, NumbersThatAreNoneAreRefused) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, OddModels, ::testing::ValuesIn(methods()),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& test) { return test.param.name; });
 
 }  // namespace
 }  // namespace nibble

@@ -8,6 +8,7 @@
 #include "nibble/core/progress.h"
 #include "nibble/core/sha256.h"
 #include "nibble/core/stopwatch.h"
+#include "nibble/models/recipe_files.h"
 #include "nibble/models/tokenizer_files.h"
 #include "nibble/quant/forecast.h"
 #include "nibble/quant/learning/write_learned.h"
@@ -150,7 +151,7 @@ QuantizeReport quantize_model(const QuantizeJob& job, Compute& compute) {
   to.resumption.identity = identity_of(job, compute);
   CheckpointWriter writer(to, contents_of(job));
   write_tokenizer_files(checkpoint, writer.folder());
-  if (!job.recipe.empty()) writer.write_file("recipe.json", job.recipe);
+  if (!job.recipe.empty()) writer.write_file(kRecipeFile, job.recipe);
   QuantizeReport report;
   if (job.method.distillation) {
     write_distilled(job, compute, to.resumption, writer, report);

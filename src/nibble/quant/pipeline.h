@@ -45,7 +45,7 @@ struct QuantizeJob {
   std::vector<std::vector<std::int32_t>> calibration;
   /// Its sources and identity are filled in here.
   CheckpointDestination to;
-  /// All that the result depends on besides the checkpoint (JSON, written as recipe.json): who
+  /// All that the result depends on besides the checkpoint (JSON, written as kRecipeFile): who
   /// resumes a run is to have the same. Empty: a run that goes by blocks is not resumed.
   std::string recipe = {};
   /// Bytes that may be resident: activations beyond them go to a file beside the output. 0: three
