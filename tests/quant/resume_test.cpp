@@ -27,7 +27,7 @@ constexpr int kGroups = 21;  // of layers that share an input: four of each of 5
 /// `best`, which counts the groups of layers that it rounds, and dies before one of them.
 class Mortal : public Rounder {
  public:
-  explicit Mortal(int dies_at = -1) : dies_at_(dies_at) {}
+  explicit Mortal(int dies_at = -1) : dies_at_(dies_at), best_(make_best()) {}
   InputNeeds needs() const override { return best_->needs(); }
   std::unique_ptr<RowRounder> prepare(Compute& compute, InputStatistics statistics) const override {
     if (groups++ == dies_at_) testing::die();
@@ -36,8 +36,14 @@ class Mortal : public Rounder {
   mutable int groups = 0;
 
  private:
+  static std::unique_ptr<Rounder> make_best() {
+    BestOptions options;
+    options.refinements = 1;
+    return make_best_rounder(options);
+  }
+
   int dies_at_;
-  std::unique_ptr<Rounder> best_ = make_best_rounder({.refinements = 1});
+  std::unique_ptr<Rounder> best_;
 };
 
 /// AWQ, per group or under `best`.
