@@ -15,14 +15,13 @@ build: setup   ## build/nibble and the library
 demo: build   ## quantize the small model in data/, let it write, compare perplexities
 	@scripts/demo.sh
 
-test: setup   ## build everything and run every test, those under the sanitizers too
-	@scripts/build.sh asan
-	@scripts/build.sh release -DNIBBLE_ASAN_BUILD=$(CURDIR)/build-asan
+test: setup   ## build everything and run every test, the unit tests under the sanitizers too
+	@scripts/build.sh release -DNIBBLE_SANITIZED_TESTS=ON
 	@ctest --test-dir build -j 2 --output-on-failure
 
 asan: setup   ## the unit tests under AddressSanitizer and UndefinedBehaviorSanitizer alone
-	@scripts/build.sh asan
-	@ctest --test-dir build-asan -j 2 --output-on-failure
+	@scripts/build.sh release -DNIBBLE_SANITIZED_TESTS=ON sanitized_tests
+	@ctest --test-dir build -j 2 --output-on-failure -L sanitized
 
 bench: setup   ## the kernel benchmarks
 	@scripts/build.sh release -DNIBBLE_BUILD_BENCH=ON
@@ -35,4 +34,4 @@ tidy: build   ## clang-tidy over the sources (needs clang-tidy-14; slow)
 	@scripts/tidy.sh
 
 clean:   ## remove the build folders
-	rm -rf build build-asan build-debug
+	rm -rf build build-debug

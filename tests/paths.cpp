@@ -1,5 +1,7 @@
 #include "paths.h"
 
+extern "C" __attribute__((weak)) void __asan_init();  // only AddressSanitizer has it
+
 namespace nibble::testing {
 
 std::string test_file(std::string_view name) {
@@ -12,6 +14,10 @@ std::string data_file(std::string_view name) {
 
 std::string built_command() {
   return NIBBLE_COMMAND;
+}
+
+bool is_sanitized() {
+  return __asan_init != nullptr;
 }
 
 }  // namespace nibble::testing

@@ -19,7 +19,7 @@
 namespace nibble::cli {
 namespace {
 
-constexpr const char kNotes[] =
+constexpr const char kBenchNotes[] =
     "Prefill is a prompt of random tokens in one go. Its limit: the operations of\n"
     "the matrix products (2 x weights of all linear layers x tokens, and of the head\n"
     "for the one row whose logits are computed) at the measured peak of the\n"
@@ -50,6 +50,7 @@ struct BenchFlags {
   std::string task;
   TableFormatFlag format;
   std::string text;
+  std::vector<std::int64_t> lengths;  // of prompts, in place of the task's
 };
 
 Table make_table() {
@@ -120,8 +121,15 @@ void bench_task(const BenchFlags& flags, const CommonFlags& common) {
   const ComputeOptions compute = flags.compute.options();
   ThreadPool pool(common.threads);
   Model model(locate_model(flags.model), pool, compute);
+  LatencyTask task = *find_latency_task(flags.task);
+  if (!flags.lengths.empty()) {
+    task.lengths.clear();
+    for (const std::int64_t prompt : flags.lengths) {
+      task.lengths.push_back({prompt, kStandardNewTokens});
+    }
+  }
   LatencyRequest request{.model = flags.model,
-                         .task = find_latency_task(flags.task),
+                         .task = &task,
                          .format = flags.format,
                          .text = flags.text,
                          .context = flags.compute.context,
@@ -227,17 +235,26 @@ void add_bench(CommandLine& line, CommonFlags& common) {
   const Flag text = command.add(
       "--text", flags->text,
       "What prompts of a task are cut from (default: wiki.test.raw under $NIBBLE_DATA)");
+  const Flag lengths = command.add_parsed(
+      "--lengths",
+      [flags](const std::string& list) {
+        flags->lengths = parse_integers("--lengths", list, 1, kMaxTokens);
+      },
+      "Prompts of these lengths in place of the task's, with commas, 60 new tokens each");
   command.check([=] {
+    if (!flags->lengths.empty() && flags->task == "decode") {
+      throw UsageError("--lengths is of tasks that cut their prompts from a text, not of decode");
+    }
     refuse_with_task(task, {{prompt, "--prompt"},
                             {generate, "--generate"},
                             {sequences, "--sequences"},
                             {repetitions, "--repetitions"}});
-    require_task(task, {{format, "--format"}, {text, "--text"}});
+    require_task(task, {{format, "--format"}, {text, "--text"}, {lengths, "--lengths"}});
   });
   add_compute_flags(command, flags->compute);
   add_common_flags(command, common);
   command.set_example("nibble bench Llama-3.2-1B-w4 -p 512 -n 128 -r 5",
-                      fmt::format(kNotes, kDecodeStart, kFirstTokens));
+                      fmt::format(kBenchNotes, kDecodeStart, kFirstTokens));
   command.set_action([flags, &common] { bench(*flags, common); });
 }
 

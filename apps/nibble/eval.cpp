@@ -1,10 +1,10 @@
 // nibble eval: what a model is worth.
-#include <fmt/ranges.h>
+#include <fmt/core.h>
 
-#include <algorithm>
 #include <memory>
 
 #include "eval_tasks.h"
+#include "task_flags.h"
 
 namespace nibble::cli {
 namespace {
@@ -21,19 +21,8 @@ struct EvalFlags {
   ComputeFlags compute;
 };
 
-/// A flag that some tasks have.
-struct TaskFlag {
-  const char* name;
-  Flag flag;
-  std::vector<std::string> tasks;
-};
-
 void check(const EvalFlags& flags, const std::vector<TaskFlag>& task_flags) {
-  for (const auto& [name, flag, tasks] : task_flags) {
-    if (!flag.given() || std::find(tasks.begin(), tasks.end(), flags.task) != tasks.end()) continue;
-    throw UsageError(
-        fmt::format("{} is of --task {}, not of {}", name, fmt::join(tasks, " and "), flags.task));
-  }
+  refuse_flags_of_other_tasks(task_flags, flags.task);
   if (flags.task != "perplexity" && flags.models.size() > 1) {
     throw UsageError(
         fmt::format("--task {} takes one MODEL, found {}", flags.task, flags.models.size()));
@@ -45,9 +34,7 @@ void check(const EvalFlags& flags, const std::vector<TaskFlag>& task_flags) {
   if (flags.task == "humaneval" && flags.output.empty()) {
     throw UsageError("--task humaneval needs -o FILE for the completions");
   }
-  if (flags.humaneval.samples > 1 && flags.humaneval.temperature == 0) {
-    throw UsageError("--n above 1 needs a --temperature above 0: greedy completions are all alike");
-  }
+  check_samples(flags.humaneval);
 }
 
 void eval(EvalFlags& flags, const CommonFlags& common) {
@@ -65,7 +52,7 @@ void eval(EvalFlags& flags, const CommonFlags& common) {
     flags.humaneval.output = flags.output;
     eval_humaneval(flags.models.front(), flags.humaneval, flags.compute, common);
   } else {
-    flags.perplexity.models = flags.models;
+    for (const std::string& model : flags.models) flags.perplexity.columns.push_back({model});
     eval_perplexity(flags.perplexity, flags.compute, common);
   }
 }

@@ -11,6 +11,12 @@
 
 namespace nibble::cli {
 
+void check_samples(const HumanEvalFlags& flags) {
+  if (flags.samples > 1 && flags.temperature == 0) {
+    throw UsageError("--n above 1 needs a --temperature above 0: greedy completions are all alike");
+  }
+}
+
 void eval_humaneval(const std::string& model_name, const HumanEvalFlags& flags,
                     const ComputeFlags& compute, const CommonFlags& common) {
   const std::vector<HumanEvalProblem> problems = load_humaneval(

@@ -15,6 +15,7 @@ namespace {
 MmluTask make_task(const std::string& model, const MmluFlags& flags, const ComputeFlags& compute) {
   MmluTask task{
       .model_name = model,
+      .style_name = flags.name,
       .compute = compute.options(),
       .folder = flags.data.empty() ? default_mmlu_folder() : std::filesystem::path(flags.data),
       .limit = flags.limit,
@@ -64,7 +65,9 @@ Table make_table(const MmluResult& result) {
   return table;
 }
 
-void add_remarks(Table& table, const MmluResult& result) {
+/// What is to be known beside the table.
+std::vector<std::string> notes(const MmluResult& result) {
+  std::vector<std::string> lines;
   std::int64_t unread = 0;
   std::int64_t ties = 0;
   std::int64_t fewer_shots = 0;
@@ -75,16 +78,17 @@ void add_remarks(Table& table, const MmluResult& result) {
   }
   const std::int64_t questions = mmlu_means(result.subjects).questions;
   const bool chat = result.settings["style"] == "chat";
-  table.add_remark(fmt::format(
+  lines.push_back(fmt::format(
       "asked {}; {} activations; {:.3f} bits a weight; {:.1f} questions a second",
       chat ? "in chat" : "by logits, 5 shots", result.settings["activations"].get<std::string>(),
       result.bits_per_weight, static_cast<double>(questions) / result.seconds));
-  if (unread > 0) table.add_remark(fmt::format("no letter in {} replies", unread));
-  if (ties > 0) table.add_remark(fmt::format("{} ties: the first letter counts", ties));
+  if (unread > 0) lines.push_back(fmt::format("no letter in {} replies", unread));
+  if (ties > 0) lines.push_back(fmt::format("{} ties: the first letter counts", ties));
   if (fewer_shots > 0) {
-    table.add_remark(
+    lines.push_back(
         fmt::format("{} questions with fewer shots, to fit in the context", fewer_shots));
   }
+  return lines;
 }
 
 }  // namespace
@@ -99,9 +103,10 @@ void eval_mmlu(const std::string& model_name, const MmluFlags& flags, const Comp
     print_json(mmlu_json(result));
     return;
   }
-  Table table = make_table(result);
-  add_remarks(table, result);
-  fmt::print("{}", table.text());
+  print_table(make_table(result), flags.format);
+  if (!flags.format.is_for_people()) return;
+  if (flags.format.name == "markdown") print_text("\n");  // a paragraph of its own
+  for (const std::string& line : notes(result)) print_text(line + "\n");
 }
 
 }  // namespace nibble::cli

@@ -37,7 +37,8 @@ struct Measured {
 /// One model's column of the table.
 struct Column {
   std::string name;
-  double bytes = 0;  // its linear layers, as read for a token
+  std::string title;  // "": none was given
+  double bytes = 0;   // its linear layers, as read for a token
   double bits_per_weight = 0;
   std::string activations;
   std::vector<Measured> results;
@@ -70,7 +71,8 @@ struct LengthLimit {
 LengthLimit length_limit(const PerplexityFlags& flags, std::int64_t asked_context) {
   LengthLimit limit{INT64_MAX, ""};
   if (asked_context > 0) limit = {asked_context, "--context"};
-  std::vector<std::string> names = flags.models;
+  std::vector<std::string> names;
+  for (const PerplexityColumn& column : flags.columns) names.push_back(column.model);
   if (!flags.reference.empty()) names.push_back(flags.reference);
   for (const std::string& name : names) {
     const std::int64_t context = Checkpoint(locate_model(name)).spec().context;
@@ -109,7 +111,7 @@ struct Setup {
   PerplexityProtocol protocol;
   std::string text;
   std::vector<std::int64_t> lengths;  // of segments, in tokens
-  ComputeOptions compute;
+  ComputeFlags compute;
   std::unique_ptr<Model> reference;  // may be null
   std::int64_t max_segments;
   bool show_running;  // print a line a segment
@@ -121,12 +123,13 @@ Setup make_setup(const PerplexityFlags& flags, const ComputeFlags& compute, bool
               .protocol = parse_protocol(flags.protocol),
               .text = read_text(flags),
               .lengths = segment_lengths(flags, compute.context),
-              .compute = compute.options(),
+              .compute = compute,
               .reference = nullptr,
               .max_segments = flags.n_segments,
-              .show_running = !json && flags.models.size() == 1 && flags.seqlens.size() <= 1};
+              .show_running = !json && flags.format.is_for_people() && flags.columns.size() == 1 &&
+                              flags.seqlens.size() <= 1};
   if (!flags.reference.empty()) {
-    ComputeOptions options = setup.compute;
+    ComputeOptions options = compute.options();
     if (options.activations) options.activations = without_int8(*options.activations);
     setup.reference = std::make_unique<Model>(locate_model(flags.reference), pool, options);
   }
@@ -171,15 +174,18 @@ Measured measure_length(const Setup& setup, Model& model, const Tokenizer& token
   return measured;
 }
 
-Column measure(const Setup& setup, const std::string& name) {
-  Model model(locate_model(name), setup.pool, setup.compute);
+Column measure(const Setup& setup, const PerplexityColumn& asked) {
+  ComputeFlags compute = setup.compute;
+  if (!asked.activations.empty()) compute.activations = asked.activations;
+  Model model(locate_model(asked.model), setup.pool, compute.options());
   const Tokenizer tokenizer = model.checkpoint().load_tokenizer();
-  Column column{.name = name};
+  Column column{.name = asked.model, .title = asked.title};
   column.activations = activation_type_name(model.activations());
-  const TokenCost token = token_cost(model.checkpoint(), setup.compute.dtype);
+  const TokenCost token = token_cost(model.checkpoint(), compute.options().dtype);
   column.bytes = token.bytes;
   column.bits_per_weight = token.bits_per_weight();
-  const std::string label = fs::path(name).filename().string();
+  const std::string label =
+      asked.title.empty() ? fs::path(asked.model).filename().string() : asked.title;
   for (const std::int64_t seqlen : setup.lengths) {
     column.results.push_back(measure_length(setup, model, tokenizer, label, seqlen));
   }
@@ -227,15 +233,18 @@ Json report_json(const PerplexityFlags& flags, const std::string& text,
                               {"bits_per_weight", column.bits_per_weight},
                               {"activations", column.activations},
                               {"results", results_json(column, with_reference)}});
+    if (!column.title.empty()) json["models"].back()["title"] = column.title;
   }
   return json;
 }
 
-/// What the columns are called: the last part of the model's path, where that tells them apart.
+/// What the columns are called: their titles, or the last part of the model's path, where that
+/// tells them apart.
 std::vector<std::string> column_names(const std::vector<Column>& columns) {
   std::vector<std::string> names;
   for (const Column& column : columns) {
-    names.push_back(fs::path(column.name).filename().string());
+    names.push_back(column.title.empty() ? fs::path(column.name).filename().string()
+                                         : column.title);
     const bool is_new = std::find(names.begin(), names.end() - 1, names.back()) == names.end() - 1;
     if (names.back().empty() || !is_new) names.back() = column.name;
   }
@@ -303,11 +312,11 @@ void eval_perplexity(const PerplexityFlags& flags, const ComputeFlags& compute,
   ThreadPool pool(common.threads);
   const Setup setup = make_setup(flags, compute, common.json, pool);
   std::vector<Column> columns;
-  for (const std::string& name : flags.models) columns.push_back(measure(setup, name));
+  for (const PerplexityColumn& column : flags.columns) columns.push_back(measure(setup, column));
   if (common.json) {
     print_json(report_json(flags, setup.text, columns));
   } else {
-    fmt::print("{}", Comparison(columns).make(setup.reference != nullptr).text());
+    print_table(Comparison(columns).make(setup.reference != nullptr), flags.format);
   }
 }
 

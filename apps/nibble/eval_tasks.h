@@ -6,11 +6,20 @@
 #include <vector>
 
 #include "command.h"
+#include "table_format.h"
 
 namespace nibble::cli {
 
+/// A model whose perplexity is measured: a column of the table.
+struct PerplexityColumn {
+  std::string model;
+  std::string title = {};        // "": the last part of its path
+  std::string activations = {};  // "": as asked for of all
+};
+
 struct PerplexityFlags {
-  std::vector<std::string> models;  // a column of the table each
+  std::vector<PerplexityColumn> columns;
+  TableFormatFlag format = {"table"};
   std::string protocol = "segments";
   std::string text;
   bool rows = false;
@@ -27,8 +36,10 @@ struct MmluFlags {
   std::string subjects = "abstract_algebra";
   std::int64_t limit = 30;     // questions a subject; 0: all
   std::string style = "auto";  // "base", "chat"
+  std::string name;            // whose name decides that by itself; "": the model's
   bool one_by_one = false;
   std::string output;  // the file that keeps the answers; "": none
+  TableFormatFlag format = {"table"};
 };
 /// `model` is what the model is called, where it is a name or a path for locate_model().
 void eval_mmlu(const std::string& model, const MmluFlags& flags, const ComputeFlags& compute,
@@ -41,6 +52,8 @@ struct HumanEvalFlags {
   std::int64_t max_tokens = 512;  // new ones at the most
   std::string output;             // where the completions go
 };
+/// Several greedy completions are wrong usage: throws UsageError.
+void check_samples(const HumanEvalFlags& flags);
 void eval_humaneval(const std::string& model, const HumanEvalFlags& flags,
                     const ComputeFlags& compute, const CommonFlags& common);
 

@@ -15,7 +15,7 @@
 namespace nibble::cli {
 namespace {
 
-constexpr const char kNotes[] =
+constexpr const char kExportNotes[] =
     "hf: a Hugging Face folder of dense weights, bf16 or f16, from any model.\n"
     "awq: AutoAWQ's layout, of layers of 4 bits; all else, the head too, becomes f16.\n"
     "gguf: for llama.cpp. Without --type, layers of 3 and 4 bits become Q4_1 and\n"
@@ -120,7 +120,8 @@ void add_export(CommandLine& line, CommonFlags& common) {
   command.add_switch("--force", flags->force, "Replace the output if it exists");
   command.check([flags] { check_type(*flags); });
   add_common_flags(command, common);
-  command.set_example("nibble export Llama-3.2-1B-w4 --to gguf -o Llama-3.2-1B-w4.gguf", kNotes);
+  command.set_example("nibble export Llama-3.2-1B-w4 --to gguf -o Llama-3.2-1B-w4.gguf",
+                      kExportNotes);
   command.set_action([flags, &common] { run(*flags, common); });
 }
 

@@ -18,7 +18,7 @@
 namespace nibble::cli {
 namespace {
 
-constexpr const char kNotes[] =
+constexpr const char kInfoNotes[] =
     "--measure uses all threads, pinned where there is a core for each: 25 readings\n"
     "of 1 GiB over some seconds (of less memory, several times over, where there is\n"
     "little), and the most operations a second that the multiply instructions of the\n"
@@ -33,7 +33,7 @@ struct Peak {
   double tops;  // 10^12 operations a second
 };
 
-struct Measured {
+struct MeasuredMachine {
   std::vector<double> readings;  // GB/s
   std::vector<Peak> peaks;
 };
@@ -59,9 +59,9 @@ std::vector<double> measure_readings(Compute& compute) {
   return readings;
 }
 
-Measured measure(Compute& compute) {
+MeasuredMachine measure(Compute& compute) {
   pin_threads(compute.pool());
-  Measured measured{.readings = measure_readings(compute), .peaks = {}};
+  MeasuredMachine measured{.readings = measure_readings(compute), .peaks = {}};
   for (int i = 0; i < compute.kernels().peak_count; ++i) {
     const PeakKernel& peak = compute.kernels().peaks[i];
     measured.peaks.push_back({peak.name, measure_peak(compute, peak) / 1e12});
@@ -84,7 +84,7 @@ std::vector<Mode> modes_of(const std::vector<double>& readings) {
   return modes;
 }
 
-Json measured_json(const Measured& measured) {
+Json measured_json(const MeasuredMachine& measured) {
   const Spread spread = spread_of(measured.readings);
   Json modes = Json::array();
   for (const Mode& mode : modes_of(measured.readings)) {
@@ -99,7 +99,7 @@ Json measured_json(const Measured& measured) {
           {"peaks", std::move(peaks)}};
 }
 
-void print_measured(const Measured& measured) {
+void print_measured(const MeasuredMachine& measured) {
   const Spread spread = spread_of(measured.readings);
   fmt::print("read bandwidth   {:.1f} GB/s median, {:.1f} to {:.1f}, of {} readings of 1 GiB\n",
              spread.median, spread.min, spread.max, measured.readings.size());
@@ -155,7 +155,7 @@ void add_info(CommandLine& line, CommonFlags& common) {
   command.add_switch("--measure", flags->measure,
                      "Measure the read bandwidth and the arithmetic peaks too");
   add_common_flags(command, common);
-  command.set_example("nibble info --measure", kNotes);
+  command.set_example("nibble info --measure", kInfoNotes);
   command.set_action([flags, &common] { info(*flags, common); });
 }
 

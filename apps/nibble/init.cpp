@@ -14,7 +14,7 @@
 namespace nibble::cli {
 namespace {
 
-constexpr const char kNotes[] =
+constexpr const char kInitNotes[] =
     "For measuring speed and size without a download: the config's shapes, random\n"
     "weights with a standard deviation of 0.02 packed at once, norms of 1, biases of\n"
     "0. Files of a tokenizer beside the config are copied. Where the group size does\n"
@@ -84,9 +84,23 @@ void add_init(CommandLine& line, CommonFlags& common) {
   command.add("--head", flags->head, "Pack lm_head like the other layers, or keep it bf16")
       .one_of({"bf16", "quantized"})
       .show_default();
+  const Flag head_group =
+      command
+          .add("--head-group-size", flags->options.outer_group_size,
+               "The same of lm_head, as awqplus leaves it with 32 (default: --group-size)")
+          .one_of({32, 64, 128});
   command.add_switch("--force", flags->force, "Replace the output folder if it exists");
+  command.check([flags, head_group] {
+    if (!head_group.given()) return;
+    if (flags->head == "bf16" || flags->precision == "bf16") {
+      throw UsageError("--head-group-size is of a quantized head, not of one in bf16");
+    }
+    if (bits_of(flags->precision) == 8) {
+      throw UsageError("--head-group-size is of 3 and 4 bits: 8 have one scale a channel");
+    }
+  });
   add_common_flags(command, common);
-  command.set_example("nibble init Llama-3.2-1B -o random-1B-w4 --precision w4abf16", kNotes);
+  command.set_example("nibble init Llama-3.2-1B -o random-1B-w4 --precision w4abf16", kInitNotes);
   command.set_action([flags, &common] { init(*flags, common); });
 }
 

@@ -16,7 +16,7 @@
 namespace nibble::cli {
 namespace {
 
-constexpr const char kNotes[] =
+constexpr const char kInspectNotes[] =
     "The module tree, each tensor's shape, format and size, and what one token of\n"
     "decode reads and computes. Reads headers only. Operations are those of the\n"
     "matrix products, 2 for a multiply-add. A tied head that is not packed is the\n"
@@ -114,7 +114,7 @@ void add_inspect(CommandLine& line, CommonFlags& common) {
   add_dtype_flag(command, flags->dtype,
                  "What weights that are not quantized are computed in, for what a token reads");
   add_common_flags(command, common);
-  command.set_example("nibble inspect Llama-3.2-1B-w4", kNotes);
+  command.set_example("nibble inspect Llama-3.2-1B-w4", kInspectNotes);
   command.set_action([flags, &common] { inspect_model(*flags, common); });
 }
 

@@ -22,18 +22,6 @@ void print_completion(const std::string_view prompt, const LatencyRow& row) {
 
 }  // namespace
 
-Flag add_format_flag(const Command& command, TableFormatFlag& format) {
-  return command.add("--format", format.name, "How the table is printed")
-      .one_of({"markdown", "table", "csv", "json"})
-      .show_default();
-}
-
-void print_table(const Table& table, const TableFormatFlag& format) {
-  print_text(format.name == "csv"     ? table.csv()
-             : format.name == "table" ? table.text()
-                                      : table.markdown());
-}
-
 std::vector<std::string> latency_task_names() {
   std::vector<std::string> names;
   for (const LatencyTask& task : latency_tasks()) names.push_back(task.name);

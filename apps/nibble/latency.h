@@ -8,20 +8,9 @@
 
 #include "flags.h"
 #include "nibble/bench/latency.h"
-#include "table.h"
+#include "table_format.h"
 
 namespace nibble::cli {
-
-/// How a table is printed.
-struct TableFormatFlag {
-  std::string name = "markdown";
-
-  bool is_for_people() const { return name == "markdown" || name == "table"; }
-};
-/// Adds --format.
-Flag add_format_flag(const Command& command, TableFormatFlag& format);
-/// Prints a table for people or as CSV; JSON documents are the commands' own.
-void print_table(const Table& table, const TableFormatFlag& format);
 
 /// The names of the tasks, for one_of().
 std::vector<std::string> latency_task_names();

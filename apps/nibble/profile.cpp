@@ -15,7 +15,7 @@
 namespace nibble::cli {
 namespace {
 
-constexpr const char kNotes[] =
+constexpr const char kProfileNotes[] =
     "One prompt of random tokens, then steps of decode after it. Times and sizes are\n"
     "those of one pass: the whole prompt, or one step. GB/s count the weights, keys\n"
     "and values that an operator reads, beside the read bandwidth measured before and\n"
@@ -76,7 +76,7 @@ void add_profile(CommandLine& line, CommonFlags& common) {
   command.add("--trace", flags->trace, "Write a trace in Chrome's JSON format to this file");
   add_compute_flags(command, flags->compute);
   add_common_flags(command, common);
-  command.set_example("nibble profile Llama-3.2-1B-w4 -p 512 --trace trace.json", kNotes);
+  command.set_example("nibble profile Llama-3.2-1B-w4 -p 512 --trace trace.json", kProfileNotes);
   command.set_action([flags, &common] { profile_model(*flags, common); });
 }
 

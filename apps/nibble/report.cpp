@@ -15,7 +15,7 @@
 namespace nibble::cli {
 namespace {
 
-constexpr const char kNotes[] =
+constexpr const char kReportNotes[] =
     "RESULT is what bench, eval, profile or quantize print with --json, or the\n"
     "quantization_report.json in a checkpoint. Several models, recipes and machines may\n"
     "stand on one page; each is named by its model, or by its file. The page needs no\n"
@@ -88,7 +88,7 @@ void add_report(CommandLine& line, CommonFlags& common) {
   command.add("RESULT", flags->results, "Files of JSON results").required();
   command.add("-o,--output", flags->output, "The HTML file to write").required();
   add_common_flags(command, common);
-  command.set_example("nibble report bf16.json w4.json w3.json -o report.html", kNotes);
+  command.set_example("nibble report bf16.json w4.json w3.json -o report.html", kReportNotes);
   command.set_action([flags, &common] { report(*flags, common); });
 }
 

@@ -6,11 +6,14 @@
 
 #include <algorithm>
 #include <memory>
+#include <utility>
+
+#include "task_flags.h"
 
 namespace nibble::cli {
 namespace {
 
-constexpr const char kNotes[] =
+constexpr const char kSheetNotes[] =
     "A checkpoint that `--task quantize` makes lies under $NIBBLE_MODELS/cache, by\n"
     "what was asked for; the other tasks load it and print its modules. --precision\n"
     "bf16, and a model that is quantized already, need none.\n\n"
@@ -33,7 +36,7 @@ const SheetCommand kRunSmoothQuant = {
     .algorithms = {"smoothquant"}};
 
 std::string task_notes() {
-  std::string text = kNotes;
+  std::string text = kSheetNotes;
   for (const SheetTask& task : sheet_tasks()) {
     text += fmt::format("  {:<23} {}\n", task.name, task.what);
   }
@@ -47,7 +50,9 @@ std::vector<std::string> task_names() {
   return names;
 }
 
-void add_recipe_flags(const Command& command, SheetFlags& flags) {
+using TaskFlags = std::vector<TaskFlag>;
+
+void add_recipe_flags(const Command& command, SheetFlags& flags, TaskFlags& of_task) {
   command.add("--precision", flags.precision, "Of weights and activations")
       .one_of(flags.command->precisions)
       .show_default();
@@ -60,11 +65,15 @@ void add_recipe_flags(const Command& command, SheetFlags& flags) {
         .one_of({32, 64, 128})
         .show_default();
   }
-  command
-      .add("--calib", flags.calibration,
-           "A text that quantize calibrates on (default: wiki.train.raw under $NIBBLE_DATA)")
-      .one_value_each_time();
-  command.add_switch("--force", flags.force, "Quantize again what is there already");
+  const Flag texts =
+      command
+          .add("--calib", flags.calibration,
+               "A text that quantize calibrates on (default: wiki.train.raw under $NIBBLE_DATA)")
+          .one_value_each_time();
+  of_task.push_back({"--calib", texts, {"quantize"}});
+  const Flag force =
+      command.add_switch("--force", flags.force, "Quantize again what is there already");
+  of_task.push_back({"--force", force, {"quantize"}});
 }
 
 void add_fast_flags(const Command& command, FastFlags& fast) {
@@ -77,33 +86,65 @@ void add_fast_flags(const Command& command, FastFlags& fast) {
   command.add_switch("--fast_decoder", fast.decoder, "Residual sums with the products");
 }
 
-void add_quality_flags(const Command& command, SheetFlags& flags) {
+constexpr std::int64_t kMostPositions = std::int64_t{1} << 30;
+
+/// Of perplexity, beside --dataset, which any line may have.
+void add_perplexity_flags(const Command& command, SheetFlags& flags, TaskFlags& of_task) {
   command
       .add("--dataset", flags.dataset,
            "WikiText-2 of perplexity: as written (wiki.test.raw), or cut into words "
            "(wiki.test.tokens)")
       .one_of({"raw", "non-raw"})
       .show_default();
-  constexpr std::int64_t kMaxLength = std::int64_t{1} << 30;
-  command.add_parsed(
+  const Flag seqlens = command.add_parsed(
       "--seqlens",
       [&flags](const std::string& text) {
-        flags.seqlens = parse_integers("--seqlens", text, 2, kMaxLength);
+        flags.seqlens = parse_integers("--seqlens", text, 2, kMostPositions);
       },
       "Lengths of perplexity's segments, with commas: a table of them, with the model and each "
       "checkpoint of it as columns (default: 2048, one value of one checkpoint)");
-  command.add("--n_segments", flags.n_segments, "Segments to measure (default: all)")
-      .in_range(1, kMaxLength);
-  command.add("--data", flags.mmlu.data,
-              "The folder of MMLU's questions, with dev/ and test/ (default: mmlu under "
-              "$NIBBLE_DATA)");
-  command.add("--subjects", flags.mmlu.subjects, "Subjects of MMLU, with commas, or all: the 57")
-      .show_default();
-  command.add("--limit", flags.mmlu.limit, "Questions of each subject; 0: all")
-      .in_range(0, kMaxLength)
-      .show_default();
-  command.add("-o,--output", flags.mmlu.output,
-              "Keep MMLU's answers in this file, and go on from those in it");
+  of_task.push_back({"--seqlens", seqlens, {"perplexity"}});
+  const Flag segments =
+      command.add("--n_segments", flags.n_segments, "Segments to measure (default: all)")
+          .in_range(1, kMostPositions);
+  of_task.push_back({"--n_segments", segments, {"perplexity"}});
+}
+
+/// Of the tasks with questions.
+void add_question_flags(const Command& command, SheetFlags& flags, TaskFlags& of_task) {
+  const auto of = [&](std::vector<std::string> tasks, const char* name, const Flag& flag) {
+    of_task.push_back({name, flag, std::move(tasks)});
+  };
+  of({"mmlu", "humaneval"}, "--data",
+     command.add("--data", flags.data,
+                 "The questions: mmlu's folder, with dev/ and test/; humaneval's file (default: "
+                 "under $NIBBLE_DATA)"));
+  of({"mmlu", "humaneval"}, "-o",
+     command.add("-o,--output", flags.output,
+                 "mmlu: keep the answers in this file, and go on from those in it; humaneval: the "
+                 "completions (default: humaneval-MODEL-WEIGHTS.jsonl here)"));
+  of({"mmlu"}, "--subjects",
+     command.add("--subjects", flags.mmlu.subjects, "Subjects of MMLU, with commas, or all: the 57")
+         .show_default());
+  of({"mmlu"}, "--limit",
+     command.add("--limit", flags.mmlu.limit, "Questions of each subject; 0: all")
+         .in_range(0, kMostPositions)
+         .show_default());
+  of({"humaneval"}, "--n",
+     command.add("--n", flags.humaneval.samples, "Completions of each problem of humaneval")
+         .in_range(1, 1 << 20)
+         .show_default());
+  of({"humaneval"}, "--temperature",
+     command
+         .add("--temperature", flags.humaneval.temperature,
+              "Of drawing them; 0: always the most likely token")
+         .in_interval(0, 1e6)
+         .show_default());
+  of({"humaneval"}, "--max_tokens",
+     command
+         .add("--max_tokens", flags.humaneval.max_tokens, "New tokens of a completion at the most")
+         .in_range(1, kMostPositions)
+         .show_default());
 }
 
 void add_sheet(CommandLine& line, CommonFlags& common, const SheetCommand& sheet) {
@@ -118,7 +159,8 @@ void add_sheet(CommandLine& line, CommonFlags& common, const SheetCommand& sheet
            "cache")
       .required();
   command.add("--task", flags->task, "What to do (below)").one_of(task_names()).show_default();
-  add_recipe_flags(command, *flags);
+  auto of_task = std::make_shared<TaskFlags>();
+  add_recipe_flags(command, *flags, *of_task);
   add_fast_flags(command, flags->fast);
   command
       .add("--target", flags->target, "Where to compute; aie: an NPU, for which the CPU stands in")
@@ -132,11 +174,14 @@ void add_sheet(CommandLine& line, CommonFlags& common, const SheetCommand& sheet
   command.add("--text", flags->text,
               "What prompts are cut from, or perplexity is of (default: wiki.test.raw under "
               "$NIBBLE_DATA)");
-  add_quality_flags(command, *flags);
+  add_perplexity_flags(command, *flags, *of_task);
+  add_question_flags(command, *flags, *of_task);
   command.add("-c,--context", flags->context, "Positions there is room for (default: the model's)")
-      .in_range(1, std::int64_t{1} << 30);
+      .in_range(1, kMostPositions);
   add_common_flags(command, common);
-  command.check([flags] {
+  command.check([flags, of_task] {
+    refuse_flags_of_other_tasks(*of_task, flags->task);
+    check_samples(flags->humaneval);
     if (flags->task == "quantize" && !flags->is_quantized()) {
       throw UsageError("--task quantize has nothing to do for --precision bf16");
     }

@@ -60,7 +60,10 @@ struct SheetFlags {
 
   std::vector<std::int64_t> seqlens;  // of segments: a table
   std::int64_t n_segments = 0;        // 0: all
+  std::string data;                   // of the tasks with questions
+  std::string output;                 // of the same
   MmluFlags mmlu;
+  HumanEvalFlags humaneval;
 
   bool is_quantized() const { return precision != "bf16"; }
   Recipe recipe() const;

@@ -33,11 +33,31 @@ std::string state_of(const fs::path& model) {
   return state;
 }
 
+/// All that the sheets' commands can make.
+std::vector<Recipe> all_recipes() {
+  std::vector<Recipe> recipes;
+  for (const char* algorithm : {"pergrp", "awq", "awqplus"}) {
+    for (const int bits : {4, 3}) {
+      for (const int group_size : {32, 64, 128}) recipes.push_back({algorithm, bits, group_size});
+    }
+  }
+  recipes.push_back({"smoothquant", 8, 0});
+  return recipes;
+}
+
 }  // namespace
 
 std::string Recipe::name() const {
   std::string text = fmt::format("{}-w{}", algorithm, bits);
   if (group_size > 0) text += fmt::format("-g{}", group_size);
+  return text;
+}
+
+std::string Recipe::title() const {
+  std::string text = algorithm;
+  if (bits == 3) text += fmt::format(" w{}", bits);
+  if (algorithm == "pergrp" || (group_size > 0 && group_size != 128))
+    text += fmt::format(" g{}", group_size);
   return text;
 }
 
@@ -54,13 +74,14 @@ fs::path checkpoint_folder(const fs::path& model) {
          fmt::format("{}-{}", name.string(), sha256_hex(state_of(path)).substr(0, 8));
 }
 
-std::vector<fs::path> made_checkpoints(const fs::path& model) {
-  std::vector<fs::path> found;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(checkpoint_folder(model), error)) {
-    if (fs::exists(entry.path() / "config.json")) found.push_back(entry.path());
+std::vector<MadeCheckpoint> made_checkpoints(const fs::path& model) {
+  std::vector<MadeCheckpoint> found;
+  const fs::path folder = checkpoint_folder(model);
+  for (const Recipe& recipe : all_recipes()) {
+    if (fs::exists(folder / recipe.name() / "config.json")) {
+      found.push_back({recipe, folder / recipe.name()});
+    }
   }
-  std::sort(found.begin(), found.end());
   return found;
 }
 

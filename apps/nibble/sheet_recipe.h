@@ -15,6 +15,8 @@ struct Recipe {
 
   /// "awq-w4-g128", "smoothquant-w8".
   std::string name() const;
+  /// As the sheets call it: "pergrp g32", "awq", "awqplus"; with "w3" where it is 3 bits.
+  std::string title() const;
   /// The flags of `nibble quantize` that make it.
   std::vector<std::string> quantize_flags() const;
 };
@@ -23,7 +25,12 @@ struct Recipe {
 /// its files, so that weights replaced by others are never taken for those.
 std::filesystem::path checkpoint_folder(const std::filesystem::path& model);
 
-/// Those that are there, by name.
-std::vector<std::filesystem::path> made_checkpoints(const std::filesystem::path& model);
+struct MadeCheckpoint {
+  Recipe recipe;
+  std::filesystem::path path;
+};
+/// Those that are there, in the order of the sheets' columns: pergrp, awq, awqplus, smoothquant, of
+/// each the finest first.
+std::vector<MadeCheckpoint> made_checkpoints(const std::filesystem::path& model);
 
 }  // namespace nibble::cli

@@ -29,12 +29,17 @@ constexpr std::size_t kPromptsOfQuantize = 3;
 /// What a task works with.
 struct SheetRun {
   const SheetFlags& flags;
-  const CommonFlags& common;
-  fs::path source;  // the model that was named
-  fs::path model;   // what is loaded: that, or a checkpoint of it
+  CommonFlags common;  // with json if that is the format
+  fs::path source;     // the model that was named
+  fs::path model;      // what is loaded: that, or a checkpoint of it
 
-  bool json() const { return common.json || flags.format.name == "json"; }
+  bool json() const { return common.json; }
   bool is_for_people() const { return !json() && flags.format.is_for_people(); }
+  /// What is loaded, as the sheets call it: "bf16", "awq", "w8a8".
+  std::string title() const {
+    if (model == source) return Checkpoint(source).is_quantized() ? "" : "bf16";
+    return flags.recipe().bits == 8 ? flags.precision : flags.recipe().title();
+  }
   Model load(ThreadPool& pool) const { return {model, pool, flags.compute().options()}; }
 };
 
@@ -276,10 +281,25 @@ void talk(const SheetRun& run) {
   chat(flags, run.common);
 }
 
+/// The model and its checkpoints, titled as the sheets' columns are.
+std::vector<PerplexityColumn> columns_of(const fs::path& source) {
+  if (Checkpoint(source).is_quantized()) return {{source.string()}};
+  std::vector<PerplexityColumn> columns = {{source.string(), "bf16"}};
+  for (const auto& [recipe, path] : made_checkpoints(source)) {
+    if (recipe.bits == 8) {
+      columns.push_back({path.string(), "w8a16", "bf16"});
+      columns.push_back({path.string(), "w8a8", "int8"});
+    } else {
+      columns.push_back({path.string(), recipe.title()});
+    }
+  }
+  return columns;
+}
+
 /// One value for what the flags ask for, or a table with all checkpoints of the model.
 void measure_perplexity(const SheetRun& run) {
   PerplexityFlags flags;
-  flags.models = {run.model.string()};
+  flags.format = run.flags.format;
   flags.text = run.flags.text;
   if (flags.text.empty() && run.flags.dataset == "non-raw") {
     flags.text = default_evaluation_text(WikiText::kTokens).string();
@@ -288,26 +308,47 @@ void measure_perplexity(const SheetRun& run) {
   flags.seqlens = run.flags.seqlens;
   flags.n_segments = run.flags.n_segments;
   ComputeFlags compute = run.flags.compute();
+  print_modules(run, Checkpoint(run.model));
   if (flags.seqlens.empty()) {
-    print_modules(run, Checkpoint(run.model));
+    flags.columns = {{run.model.string(), run.title()}};
   } else {
-    flags.models = {run.source.string()};
-    for (const fs::path& made : made_checkpoints(run.source)) flags.models.push_back(made.string());
-    compute.activations.clear();  // each as its checkpoint says
+    flags.columns = columns_of(run.source);
+    compute.activations.clear();  // each as its column says
   }
   eval_perplexity(flags, compute, run.common);
 }
 
 void ask_questions(const SheetRun& run) {
   print_modules(run, Checkpoint(run.model));
-  eval_mmlu(run.model.string(), run.flags.mmlu, run.flags.compute(), run.common);
+  MmluFlags flags = run.flags.mmlu;
+  flags.data = run.flags.data;
+  flags.output = run.flags.output;
+  flags.format = run.flags.format;
+  flags.name = run.flags.model;  // the checkpoint is called by its recipe
+  eval_mmlu(run.model.string(), flags, run.flags.compute(), run.common);
+}
+
+void complete_functions(const SheetRun& run) {
+  print_modules(run, Checkpoint(run.model));
+  HumanEvalFlags flags = run.flags.humaneval;
+  flags.data = run.flags.data;
+  flags.output = run.flags.output;
+  if (flags.output.empty()) {
+    const fs::path source = run.source.has_filename() ? run.source : run.source.parent_path();
+    const std::string weights = run.title().empty() ? "" : "-" + run.title();
+    flags.output = fmt::format("humaneval-{}{}.jsonl", source.filename().string(), weights);
+    std::replace(flags.output.begin(), flags.output.end(), ' ', '-');
+  }
+  eval_humaneval(run.model.string(), flags, run.flags.compute(), run.common);
 }
 
 /// The checkpoint that the flags ask for, or the model itself. Throws Error, naming the command
 /// that makes it, if a task needs it and it is not there.
 fs::path find_weights(const SheetFlags& flags, const fs::path& source) {
   const bool makes_it = flags.task == "quantize";
-  if (!flags.is_quantized() || (!makes_it && Checkpoint(source).is_quantized())) return source;
+  const bool takes_all = flags.task == "perplexity" && !flags.seqlens.empty();
+  if (!flags.is_quantized() || takes_all) return source;
+  if (!makes_it && Checkpoint(source).is_quantized()) return source;
   fs::path made = checkpoint_folder(source) / flags.recipe().name();
   if (!makes_it && !fs::exists(made)) {
     fail("{}: no {} checkpoint of it yet; make it with: {}", flags.model, flags.recipe().name(),
@@ -333,6 +374,7 @@ const std::vector<SheetTask>& sheet_tasks() {
       {"profilemodel2k", "of 2048"},
       {"perplexity", "of WikiText-2: a value, or a table (--seqlens)"},
       {"mmlu", "questions with four answers"},
+      {"humaneval", "completions of functions, as JSON lines for the scorer"},
       {"infershapes", "the products of linear layers: M x K x N"},
       {"countgops", "operations by length of the prompt"},
       {"chat", "a conversation with the model's template"}};
@@ -341,14 +383,17 @@ const std::vector<SheetTask>& sheet_tasks() {
 
 void run_sheet(const SheetFlags& flags, const CommonFlags& common) {
   const fs::path source = locate_model(flags.model);
-  if (flags.task == "infershapes") return show_shapes({flags, common, source, source});
-  if (flags.task == "countgops") return count_operations({flags, common, source, source});
-  const SheetRun run{flags, common, source, find_weights(flags, source)};
+  CommonFlags own = common;
+  own.json |= flags.format.name == "json";
+  if (flags.task == "infershapes") return show_shapes({flags, own, source, source});
+  if (flags.task == "countgops") return count_operations({flags, own, source, source});
+  const SheetRun run{flags, own, source, find_weights(flags, source)};
   if (flags.target == "aie") warn("--target aie: no such device is here; the CPU computes");
   if (flags.task == "quantize") return quantize(run);
   if (flags.task == "chat") return talk(run);
   if (flags.task == "perplexity") return measure_perplexity(run);
   if (flags.task == "mmlu") return ask_questions(run);
+  if (flags.task == "humaneval") return complete_functions(run);
   if (const std::int64_t length = profiled_length(flags.task)) return profile_model(run, length);
   measure_latencies(run);
 }

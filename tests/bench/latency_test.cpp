@@ -120,7 +120,8 @@ TEST(LatencyReport, EachRowIsMeasuredByItsOwnReading) {
                                    {"total_s", 1.6},
                                    {"prefill_ms", 100},
                                    {"ms_per_token", 25},
-                                   {"tokens_per_second", 40}}));
+                                   {"tokens_per_second", 40},
+                                   {"limit", 80}}));
   EXPECT_TRUE(json["rows"][2]["ms_per_token"].is_null());
   EXPECT_TRUE(json["rows"][2]["tokens_per_second"].is_null());
 }

@@ -63,6 +63,15 @@ TEST_F(BenchTask, FormsForPrograms) {
   }
 }
 
+TEST_F(BenchTask, PromptsOfOtherLengths) {
+  const nlohmann::json json = bench({"--task", "benchmark", "--lengths", "24,78", "--json"}).json();
+  ASSERT_EQ(json["rows"].size(), 2u);
+  EXPECT_EQ(json["rows"][1]["prompt_tokens"], 78);
+  EXPECT_EQ(json["rows"][1]["new_tokens"], 60);
+  expect_failure(bench({"--task", "decode", "--lengths", "24"}), 2, {"--lengths", "decode"});
+  expect_failure(bench({"--task", "benchmark", "--lengths", "0"}), 2, {"--lengths", "\"0\""});
+}
+
 TEST_F(BenchTask, WhatIsMissingOrWrongIsOneLine) {
   expect_failure(bench({"--task", "benchmrak"}), 2, {"benchmrak", "did you mean benchmark?"});
   expect_failure(bench({"--task", "decode", "-n", "5"}), 2, {"--generate", "--task"});

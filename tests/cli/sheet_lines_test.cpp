@@ -209,7 +209,7 @@ TEST(SheetLinesOfNoModel, AreHelpAndOneWithoutItsBlank) {
     for (const char* task : {"quantize", "decode", "benchmark", "benchmark_long", "benchmark_exact",
                              "benchmark_long_output", "profilemodel", "profilemodel256",
                              "profilemodel512", "profilemodel1k", "profilemodel2k", "perplexity",
-                             "mmlu", "infershapes", "countgops", "chat"}) {
+                             "mmlu", "humaneval", "infershapes", "countgops", "chat"}) {
       EXPECT_THAT(outcome.out, HasSubstr(std::string("\n  ") + task + " "));
     }
   }

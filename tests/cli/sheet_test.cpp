@@ -1,5 +1,6 @@
 // nibble run_awq and run_smoothquant beyond the published lines.
 #include "cli/in_a_folder.h"
+#include "paths.h"
 
 namespace nibble::testing {
 namespace {
@@ -23,6 +24,7 @@ class Sheet : public InAFolder {
     invocation.args = std::move(args);
     invocation.env = {{"NIBBLE_MODELS", folder_.path().string()},
                       {"NIBBLE_DATA", folder_.path().string()}};
+    invocation.folder = folder_.path();
     invocation.input = input;
     return run_command(invocation);
   }
@@ -117,13 +119,58 @@ TEST_F(Sheet, PerplexityIsAValueOrATable) {
   table.insert(table.end(), {"--seqlens", "16,64", "--json"});
   const nlohmann::json json = awq(table).json();
   ASSERT_EQ(json["models"].size(), 2u);
+  EXPECT_EQ(json["models"][0]["title"], "bf16");
+  EXPECT_EQ(json["models"][1]["title"], "pergrp g128");
   EXPECT_THAT(json["models"][1]["model"].get<std::string>(), HasSubstr("/pergrp-w4-g128"));
   EXPECT_EQ(json["models"][1]["results"][1]["seqlen"], 64);
+  table.back() = "--format=json";
+  EXPECT_EQ(awq(table).json()["models"], json["models"]);
+  table.pop_back();
+  EXPECT_THAT(awq(table).out,
+              HasSubstr("\n)\n\n|                       |      bf16 | pergrp g128 |\n"));
   std::vector<std::string> words = base;
   words.insert(words.end(), {"--dataset", "non-raw"});
   EXPECT_THAT(awq(words).err, HasSubstr("wiki.test.tokens"));
   write_file(folder_ / "wiki.test.tokens", " Once upon a <unk>\n");
   EXPECT_THAT(awq(words).err, HasSubstr("the text has 9 tokens"));
+}
+
+TEST_F(Sheet, TheColumnsOfATableOfPerplexitiesAreInTheSheetsOrder) {
+  std::string text;
+  for (int i = 0; i < 12; ++i) text += read_file(stories_text());
+  write_file(folder_ / "wiki.train.raw", text);
+  for (const char* const group_size : {"128", "32"}) {
+    expect_success(
+        awq({"--algorithm", "pergrp", "--task", "quantize", "--group_size", group_size}));
+  }
+  expect_success(run("run_smoothquant", {"--task", "quantize"}));
+  const Outcome table =
+      awq({"--task", "perplexity", "--seqlens", "16", "--n_segments", "40", "--format", "csv"});
+  expect_success(table);
+  EXPECT_THAT(table.out, StartsWith("measure,bf16,pergrp g32,pergrp g128,w8a16,w8a8\n"));
+  EXPECT_THAT(table.out, HasSubstr("\nactivations,bf16,bf16,bf16,bf16,int8\n"));
+}
+
+TEST_F(Sheet, QuestionsAreAskedOfTheCheckpoint) {
+  const std::string data = test_file("eval/fixtures/");
+  expect_success(quantize());
+  const std::vector<std::string> mmlu = {"--algorithm", "pergrp",     "--task",    "mmlu", "--data",
+                                         data + "mmlu", "--subjects", "household", "-c",   "1200"};
+  std::vector<std::string> as_json = mmlu;
+  as_json.insert(as_json.end(), {"--format", "json"});
+  const nlohmann::json json = awq(as_json).json();
+  EXPECT_EQ(json["subjects"][0]["n"], 4);
+  EXPECT_LT(json["bits_per_weight"], 5);
+  const Outcome table = awq(mmlu);
+  EXPECT_THAT(table.out, AllOf(StartsWith("LlamaForCausalLM(\n"), HasSubstr("\n| household "),
+                               HasSubstr("\n\nasked by logits, 5 shots")));
+  const std::vector<std::string> humaneval = {
+      "--algorithm",  "pergrp", "--task", "humaneval", "--data", data + "humaneval/own.jsonl.gz",
+      "--max_tokens", "3"};
+  const Outcome completed = awq(humaneval);
+  expect_success(completed);
+  EXPECT_THAT(completed.out, HasSubstr("humaneval-stories-pergrp-g128.jsonl: 3 completions"));
+  EXPECT_EQ(lines(read_file(folder_ / "humaneval-stories-pergrp-g128.jsonl")).size(), 3u);
 }
 
 TEST_F(Sheet, ChatNeedsATemplate) {
@@ -146,6 +193,9 @@ TEST_F(Sheet, AMisspeltFlagOrValueGetsTheOneThatWasMeant) {
   expect_failure(awq({"--precision", "w8a8"}), 2, {"--precision", "w8a8"});
   expect_failure(run("run_smoothquant", {"--precision", "w4abf16"}), 2, {"--precision"});
   expect_failure(awq({"--task", "quantize", "--precision", "bf16"}), 2, {"quantize", "bf16"});
+  expect_failure(awq({"--task", "decode", "--seqlens", "16"}), 2,
+                 {"--seqlens is of --task perplexity, not of decode"});
+  expect_failure(awq({"--task", "humaneval", "--n", "2"}), 2, {"--temperature"});
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 
 #include "nibble/core/cgroup.h"
 #include "nibble/core/error.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -228,9 +229,8 @@ void start_too_many_threads() {
 }
 
 TEST(ThreadPool, TooManyThreadsAreAnError) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "a sanitizer needs more address space than this test leaves";
-#endif
+  if (testing::is_sanitized())
+    GTEST_SKIP() << "a sanitizer needs more address space than this test leaves";
   const pid_t child = ::fork();
   ASSERT_GE(child, 0);
   if (child == 0) start_too_many_threads();

@@ -5,6 +5,7 @@
 
 #include "core/error_matchers.h"
 #include "core/temporary_folder.h"
+#include "eval/fixtures.h"
 #include "nibble/eval/hellaswag.h"
 #include "nibble/eval/protocols.h"
 #include "nibble/eval/winogrande.h"
@@ -22,7 +23,6 @@ using Ids = std::vector<std::int32_t>;
 
 const fs::path kHellaSwag = testing::test_file("eval/fixtures/hellaswag.txt");
 const fs::path kWinoGrande = testing::test_file("eval/fixtures/winogrande.csv");
-constexpr ComputeOptions kF32{.activations = ActivationType::kF32, .kv = KvType::kF32};
 
 TEST(HellaSwag, ReadsItems) {
   const std::vector<HellaSwagItem> items = load_hellaswag(kHellaSwag);

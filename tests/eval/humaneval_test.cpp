@@ -5,6 +5,7 @@
 
 #include "core/error_matchers.h"
 #include "core/temporary_folder.h"
+#include "eval/fixtures.h"
 #include "nibble/core/json.h"
 #include "nibble/runtime/generate.h"
 #include "paths.h"
@@ -19,7 +20,6 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 const fs::path kFile = testing::test_file("eval/fixtures/humaneval/own.jsonl");
-constexpr ComputeOptions kF32{.activations = ActivationType::kF32, .kv = KvType::kF32};
 
 TEST(HumanEvalFiles, AreReadPlainAndGzipped) {
   for (const char* end : {"", ".gz"}) {

@@ -5,6 +5,7 @@
 
 #include "core/error_matchers.h"
 #include "core/temporary_folder.h"
+#include "eval/fixtures.h"
 #include "nibble/core/interrupt.h"
 #include "nibble/eval/mmlu_prompt.h"
 #include "nibble/eval/mmlu_task.h"
@@ -17,9 +18,6 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-const fs::path kStories = testing::data_file("stories260K");
-constexpr ComputeOptions kF32{.activations = ActivationType::kF32, .kv = KvType::kF32};
 
 class Mmlu : public ::testing::Test {
  protected:

@@ -7,6 +7,7 @@
 
 #include "core/error_matchers.h"
 #include "core/temporary_folder.h"
+#include "eval/fixtures.h"
 #include "nibble/core/mapped_file.h"
 #include "nibble/eval/protocols.h"
 #include "nibble/kernels/select.h"
@@ -21,9 +22,6 @@ using ::nibble::testing::TemporaryFolder;
 using ::nibble::testing::write_file;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-const fs::path kStories = testing::data_file("stories260K");
-constexpr ComputeOptions kF32{.activations = ActivationType::kF32, .kv = KvType::kF32};
 
 const Json& expected() {
   static const Json json = read_json_file(testing::test_file("eval/fixtures/expected.json"));
@@ -123,9 +121,49 @@ TEST(Perplexity, ReportsEverySegment) {
     // A running value is that of so many segments.
     const PerplexityResult alone =
         measure(model, {.seqlen = 20, .count = static_cast<std::int64_t>(i) + 1});
-    EXPECT_EQ(seen[i].nll, alone.nll);
+    EXPECT_NEAR(seen[i].nll, alone.nll, 1e-5);
   }
   EXPECT_EQ(last.nll, seen[2].nll);
+}
+
+// Windows of any lengths that share passes, and a reference's that do, give what each gives alone.
+TEST(Perplexity, WindowsShareAPass) {
+  ThreadPool pool;
+  Model model(kStories, pool, kF32);
+  Model reference(kStories, pool);
+  const std::vector<std::int32_t>& tokens = story_tokens();
+  std::vector<ScoredWindow> windows;
+  for (std::int64_t at = 0, i = 0; i < 100; ++i) {
+    const std::int64_t length = 2 + i * 7 % 40;
+    windows.push_back({{tokens.begin() + at, tokens.begin() + at + length},
+                       1 + i % 3 * (length / 4),
+                       i % 5 == 0 ? 0 : length});
+    at += length;
+  }
+  windows.insert(windows.begin() + 50, {{tokens.begin(), tokens.begin() + 400}, 7, 393});
+  PerplexityResult sum;
+  double positions = 0;
+  for (const ScoredWindow& window : windows) {
+    ScoredWindow one = window;
+    one.units = 1;
+    const PerplexityResult alone =
+        measure_perplexity(model, {&one, 1}, &reference, [](const PerplexityResult&) {});
+    const auto scored = static_cast<double>(std::ssize(window.tokens) - window.first);
+    sum.nll += alone.nll;
+    sum.kl_divergence += alone.kl_divergence * scored;
+    sum.top1_agreement += alone.top1_agreement * scored;
+    sum.units += window.units;
+    positions += scored;
+  }
+  std::int64_t segments = 0;
+  const PerplexityResult all =
+      measure_perplexity(model, windows, &reference, [&](const PerplexityResult&) { ++segments; });
+  EXPECT_EQ(segments, 81);
+  EXPECT_EQ(all.segments, 81);
+  EXPECT_EQ(all.units, sum.units);
+  EXPECT_NEAR(all.nll, sum.nll / static_cast<double>(sum.units), 1e-5);
+  EXPECT_NEAR(all.kl_divergence, sum.kl_divergence / positions, 1e-4);
+  EXPECT_NEAR(all.top1_agreement, sum.top1_agreement / positions, 2.5 / positions);
 }
 
 TEST(Perplexity, DoesNotDependOnThreads) {

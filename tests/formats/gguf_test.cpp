@@ -5,7 +5,7 @@
 #include "core/error_matchers.h"
 #include "core/temporary_folder.h"
 #include "formats/file_bytes.h"
-#include "paths.h"
+#include "formats/fixtures.h"
 
 namespace nibble {
 namespace {
@@ -17,8 +17,6 @@ using testing::le;
 using testing::TemporaryFolder;
 using ::testing::UnorderedElementsAre;
 using testing::write_file;
-
-const std::filesystem::path kFixtures = testing::test_file("formats/fixtures");
 
 std::string str(const std::string& text) {
   return le<std::uint64_t>(text.size()) + text;

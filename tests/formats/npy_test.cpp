@@ -3,7 +3,7 @@
 #include "core/error_matchers.h"
 #include "core/temporary_folder.h"
 #include "formats/file_bytes.h"
-#include "paths.h"
+#include "formats/fixtures.h"
 
 namespace nibble {
 namespace {
@@ -13,8 +13,6 @@ using ::testing::HasSubstr;
 using testing::le;
 using testing::TemporaryFolder;
 using testing::write_file;
-
-const std::filesystem::path kFixtures = testing::test_file("formats/fixtures");
 
 std::vector<float> ramp() {
   std::vector<float> values;

@@ -8,7 +8,7 @@
 #include "core/error_matchers.h"
 #include "core/temporary_folder.h"
 #include "formats/file_bytes.h"
-#include "paths.h"
+#include "formats/fixtures.h"
 
 namespace nibble {
 namespace {
@@ -21,8 +21,6 @@ using ::testing::Pair;
 using testing::TemporaryFolder;
 using ::testing::UnorderedElementsAre;
 using testing::write_file;
-
-const std::filesystem::path kFixtures = testing::test_file("formats/fixtures");
 
 template <typename T>
 std::vector<T> values(const TensorView& view) {
@@ -37,7 +35,7 @@ std::string file_of(const std::string& header, std::size_t data_bytes) {
 
 /// Opening a file of these bytes fails, and names the file.
 template <typename Matcher>
-void expect_refused(const std::string& bytes, const Matcher& matcher) {
+void expect_file_refused(const std::string& bytes, const Matcher& matcher) {
   const TemporaryFolder folder;
   write_file(folder / "x.safetensors", bytes);
   EXPECT_ERROR(SafetensorsFile(folder / "x.safetensors"),
@@ -106,26 +104,29 @@ TEST(SafetensorsFile, TakesAFileWithoutTensors) {
 }
 
 TEST(SafetensorsFile, RefusesWrongLengths) {
-  expect_refused("", HasSubstr("0 bytes, too short"));
-  expect_refused("1234567", HasSubstr("7 bytes, too short"));
-  expect_refused(le(std::uint64_t{1} << 60) + "{}", HasSubstr("header of 1152921504606846976"));
-  expect_refused(le(~std::uint64_t{0}) + "{}", HasSubstr("header of 18446744073709551615"));
-  expect_refused(le(std::uint64_t{3}) + "{}", HasSubstr("cut off: header of 3 bytes"));
+  expect_file_refused("", HasSubstr("0 bytes, too short"));
+  expect_file_refused("1234567", HasSubstr("7 bytes, too short"));
+  expect_file_refused(le(std::uint64_t{1} << 60) + "{}",
+                      HasSubstr("header of 1152921504606846976"));
+  expect_file_refused(le(~std::uint64_t{0}) + "{}", HasSubstr("header of 18446744073709551615"));
+  expect_file_refused(le(std::uint64_t{3}) + "{}", HasSubstr("cut off: header of 3 bytes"));
 }
 
 TEST(SafetensorsFile, RefusesBrokenHeaders) {
-  expect_refused(file_of("", 0), HasSubstr("not valid JSON"));
-  expect_refused(file_of("{", 0), HasSubstr("not valid JSON"));
-  expect_refused(file_of("{} x", 0), HasSubstr("not valid JSON"));
-  expect_refused(file_of("{\"\xff\":1}", 0), HasSubstr("not valid JSON"));
-  expect_refused(file_of("[]", 0), HasSubstr("the header is a list, not an object"));
-  expect_refused(file_of("3", 0), HasSubstr("the header is a number, not an object"));
-  expect_refused(file_of(R"({"a":1})", 0), HasSubstr("tensor \"a\": the header has a number"));
-  expect_refused(file_of(R"({"a":null})", 0), HasSubstr("tensor \"a\": the header has null"));
-  expect_refused(file_of(R"({"__metadata__":{"k":1}})", 0), HasSubstr("\"__metadata__\" must"));
-  expect_refused(file_of(R"({"__metadata__":[]})", 0), HasSubstr("\"__metadata__\" must"));
-  expect_refused(file_of(R"({"__metadata__":{"k":{}}})", 0), HasSubstr("\"__metadata__\" must"));
-  expect_refused(file_of(std::string(1'000'000, '['), 0), HasSubstr("not an object"));
+  expect_file_refused(file_of("", 0), HasSubstr("not valid JSON"));
+  expect_file_refused(file_of("{", 0), HasSubstr("not valid JSON"));
+  expect_file_refused(file_of("{} x", 0), HasSubstr("not valid JSON"));
+  expect_file_refused(file_of("{\"\xff\":1}", 0), HasSubstr("not valid JSON"));
+  expect_file_refused(file_of("[]", 0), HasSubstr("the header is a list, not an object"));
+  expect_file_refused(file_of("3", 0), HasSubstr("the header is a number, not an object"));
+  expect_file_refused(file_of(R"({"a":1})", 0), HasSubstr("tensor \"a\": the header has a number"));
+  expect_file_refused(file_of(R"({"a":null})", 0), HasSubstr("tensor \"a\": the header has null"));
+  expect_file_refused(file_of(R"({"__metadata__":{"k":1}})", 0),
+                      HasSubstr("\"__metadata__\" must"));
+  expect_file_refused(file_of(R"({"__metadata__":[]})", 0), HasSubstr("\"__metadata__\" must"));
+  expect_file_refused(file_of(R"({"__metadata__":{"k":{}}})", 0),
+                      HasSubstr("\"__metadata__\" must"));
+  expect_file_refused(file_of(std::string(1'000'000, '['), 0), HasSubstr("not an object"));
 }
 
 /// A header of one tensor "t" with the fields given, and four bytes of data.
@@ -135,7 +136,8 @@ std::string tensor_with(const std::string& fields) {
 
 TEST(SafetensorsFile, RefusesBrokenTensors) {
   const auto refused = [](const std::string& fields, const char* message) {
-    expect_refused(tensor_with(fields), AllOf(HasSubstr("tensor \"t\": "), HasSubstr(message)));
+    expect_file_refused(tensor_with(fields),
+                        AllOf(HasSubstr("tensor \"t\": "), HasSubstr(message)));
   };
   refused(R"("dtype":"F32","shape":[1])", "needs \"dtype\", \"shape\" and \"data_offsets\"");
   refused(R"("dtype":"F32","shape":[1],"data_offsets":[0,4],"more":1)", "unknown field \"more\"");
@@ -172,20 +174,20 @@ std::string two_tensors(const char* first, const char* second, const char* secon
 }
 
 TEST(SafetensorsFile, RefusesGapsOverlapsAndDuplicates) {
-  expect_refused(two_tensors("[0,4]", "[2,6]"), HasSubstr("\"a\" and \"b\" overlap"));
-  expect_refused(two_tensors("[0,4]", "[0,4]"), HasSubstr("overlap"));
-  expect_refused(two_tensors("[0,4]", "[8,12]"),
-                 HasSubstr("\"b\": 4 bytes before it belong to no"));
-  expect_refused(two_tensors("[4,8]", "[8,12]"),
-                 HasSubstr("\"a\": 4 bytes before it belong to no"));
-  expect_refused(two_tensors("[0,4]", "[4,8]"), HasSubstr("4 bytes at the end belong to no"));
-  expect_refused(two_tensors("[0,4]", "[4,8]", "a"), HasSubstr("two tensors are named \"a\""));
+  expect_file_refused(two_tensors("[0,4]", "[2,6]"), HasSubstr("\"a\" and \"b\" overlap"));
+  expect_file_refused(two_tensors("[0,4]", "[0,4]"), HasSubstr("overlap"));
+  expect_file_refused(two_tensors("[0,4]", "[8,12]"),
+                      HasSubstr("\"b\": 4 bytes before it belong to no"));
+  expect_file_refused(two_tensors("[4,8]", "[8,12]"),
+                      HasSubstr("\"a\": 4 bytes before it belong to no"));
+  expect_file_refused(two_tensors("[0,4]", "[4,8]"), HasSubstr("4 bytes at the end belong to no"));
+  expect_file_refused(two_tensors("[0,4]", "[4,8]", "a"), HasSubstr("two tensors are named \"a\""));
 }
 
 TEST(SafetensorsFile, LongNamesAreCutAndControlCharactersEscaped) {
-  expect_refused(file_of("{\"" + std::string(5000, 'n') + "\\n\":1}", 0),
-                 HasSubstr("(5001 bytes)"));
-  expect_refused(file_of(R"({"a\nb":1})", 0), HasSubstr(R"(tensor "a\nb")"));
+  expect_file_refused(file_of("{\"" + std::string(5000, 'n') + "\\n\":1}", 0),
+                      HasSubstr("(5001 bytes)"));
+  expect_file_refused(file_of(R"({"a\nb":1})", 0), HasSubstr(R"(tensor "a\nb")"));
 }
 
 TEST(SafetensorsFile, DamagedFilesNeverCrash) {

@@ -17,7 +17,7 @@ using testing::leave_behind;
 using testing::read_file;
 using testing::TemporaryFolder;
 
-std::span<const std::byte> bytes_of(const std::string& text) {
+std::span<const std::byte> bytes_of_text(const std::string& text) {
   return std::as_bytes(std::span(text));
 }
 
@@ -40,13 +40,13 @@ TEST(TensorFile, TensorsComeInAnyOrderAndInPieces) {
   EXPECT_EQ(writer.file_bytes(), kFile.size());
   EXPECT_EQ(writer.bytes_of("c"), 5u);
   EXPECT_TRUE(writer.is_complete("b")) << "it has no bytes";
-  writer.append("c", bytes_of("cc"));
-  writer.append("a", bytes_of("aaa"));
+  writer.append("c", bytes_of_text("cc"));
+  writer.append("a", bytes_of_text("aaa"));
   EXPECT_FALSE(writer.is_complete("c"));
-  writer.append("c", bytes_of("ccc"));
+  writer.append("c", bytes_of_text("ccc"));
   EXPECT_TRUE(writer.is_complete("c"));
   const std::vector<std::byte> c = writer.read("c");
-  EXPECT_TRUE(std::equal(c.begin(), c.end(), bytes_of("ccccc").begin()));
+  EXPECT_TRUE(std::equal(c.begin(), c.end(), bytes_of_text("ccccc").begin()));
   EXPECT_FALSE(fs::exists(folder / "x"));
   writer.commit();
   EXPECT_EQ(read_file(folder / "x"), kFile);
@@ -58,10 +58,11 @@ TEST(TensorFile, MistakesNeverMakeAFile) {
   {
     TensorFileWriter writer(folder / "x", three_tensors());
     EXPECT_ERROR(writer.append("d", {}), HasSubstr("has no tensor \"d\""));
-    EXPECT_ERROR(writer.append("a", bytes_of("aaaa")), HasSubstr("1 bytes more than tensor \"a\""));
+    EXPECT_ERROR(writer.append("a", bytes_of_text("aaaa")),
+                 HasSubstr("1 bytes more than tensor \"a\""));
     EXPECT_ERROR(writer.read("a"), HasSubstr("\"a\" has not been written"));
-    writer.append("a", bytes_of("aaa"));
-    writer.append("c", bytes_of("cc"));
+    writer.append("a", bytes_of_text("aaa"));
+    writer.append("c", bytes_of_text("cc"));
     EXPECT_ERROR(writer.commit(), HasSubstr("tensor \"c\" lacks 3 of its 5 bytes"));
   }
   EXPECT_EQ(entries(folder), 0);
@@ -81,8 +82,8 @@ const Resumption kAgain{.identity = "w4", .resume = true};
 void begin(const fs::path& path, const Resumption& resumption) {
   leave_behind([&] {
     TensorFileWriter writer(path, three_tensors(), resumption);
-    writer.append("c", bytes_of("xx"));
-    writer.append("a", bytes_of("aaa"));
+    writer.append("c", bytes_of_text("xx"));
+    writer.append("a", bytes_of_text("aaa"));
     writer.record("first");
     die();
   });
@@ -103,8 +104,8 @@ TEST(ResumedTensorFile, KeepsWhatWasRecorded) {
   EXPECT_FALSE(writer.is_complete("c")) << "not recorded: it begins again";
   EXPECT_THAT(writer.notes(), ElementsAre("first"));
   const std::vector<std::byte> a = writer.read("a");
-  EXPECT_TRUE(std::equal(a.begin(), a.end(), bytes_of("aaa").begin()));
-  writer.append("c", bytes_of("ccccc"));
+  EXPECT_TRUE(std::equal(a.begin(), a.end(), bytes_of_text("aaa").begin()));
+  writer.append("c", bytes_of_text("ccccc"));
   writer.commit();
   EXPECT_EQ(read_file(folder / "x"), kFile);
   EXPECT_EQ(entries(folder), 1);
@@ -115,7 +116,7 @@ TEST(ResumedTensorFile, MayBeKilledAgain) {
   begin(folder / "x", kFirst);
   leave_behind([&] {
     TensorFileWriter writer(folder / "x", three_tensors(), kAgain);
-    writer.append("c", bytes_of("ccccc"));
+    writer.append("c", bytes_of_text("ccccc"));
     writer.record("second");
     die();
   });
@@ -132,7 +133,7 @@ TEST(ResumedTensorFile, StaysWhereAnErrorEndsARunThatMayResume) {
     TensorFileWriter writer(folder / "x", three_tensors(), kAgain);
     EXPECT_FALSE(writer.is_resumed());
     EXPECT_FALSE(writer.is_kept()) << "nothing is recorded";
-    writer.append("a", bytes_of("aaa"));
+    writer.append("a", bytes_of_text("aaa"));
     writer.record();
     EXPECT_TRUE(writer.is_kept());
     EXPECT_ERROR(writer.commit(), HasSubstr("tensor \"c\" lacks"));
@@ -142,7 +143,7 @@ TEST(ResumedTensorFile, StaysWhereAnErrorEndsARunThatMayResume) {
   const TemporaryFolder other;
   {
     TensorFileWriter writer(other / "x", three_tensors(), kFirst);
-    writer.append("a", bytes_of("aaa"));
+    writer.append("a", bytes_of_text("aaa"));
     writer.record();
   }
   EXPECT_EQ(entries(other), 0) << "it did not ask to resume";
@@ -165,7 +166,7 @@ TEST(ResumedTensorFile, TornAnywhereHoldsWhatIsWhole) {
   begin(folder / "x", kFirst);
   leave_behind([&] {
     TensorFileWriter writer(folder / "x", three_tensors(), kAgain);
-    writer.append("c", bytes_of("ccccc"));
+    writer.append("c", bytes_of_text("ccccc"));
     writer.record("second");
     die();
   });
@@ -180,8 +181,8 @@ TEST(ResumedTensorFile, TornAnywhereHoldsWhatIsWhole) {
     n_notes = writer.notes().size();
     EXPECT_EQ(writer.is_complete("a"), n_notes == 1) << size;
     EXPECT_FALSE(writer.is_complete("c")) << size;
-    if (!writer.is_complete("a")) writer.append("a", bytes_of("aaa"));
-    writer.append("c", bytes_of("ccccc"));
+    if (!writer.is_complete("a")) writer.append("a", bytes_of_text("aaa"));
+    writer.append("c", bytes_of_text("ccccc"));
     writer.commit();
     ASSERT_EQ(read_file(folder / "x"), kFile) << size;
     fs::remove(folder / "x");
@@ -196,9 +197,9 @@ TEST(ResumedTensorFile, ATornRecordIsWrittenOver) {
   fs::resize_file(left, fs::file_size(left) - 3);
   leave_behind([&] {
     TensorFileWriter writer(folder / "x", three_tensors(), kAgain);
-    writer.append("a", bytes_of("aaa"));  // throws if it were complete
+    writer.append("a", bytes_of_text("aaa"));  // throws if it were complete
     writer.record();
-    writer.append("c", bytes_of("ccccc"));
+    writer.append("c", bytes_of_text("ccccc"));
     writer.record("third");
     die();
   });

@@ -26,7 +26,7 @@ using testing::read_file;
 using testing::TemporaryFolder;
 using testing::write_file;
 
-const fs::path kFixtures = testing::test_file("formats/fixtures/torch_bin");
+const fs::path kTorchFixtures = testing::test_file("formats/fixtures/torch_bin");
 
 template <typename T, typename Widen>
 std::vector<double> widened(const TensorView& view, Widen widen) {
@@ -77,7 +77,7 @@ bool lies_in(const TorchBinFile& file, const TensorView& view) {
 class MixedDtypes : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(MixedDtypes, ReadsEveryTensor) {
-  const TorchBinFile file(kFixtures / GetParam());
+  const TorchBinFile file(kTorchFixtures / GetParam());
   const std::pair<const char*, DType> dtypes[] = {
       {"f32", DType::kF32}, {"f16", DType::kF16}, {"bf16", DType::kBF16},
       {"f64", DType::kF64}, {"i8", DType::kI8},   {"u8", DType::kU8},
@@ -99,7 +99,7 @@ TEST_P(MixedDtypes, ReadsEveryTensor) {
 }
 
 TEST_P(MixedDtypes, SharedAndStridedTensors) {
-  const TorchBinFile file(kFixtures / GetParam());
+  const TorchBinFile file(kTorchFixtures / GetParam());
   const TensorView& tied = file.get("tied");
   const TensorView& rows = file.get("rows");
   EXPECT_EQ(rows.data, tied.data + 6 * sizeof(float));
@@ -125,7 +125,7 @@ INSTANTIATE_TEST_SUITE_P(Files, MixedDtypes,
 
 TEST(TorchBin, AnyPrefixAndZip64) {
   for (const char* name : {"small.bin", "prefix.bin", "zip64.bin"}) {
-    const TorchBinFile file(kFixtures / name);
+    const TorchBinFile file(kTorchFixtures / name);
     EXPECT_EQ(numbers(file.get("w")), count_to(15)) << name;
     EXPECT_EQ(numbers(file.get("b")), count_to(5)) << name;
     EXPECT_EQ(file.find("none"), nullptr);
@@ -135,7 +135,7 @@ TEST(TorchBin, AnyPrefixAndZip64) {
 
 TEST(TorchBin, NothingOfAPickleIsRun) {
   for (const char* name : {"evil.bin", "evil_state.bin", "evil_legacy.bin", "evil_plain.bin"}) {
-    EXPECT_ERROR(TorchBinFile(kFixtures / name),
+    EXPECT_ERROR(TorchBinFile(kTorchFixtures / name),
                  AllOf(HasSubstr(name), HasSubstr("the global \"posix.system\""),
                        HasSubstr("nothing of it was run")));
     EXPECT_FALSE(fs::exists("nibble_was_here"));
@@ -150,7 +150,7 @@ TEST(TorchBin, SaysWhatIsWrongWithAFile) {
       {"no_pickle.bin", "a zip archive without data.pkl"},
       {"list.bin", "holds no dictionary of tensors"}};
   for (const auto& [name, message] : cases) {
-    EXPECT_ERROR(TorchBinFile(kFixtures / name), AllOf(HasSubstr(name), HasSubstr(message)));
+    EXPECT_ERROR(TorchBinFile(kTorchFixtures / name), AllOf(HasSubstr(name), HasSubstr(message)));
   }
   const TemporaryFolder folder;
   write_file(folder / "x.bin", "");
@@ -278,20 +278,21 @@ TEST(TorchBin, DamagedFilesGiveAnErrorOrAnAnswer) {
   const fs::path path = folder / "x.bin";
   for (const char* name : {"small.bin", "legacy.bin", "mixed.bin"}) {
     int opened = 0;
-    testing::for_every_damage(read_file(kFixtures / name), 300, [&](const std::string& damaged) {
-      write_file(path, damaged);
-      try {
-        const TorchBinFile file(path);
-        std::size_t bytes = 0;
-        for (const TensorEntry& entry : file.entries()) {
-          testing::touch(entry.view.data, entry.view.bytes);
-          bytes += entry.view.bytes;
-        }
-        EXPECT_LE(bytes, file.entries().size() * damaged.size());
-        ++opened;
-      } catch (const Error&) {
-      }
-    });
+    testing::for_every_damage(read_file(kTorchFixtures / name), 300,
+                              [&](const std::string& damaged) {
+                                write_file(path, damaged);
+                                try {
+                                  const TorchBinFile file(path);
+                                  std::size_t bytes = 0;
+                                  for (const TensorEntry& entry : file.entries()) {
+                                    testing::touch(entry.view.data, entry.view.bytes);
+                                    bytes += entry.view.bytes;
+                                  }
+                                  EXPECT_LE(bytes, file.entries().size() * damaged.size());
+                                  ++opened;
+                                } catch (const Error&) {
+                                }
+                              });
     EXPECT_GT(opened, 0) << "a flip in the data goes unnoticed, as it must";
   }
 }
@@ -308,8 +309,8 @@ TEST_F(TorchBinModelTest, ShardsAndSingleFiles) {
   EXPECT_FALSE(has_model_files<TorchBinFile>(folder_.path()));
   EXPECT_ERROR(TorchBinModel(folder_.path()),
                HasSubstr("looked for pytorch_model.bin and pytorch_model.bin.index.json"));
-  fs::copy(kFixtures / "small.bin", folder_ / "one.bin");
-  fs::copy(kFixtures / "mixed.bin", folder_ / "two.bin");
+  fs::copy(kTorchFixtures / "small.bin", folder_ / "one.bin");
+  fs::copy(kTorchFixtures / "mixed.bin", folder_ / "two.bin");
   write_index(R"({"w":"one.bin","f32":"two.bin"})");
   {
     const TorchBinModel model(folder_.path());
@@ -324,7 +325,7 @@ TEST_F(TorchBinModelTest, ShardsAndSingleFiles) {
   }
   write_index(R"({"w":"two.bin"})");
   EXPECT_ERROR(TorchBinModel(folder_.path()), HasSubstr("tensor \"w\" is not in \"two.bin\""));
-  fs::copy(kFixtures / "small.bin", folder_ / "pytorch_model.bin");
+  fs::copy(kTorchFixtures / "small.bin", folder_ / "pytorch_model.bin");
   EXPECT_TRUE(TorchBinModel(folder_.path()).contains("b"));
 }
 

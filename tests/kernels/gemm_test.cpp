@@ -19,8 +19,9 @@ struct Size {
   std::int64_t depth;
   std::int64_t cols;
 };
-constexpr Size kSizes[] = {{1, 1, 1},    {1, 64, 576}, {3, 5, 7},      {12, 16, 32}, {13, 33, 31},
-                           {25, 64, 65}, {6, 513, 16}, {48, 1100, 40}, {2, 0, 5},    {7, 600, 17}};
+constexpr Size kGemmSizes[] = {{1, 1, 1},    {1, 64, 576}, {3, 5, 7},    {12, 16, 32},
+                               {13, 33, 31}, {25, 64, 65}, {6, 513, 16}, {48, 1100, 40},
+                               {2, 0, 5},    {7, 600, 17}};
 
 template <typename Element>
 GuardedBuffer<Element> random_elements(std::int64_t n, unsigned seed) {
@@ -72,7 +73,7 @@ void check_sums(const KernelSet& kernels, const Size& size, double u) {
 }
 
 TEST_P(GemmTest, IsTheSumOfProductsAndOfWhatWasThere) {
-  for (const Size& size : kSizes) {
+  for (const Size& size : kGemmSizes) {
     check_sums<float>(*GetParam(), size, 0x1p-24);
     check_sums<double>(*GetParam(), size, 0x1p-53);
   }

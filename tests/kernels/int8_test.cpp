@@ -15,8 +15,8 @@ namespace {
 
 using Matmul = void (*)(const MatmulTask&);
 
-constexpr std::int64_t kTokenCounts[] = {1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 25};
-constexpr std::int64_t kMaxTokens = 25;
+constexpr std::int64_t kInt8TokenCounts[] = {1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 25};
+constexpr std::int64_t kMaxInt8Tokens = 25;
 constexpr float kCanary = -12345.0F;
 
 /// The products of a set, and those that it only takes on some processors.
@@ -48,7 +48,7 @@ std::vector<Variant> variants() {
   return all;
 }
 
-/// Codes of kMaxTokens tokens for one matrix.
+/// Codes of kMaxInt8Tokens tokens for one matrix.
 struct Codes {
   std::int64_t groups;
   std::int64_t group_size;
@@ -64,14 +64,14 @@ Codes make_codes(const KernelSet& kernels, const WeightView& weight, const float
   const std::int64_t group_size = weight.group_size > 0 ? weight.group_size : weight.cols;
   const std::int64_t groups = weight.cols / group_size;
   const std::int64_t stride = (weight.cols + kCodeRun - 1) / kCodeRun * kCodeRun;
-  const auto figures = static_cast<std::size_t>(kMaxTokens * groups);
+  const auto figures = static_cast<std::size_t>(kMaxInt8Tokens * groups);
   Codes out{groups,
             group_size,
             stride,
-            GuardedBuffer<std::int8_t>(static_cast<std::size_t>(kMaxTokens * stride)),
+            GuardedBuffer<std::int8_t>(static_cast<std::size_t>(kMaxInt8Tokens * stride)),
             GuardedBuffer<float>(figures),
             GuardedBuffer<std::int32_t>(figures)};
-  for (std::int64_t t = 0; t < kMaxTokens; ++t) {
+  for (std::int64_t t = 0; t < kMaxInt8Tokens; ++t) {
     kernels.quantize_int8({.x = x + t * weight.cols,
                            .cols = weight.cols,
                            .group_size = group_size,
@@ -110,7 +110,7 @@ class Int8Test : public testing::TestWithParam<Variant> {
   /// The definition, for rows of x that hold numbers.
   void expect_codes(const WeightView& weight, const GuardedBuffer<float>& x, float given = 0) {
     const Codes codes = make_codes(kernels(), weight, x.data(), given);
-    for (std::int64_t t = 0; t < kMaxTokens; ++t) {
+    for (std::int64_t t = 0; t < kMaxInt8Tokens; ++t) {
       for (std::int64_t g = 0; g < codes.groups; ++g) {
         const std::int64_t begin = g * codes.group_size;
         const float* values = x.data() + t * weight.cols + begin;
@@ -164,12 +164,12 @@ class Int8Test : public testing::TestWithParam<Variant> {
   void expect_products(const TestMatrix& matrix, const GuardedBuffer<float>& x) {
     const Codes codes = make_codes(kernels(), matrix.view, x.data());
     std::vector<float> expected;
-    for (std::int64_t t = 0; t < kMaxTokens; ++t) {
+    for (std::int64_t t = 0; t < kMaxInt8Tokens; ++t) {
       for (std::int64_t row = 0; row < matrix.view.rows; ++row) {
         expected.push_back(product(matrix, codes, t, row));
       }
     }
-    for (const std::int64_t tokens : kTokenCounts) {
+    for (const std::int64_t tokens : kInt8TokenCounts) {
       // All rows at once, and in parts that begin at blocks.
       for (const std::int64_t step : {std::int64_t{1000}, std::int64_t{48}, std::int64_t{16}}) {
         if (step < 1000 && tokens != 1 && tokens != 13) continue;
@@ -218,7 +218,7 @@ class Int8Test : public testing::TestWithParam<Variant> {
   void check(const MatrixSpec& spec) {
     SCOPED_TRACE(spec.name());
     const TestMatrix matrix = make_matrix(spec, random_);
-    const GuardedBuffer<float> x = random_input(kMaxTokens * spec.cols);
+    const GuardedBuffer<float> x = random_input(kMaxInt8Tokens * spec.cols);
     expect_codes(matrix.view, x);
     expect_products(matrix, x);
   }
@@ -263,7 +263,7 @@ TEST_P(Int8Test, LimitsOfIntegers) {
                                    MatrixSpec{WeightFormat::kW8, 4, kMaxInt8Cols, 0, true}}) {
       SCOPED_TRACE(spec.name());
       const TestMatrix matrix = make_matrix(spec, random_);
-      GuardedBuffer<float> x(static_cast<std::size_t>(kMaxTokens * spec.cols));
+      GuardedBuffer<float> x(static_cast<std::size_t>(kMaxInt8Tokens * spec.cols));
       std::fill_n(x.data(), x.size(), sign);
       const Codes codes = make_codes(kernels(), matrix.view, x.data());
       ASSERT_EQ(code_at(codes, spec.format, 0, 0), static_cast<int>(127 * sign));
@@ -283,9 +283,9 @@ TEST_P(Int8Test, LimitsOfIntegers) {
 
 TEST_P(Int8Test, RoundsHalfToEven) {
   const TestMatrix matrix = make_matrix({WeightFormat::kW4, 1, 128, 128}, random_);
-  GuardedBuffer<float> x(static_cast<std::size_t>(kMaxTokens * 128));
+  GuardedBuffer<float> x(static_cast<std::size_t>(kMaxInt8Tokens * 128));
   for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 128) - 63.5F;
-  for (std::size_t t = 0; t < kMaxTokens; ++t) x[t * 128] = -127;  // the scale is 1
+  for (std::size_t t = 0; t < kMaxInt8Tokens; ++t) x[t * 128] = -127;  // the scale is 1
   expect_codes(matrix.view, x);
 }
 
@@ -293,7 +293,7 @@ TEST_P(Int8Test, TinyValuesAndZeros) {
   for (const WeightFormat format : {WeightFormat::kW4, WeightFormat::kW8}) {
     const bool grouped = format == WeightFormat::kW4;
     const TestMatrix matrix = make_matrix({format, 5, 64, grouped ? 32 : 0}, random_);
-    GuardedBuffer<float> x(static_cast<std::size_t>(kMaxTokens * 64));
+    GuardedBuffer<float> x(static_cast<std::size_t>(kMaxInt8Tokens * 64));
     expect_codes(matrix.view, x);
     expect_products(matrix, x);
     for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 9) * 1e-6F;
@@ -309,8 +309,8 @@ TEST_P(Int8Test, AGivenScale) {
         MatrixSpec{WeightFormat::kW8, 17, 287}}) {
     SCOPED_TRACE(spec.name());
     const TestMatrix matrix = make_matrix(spec, random_);
-    const GuardedBuffer<float> x = random_input(kMaxTokens * spec.cols);
-    const float largest = kernels().int8_scale(x.data(), kMaxTokens * spec.cols);
+    const GuardedBuffer<float> x = random_input(kMaxInt8Tokens * spec.cols);
+    const float largest = kernels().int8_scale(x.data(), kMaxInt8Tokens * spec.cols);
     expect_codes(matrix.view, x, largest);
     expect_codes(matrix.view, x, 3 * largest);
     const Codes codes = make_codes(kernels(), matrix.view, x.data(), largest);
@@ -331,7 +331,7 @@ TEST_P(Int8Test, NaNAndInfinityArePassedOn) {
     const TestMatrix matrix = make_matrix({format, 21, 96, group_size}, random_);
     for (const float bad : {std::nanf(""), INFINITY, -INFINITY}) {
       for (const std::int64_t place : {0, 37, 95}) {
-        GuardedBuffer<float> x = random_input(kMaxTokens * 96);
+        GuardedBuffer<float> x = random_input(kMaxInt8Tokens * 96);
         x[static_cast<std::size_t>(96 + place)] = bad;
         const Codes codes = make_codes(kernels(), matrix.view, x.data());
         for (const std::int64_t tokens : {3, 13}) {

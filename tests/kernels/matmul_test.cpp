@@ -24,11 +24,11 @@
 namespace nibble::test {
 namespace {
 
-constexpr std::int64_t kTokenCounts[] = {1, 2, 3, 5, 8, 9, 12, 13, 31, 64};
-constexpr std::int64_t kMaxTokens = 64;
-constexpr float kCanary = -12345.0F;
+constexpr std::int64_t kMatmulTokenCounts[] = {1, 2, 3, 5, 8, 9, 12, 13, 31, 64};
+constexpr std::int64_t kMaxMatmulTokens = 64;
+constexpr float kMatmulCanary = -12345.0F;
 
-// Activations of kMaxTokens tokens, the rows `stride` apart, as float32 and as bfloat16.
+// Activations of kMaxMatmulTokens tokens, the rows `stride` apart, as float32 and as bfloat16.
 struct Activations {
   std::int64_t stride;
   GuardedBuffer<float> f32;
@@ -38,7 +38,7 @@ struct Activations {
 Activations make_activations(std::int64_t cols, std::mt19937& random) {
   const std::int64_t stride = cols + 3;
   // The last row ends at the guard page.
-  const auto count = static_cast<std::size_t>((kMaxTokens - 1) * stride + cols);
+  const auto count = static_cast<std::size_t>((kMaxMatmulTokens - 1) * stride + cols);
   Activations x{stride, GuardedBuffer<float>(count), GuardedBuffer<BFloat16>(count)};
   std::normal_distribution<float> normal;
   for (std::size_t i = 0; i < count; ++i) {
@@ -49,7 +49,7 @@ Activations make_activations(std::int64_t cols, std::mt19937& random) {
   return x;
 }
 
-// What the products should be, (kMaxTokens, rows), and how far from it they may be.
+// What the products should be, (kMaxMatmulTokens, rows), and how far from it they may be.
 struct Reference {
   std::vector<double> exact;
   std::vector<double> exact_bound;
@@ -70,7 +70,7 @@ Reference make_reference(const TestMatrix& matrix, const Activation* x, std::int
     rounded_values[i] = round_to_bfloat16(static_cast<float>(matrix.values[i]));
   }
   Reference reference;
-  for (std::int64_t t = 0; t < kMaxTokens; ++t) {
+  for (std::int64_t t = 0; t < kMaxMatmulTokens; ++t) {
     for (std::int64_t r = 0; r < rows; ++r) {
       double exact = 0;
       double magnitude = 0;
@@ -121,7 +121,7 @@ class MatmulTest : public testing::TestWithParam<const KernelSet*> {
                            std::int64_t row_begin, std::int64_t row_end) {
     GuardedBuffer<float> out(
         static_cast<std::size_t>((task.tokens - 1) * task.out_stride + task.weight.rows));
-    std::fill_n(out.data(), out.size(), kCanary);
+    std::fill_n(out.data(), out.size(), kMatmulCanary);
     GuardedBuffer<std::byte> scratch((kernels().matmul_scratch_bytes(task.weight.cols) + 63) / 64 *
                                      64);
     task.row_begin = row_begin;
@@ -138,7 +138,7 @@ class MatmulTest : public testing::TestWithParam<const KernelSet*> {
     for (std::int64_t i = 0; i < static_cast<std::int64_t>(part.size()); ++i) {
       const std::int64_t row = i % task.out_stride;
       const bool written = row >= begin && row < end;
-      const float expected = written ? whole[static_cast<std::size_t>(i)] : kCanary;
+      const float expected = written ? whole[static_cast<std::size_t>(i)] : kMatmulCanary;
       ASSERT_EQ(std::memcmp(&part[static_cast<std::size_t>(i)], &expected, sizeof expected), 0)
           << "row " << row << " of the task for rows " << begin << " to " << end;
     }
@@ -164,8 +164,8 @@ class MatmulTest : public testing::TestWithParam<const KernelSet*> {
     const Reference reference = make_reference(matrix, x, x_stride);
     const bool packed = matrix.view.group_size > 0;
     const std::int64_t groups = packed ? matrix.view.cols / matrix.view.group_size : 0;
-    GuardedBuffer<float> sums(static_cast<std::size_t>(kMaxTokens * groups));
-    for (std::int64_t t = 0; packed && t < kMaxTokens; ++t) {
+    GuardedBuffer<float> sums(static_cast<std::size_t>(kMaxMatmulTokens * groups));
+    for (std::int64_t t = 0; packed && t < kMaxMatmulTokens; ++t) {
       if constexpr (bf16) {
         kernels().group_sums_bf16(x + t * x_stride, matrix.view.cols, matrix.view.group_size,
                                   sums.data() + t * groups);
@@ -174,7 +174,7 @@ class MatmulTest : public testing::TestWithParam<const KernelSet*> {
                                  sums.data() + t * groups);
       }
     }
-    for (const std::int64_t tokens : kTokenCounts) {
+    for (const std::int64_t tokens : kMatmulTokenCounts) {
       SCOPED_TRACE(std::string(bf16 ? "bf16" : "f32") + " activations, tokens " +
                    std::to_string(tokens));
       const std::int64_t rows = matrix.view.rows;
@@ -250,7 +250,7 @@ TEST_P(MatmulTest, ManyColumns) {
 class Avx512Products : public ::testing::Test {
  protected:
   std::vector<float> run(const KernelSet& kernels, const MatmulTask& task) {
-    std::vector<float> out(static_cast<std::size_t>(task.tokens * task.weight.rows), kCanary);
+    std::vector<float> out(static_cast<std::size_t>(task.tokens * task.weight.rows), kMatmulCanary);
     GuardedBuffer<std::byte> scratch((kernels.matmul_scratch_bytes(task.weight.cols) + 63) / 64 *
                                      64);
     MatmulTask own = task;
@@ -267,10 +267,10 @@ class Avx512Products : public ::testing::Test {
     const TestMatrix matrix = make_matrix(spec, random);
     const Activations x = make_activations(spec.cols, random);
     const std::int64_t groups = spec.group_size > 0 ? spec.cols / spec.group_size : 0;
-    std::vector<float> sums(static_cast<std::size_t>(kMaxTokens * groups));
+    std::vector<float> sums(static_cast<std::size_t>(kMaxMatmulTokens * groups));
     std::normal_distribution<float> normal;
     for (float& sum : sums) sum = normal(random);
-    for (const std::int64_t tokens : kTokenCounts) {
+    for (const std::int64_t tokens : kMatmulTokenCounts) {
       const MatmulTask task{.weight = matrix.view,
                             .x = x.bf16.data(),
                             .x_stride = x.stride,

@@ -3,17 +3,14 @@
 
 #include <numeric>
 
+#include "models/fixtures.h"
 #include "models/logits.h"
 #include "nibble/models/embedding.h"
 #include "nibble/models/rope_frequencies.h"
-#include "paths.h"
 
 namespace nibble {
 namespace {
 
-namespace fs = std::filesystem;
-
-const fs::path kFixtures = testing::test_file("models/fixtures");
 constexpr std::int64_t kTokens = 40;
 
 /// Final hidden states, (tokens, hidden), with never more than one block loaded.

@@ -9,12 +9,12 @@
 
 #include "core/error_matchers.h"
 #include "core/temporary_folder.h"
+#include "models/fixtures.h"
 #include "nibble/formats/safetensors.h"
 #include "nibble/formats/safetensors_writer.h"
 #include "nibble/kernels/select.h"
 #include "nibble/models/decoder.h"
 #include "nibble/models/gguf_model.h"
-#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -25,8 +25,6 @@ using ::nibble::testing::TemporaryFolder;
 using ::nibble::testing::write_file;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-const fs::path kFixtures = testing::test_file("models/fixtures");
 
 /// A tensor of a checkpoint in the making.
 struct Entry {

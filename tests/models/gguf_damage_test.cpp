@@ -3,15 +3,13 @@
 
 #include "core/error_matchers.h"
 #include "core/temporary_folder.h"
+#include "models/fixtures.h"
 #include "models/logits.h"
-#include "paths.h"
 
 namespace nibble {
 namespace {
 
 using testing::TemporaryFolder;
-
-const std::filesystem::path kFixtures = testing::test_file("models/fixtures");
 
 /// Where the tensors' data begins, roughly: behind the last name of a tensor.
 std::size_t end_of_names(const std::string& bytes) {

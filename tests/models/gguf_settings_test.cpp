@@ -5,9 +5,9 @@
 #include "core/error_matchers.h"
 #include "core/temporary_folder.h"
 #include "models/edited_gguf.h"
+#include "models/fixtures.h"
 #include "nibble/models/checkpoint.h"
 #include "nibble/models/gguf_model.h"
-#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -17,8 +17,6 @@ using testing::edit_gguf;
 using ::testing::ElementsAre;
 using testing::GgufEdit;
 using ::testing::HasSubstr;
-
-const fs::path kFixtures = testing::test_file("models/fixtures");
 
 class GgufSettings : public ::testing::Test {
  protected:

@@ -3,18 +3,15 @@
 
 #include <map>
 
+#include "models/fixtures.h"
 #include "models/logits.h"
-#include "paths.h"
 
 namespace nibble {
 namespace {
 
-namespace fs = std::filesystem;
 using test::Mode;
 using test::reference_ids;
 using test::Runner;
-
-const fs::path kFixtures = testing::test_file("models/fixtures");
 
 /// Counts the inputs of each set of layers that share one.
 class Counter : public InputObserver {

@@ -47,12 +47,12 @@ double bytes_read_by_a_token(const std::filesystem::path& path, DType dtype) {
   return bytes;
 }
 
-struct Case {
+struct InspectionCase {
   RandomModelOptions options;
   bool tied;
 };
 
-class InspectionCases : public ::testing::TestWithParam<Case> {};
+class InspectionCases : public ::testing::TestWithParam<InspectionCase> {};
 
 TEST_P(InspectionCases, SizesAreThoseOfFileAndDecoder) {
   const TemporaryFolder folder;
@@ -83,10 +83,10 @@ TEST_P(InspectionCases, ParametersOfATiedHeadCountOnce) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, InspectionCases,
-    ::testing::Values(Case{{.bits = 4}, true}, Case{{.bits = 3}, false},
-                      Case{{.bits = 4, .group_size = 32, .quantize_head = false}, true},
-                      Case{{.bits = 3, .quantize_head = false}, false}, Case{{.bits = 16}, true},
-                      Case{{.bits = 16}, false}));
+    ::testing::Values(InspectionCase{{.bits = 4}, true}, InspectionCase{{.bits = 3}, false},
+                      InspectionCase{{.bits = 4, .group_size = 32, .quantize_head = false}, true},
+                      InspectionCase{{.bits = 3, .quantize_head = false}, false},
+                      InspectionCase{{.bits = 16}, true}, InspectionCase{{.bits = 16}, false}));
 
 TEST(ModuleTree, ShowsProjectionsAsTheyAreComputed) {
   const TemporaryFolder folder;

@@ -1,9 +1,9 @@
 // Models of every architecture through a device of linear layers that is not the CPU's kernels.
 #include "nibble/ops/linear_device.h"
 
+#include "models/fixtures.h"
 #include "models/logits.h"
 #include "ops/float64_device.h"
-#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -14,16 +14,14 @@ using test::Mode;
 using test::reference_ids;
 using test::Runner;
 
-const fs::path kFixtures = testing::test_file("models/fixtures");
-
 /// A model, and the dtype and name of the logits that transformers gave for it.
-struct Case {
+struct DeviceCase {
   const char* name;
   DType dtype = DType::kBF16;
   const char* logits = "logits_bf16.npy";
 };
 
-class ModelOnADevice : public ::testing::TestWithParam<Case> {};
+class ModelOnADevice : public ::testing::TestWithParam<DeviceCase> {};
 
 TEST_P(ModelOnADevice, GivesTheReferencesLogits) {
   const fs::path folder = kFixtures / GetParam().name;
@@ -42,17 +40,18 @@ TEST_P(ModelOnADevice, GivesTheReferencesLogits) {
 
 INSTANTIATE_TEST_SUITE_P(
     Fixtures, ModelOnADevice,
-    ::testing::Values(Case{"untied_gqa"}, Case{"biases_f16"}, Case{"head_dim_sharded"},
-                      Case{"architecture_opt"}, Case{"architecture_opt_post_norm"},
-                      Case{"architecture_opt_bare"}, Case{"architecture_qwen2_window"},
-                      Case{"architecture_qwen2_layer_types"}, Case{"architecture_mistral_window"},
-                      Case{"architecture_mistral_no_window"}, Case{"architecture_qwen3"},
-                      Case{"architecture_qwen3_window"}, Case{"architecture_gemma"},
-                      Case{"quantized/awq_g32", DType::kF32, "logits_f32.npy"},
-                      Case{"quantized/gptq4_g32_act", DType::kF32, "logits_f32.npy"},
-                      Case{"quantized/gptq8_g32_act", DType::kF32, "logits_f32.npy"},
-                      Case{"quantized/ct_w3_g32_asym", DType::kF32, "logits_f32.npy"},
-                      Case{"quantized/ct_w8a8", DType::kF32, "logits_f32.npy"}),
+    ::testing::Values(
+        DeviceCase{"untied_gqa"}, DeviceCase{"biases_f16"}, DeviceCase{"head_dim_sharded"},
+        DeviceCase{"architecture_opt"}, DeviceCase{"architecture_opt_post_norm"},
+        DeviceCase{"architecture_opt_bare"}, DeviceCase{"architecture_qwen2_window"},
+        DeviceCase{"architecture_qwen2_layer_types"}, DeviceCase{"architecture_mistral_window"},
+        DeviceCase{"architecture_mistral_no_window"}, DeviceCase{"architecture_qwen3"},
+        DeviceCase{"architecture_qwen3_window"}, DeviceCase{"architecture_gemma"},
+        DeviceCase{"quantized/awq_g32", DType::kF32, "logits_f32.npy"},
+        DeviceCase{"quantized/gptq4_g32_act", DType::kF32, "logits_f32.npy"},
+        DeviceCase{"quantized/gptq8_g32_act", DType::kF32, "logits_f32.npy"},
+        DeviceCase{"quantized/ct_w3_g32_asym", DType::kF32, "logits_f32.npy"},
+        DeviceCase{"quantized/ct_w8a8", DType::kF32, "logits_f32.npy"}),
     [](const auto& test_case) {
       const std::string name = test_case.param.name;
       return name.substr(name.find('/') + 1);

@@ -25,12 +25,12 @@ using test::Runner;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-const fs::path kFixtures = testing::test_file("models/fixtures/quantized");
+const fs::path kQuantized = testing::test_file("models/fixtures/quantized");
 
 class QuantizedCheckpoint : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(QuantizedCheckpoint, GivesTheLogitsOfItsWeights) {
-  const fs::path folder = kFixtures / GetParam();
+  const fs::path folder = kQuantized / GetParam();
   const std::vector<float> expected = NpyFile(folder / "logits_f32.npy").floats();
   for (const KernelSet* kernels : supported_kernels()) {
     for (const bool f32 : {true, false}) {
@@ -51,7 +51,7 @@ TEST_P(QuantizedCheckpoint, GivesTheLogitsOfItsWeights) {
 
 // int8 activations of other kernel sets give the same bits, and logits that are near the others.
 TEST_P(QuantizedCheckpoint, Int8Activations) {
-  const fs::path folder = kFixtures / GetParam();
+  const fs::path folder = kQuantized / GetParam();
   const std::vector<float> expected = NpyFile(folder / "logits_f32.npy").floats();
   for (const KernelSet* kernels : supported_kernels()) {
     Runner model(
@@ -73,7 +73,7 @@ TEST_P(QuantizedCheckpoint, Int8Activations) {
 class Float8Checkpoint : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(Float8Checkpoint, GivesTheLogitsOfItsWeights) {
-  const fs::path folder = kFixtures / GetParam();
+  const fs::path folder = kQuantized / GetParam();
   Runner model(folder, Mode{.dtype = DType::kF32, .activations = ActivationType::kF32});
   const auto vocab = static_cast<std::size_t>(model.spec().vocab);
   const std::vector<float> expected = NpyFile(folder / "logits_f32.npy").floats();
@@ -117,7 +117,7 @@ TEST(OtherToolsSlow, SharedCheckpoints) {
 
 TEST_P(QuantizedCheckpoint, ThreadsDoNotChangeABit) {
   const auto logits = [](int threads) {
-    return Runner(kFixtures / GetParam(), Mode{.threads = threads}).logits(reference_ids(40, 67));
+    return Runner(kQuantized / GetParam(), Mode{.threads = threads}).logits(reference_ids(40, 67));
   };
   EXPECT_EQ(logits(3), logits(1));
 }
@@ -137,8 +137,8 @@ INSTANTIATE_TEST_SUITE_P(
 class SpoiledQuantized : public ::testing::Test {
  protected:
   void take(const std::string& name) {
-    config_ = read_json_file(kFixtures / name / "config.json");
-    source_ = kFixtures / name / "model.safetensors";
+    config_ = read_json_file(kQuantized / name / "config.json");
+    source_ = kQuantized / name / "model.safetensors";
   }
   Json& quantization() { return config_["quantization_config"]; }
 

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/temporary_folder.h"
+#include "models/fixtures.h"
 #include "models/logits.h"
 #include "nibble/models/rope_frequencies.h"
 #include "paths.h"
@@ -19,10 +20,8 @@ using test::Mode;
 using test::reference_ids;
 using test::Runner;
 
-const fs::path kFixtures = testing::test_file("models/fixtures");
-
 /// A fixture and the dtypes that it has logits for.
-struct Case {
+struct LogitsCase {
   const char* name;
   const char* file = "";  // in its folder; "": the folder itself
   std::vector<const char*> modes = {"bf16"};
@@ -53,7 +52,7 @@ void expect_fixture_logits(const fs::path& path, const std::string& name, const 
   }
 }
 
-class RandomModel : public ::testing::TestWithParam<Case> {};
+class RandomModel : public ::testing::TestWithParam<LogitsCase> {};
 
 TEST_P(RandomModel, GivesTheReferencesLogits) {
   for (const char* mode : GetParam().modes) {
@@ -63,23 +62,25 @@ TEST_P(RandomModel, GivesTheReferencesLogits) {
 
 INSTANTIATE_TEST_SUITE_P(
     Fixtures, RandomModel,
-    ::testing::Values(Case{"untied_gqa"}, Case{"tied_f32", "", {"bf16", "f16", "f32"}},
-                      Case{"biases_f16", "", {"bf16", "f16"}}, Case{"head_dim_sharded"},
-                      Case{"torch_bin_sharded"}, Case{"rope_linear"}, Case{"rope_llama3"},
-                      Case{"gguf_f32_biases", "model.gguf", {"bf16", "f32"}},
-                      Case{"gguf_mixed_gpt2", "model.gguf", {"bf16", "f32"}},
-                      Case{"gguf_rope_freqs_llama", "model.gguf", {"bf16", "f32"}}),
+    ::testing::Values(LogitsCase{"untied_gqa"}, LogitsCase{"tied_f32", "", {"bf16", "f16", "f32"}},
+                      LogitsCase{"biases_f16", "", {"bf16", "f16"}}, LogitsCase{"head_dim_sharded"},
+                      LogitsCase{"torch_bin_sharded"}, LogitsCase{"rope_linear"},
+                      LogitsCase{"rope_llama3"},
+                      LogitsCase{"gguf_f32_biases", "model.gguf", {"bf16", "f32"}},
+                      LogitsCase{"gguf_mixed_gpt2", "model.gguf", {"bf16", "f32"}},
+                      LogitsCase{"gguf_rope_freqs_llama", "model.gguf", {"bf16", "f32"}}),
     [](const auto& test_case) { return std::string(test_case.param.name); });
 
 INSTANTIATE_TEST_SUITE_P(
     Architectures, RandomModel,
-    ::testing::Values(Case{"architecture_opt", "", {"bf16", "f16"}},
-                      Case{"architecture_opt_post_norm", "", {"bf16", "f32"}},
-                      Case{"architecture_opt_bare"}, Case{"architecture_qwen2_window"},
-                      Case{"architecture_qwen2_layer_types"}, Case{"architecture_mistral_window"},
-                      Case{"architecture_mistral_no_window"}, Case{"architecture_qwen3"},
-                      Case{"architecture_qwen3_window"},
-                      Case{"architecture_gemma", "", {"bf16", "f16", "f32"}}),
+    ::testing::Values(LogitsCase{"architecture_opt", "", {"bf16", "f16"}},
+                      LogitsCase{"architecture_opt_post_norm", "", {"bf16", "f32"}},
+                      LogitsCase{"architecture_opt_bare"}, LogitsCase{"architecture_qwen2_window"},
+                      LogitsCase{"architecture_qwen2_layer_types"},
+                      LogitsCase{"architecture_mistral_window"},
+                      LogitsCase{"architecture_mistral_no_window"},
+                      LogitsCase{"architecture_qwen3"}, LogitsCase{"architecture_qwen3_window"},
+                      LogitsCase{"architecture_gemma", "", {"bf16", "f16", "f32"}}),
     [](const auto& test_case) { return std::string(test_case.param.name); });
 
 /// The fixture `name` with another config.json.

@@ -11,7 +11,7 @@
 namespace nibble {
 namespace {
 
-struct Case {
+struct SequencesCase {
   int bits;  // of the weights; 4 in groups of 32
   ActivationType activations;
   KvType kv;
@@ -20,7 +20,8 @@ struct Case {
 /// A model for any kernel set, and a pool for the caches of its sequences.
 class Sequences {
  public:
-  Sequences(const std::filesystem::path& path, const KernelSet& kernels, const Case& test_case)
+  Sequences(const std::filesystem::path& path, const KernelSet& kernels,
+            const SequencesCase& test_case)
       : checkpoint_(path),
         compute_(kernels, workers_),
         decoder_(checkpoint_, compute_, DType::kBF16, test_case.activations),
@@ -76,7 +77,7 @@ Piece make_piece(int sequence, std::int64_t held, std::int64_t tokens) {
   return piece;
 }
 
-class SequencesTest : public ::testing::TestWithParam<Case> {
+class SequencesTest : public ::testing::TestWithParam<SequencesCase> {
  protected:
   testing::TemporaryFolder folder_;
   std::filesystem::path path_ =
@@ -160,17 +161,17 @@ TEST_P(SequencesTest, PromptsAndStepsOfDecodeTogether) {
   for (const KernelSet* kernels : supported_kernels()) expect_each_as_alone(*kernels, pieces);
 }
 
-std::string name_of(const ::testing::TestParamInfo<Case>& info) {
+std::string name_of(const ::testing::TestParamInfo<SequencesCase>& info) {
   return "w" + std::to_string(info.param.bits) + "_" + activation_type_name(info.param.activations);
 }
 
 INSTANTIATE_TEST_SUITE_P(Numerics, SequencesTest,
-                         ::testing::Values(Case{16, ActivationType::kF32, KvType::kF32},
-                                           Case{16, ActivationType::kBF16, KvType::kBF16},
-                                           Case{4, ActivationType::kF32, KvType::kF32},
-                                           Case{4, ActivationType::kBF16, KvType::kBF16},
-                                           Case{4, ActivationType::kInt8, KvType::kInt8},
-                                           Case{8, ActivationType::kInt8, KvType::kBF16}),
+                         ::testing::Values(SequencesCase{16, ActivationType::kF32, KvType::kF32},
+                                           SequencesCase{16, ActivationType::kBF16, KvType::kBF16},
+                                           SequencesCase{4, ActivationType::kF32, KvType::kF32},
+                                           SequencesCase{4, ActivationType::kBF16, KvType::kBF16},
+                                           SequencesCase{4, ActivationType::kInt8, KvType::kInt8},
+                                           SequencesCase{8, ActivationType::kInt8, KvType::kBF16}),
                          name_of);
 
 // A prefix computed once serves two sequences, which then go their ways.

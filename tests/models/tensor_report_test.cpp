@@ -7,8 +7,8 @@
 #include "core/temporary_folder.h"
 #include "models/edited_gguf.h"
 #include "models/edited_model.h"
+#include "models/fixtures.h"
 #include "models/logits.h"
-#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -17,8 +17,6 @@ namespace fs = std::filesystem;
 using ::testing::AllOf;
 using testing::EditedModel;
 using ::testing::HasSubstr;
-
-const fs::path kFixtures = testing::test_file("models/fixtures");
 
 /// Loads the model, as whoever runs it does, and gives what is said on standard error.
 std::string load(const fs::path& path) {

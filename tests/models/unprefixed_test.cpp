@@ -3,11 +3,11 @@
 
 #include "bench/tiny_model.h"
 #include "core/temporary_folder.h"
+#include "models/fixtures.h"
 #include "models/logits.h"
 #include "nibble/formats/safetensors.h"
 #include "nibble/formats/safetensors_writer.h"
 #include "nibble/models/inspection.h"
-#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -15,8 +15,6 @@ namespace {
 namespace fs = std::filesystem;
 using testing::make_tiny_model;
 using testing::TemporaryFolder;
-
-const fs::path kFixtures = testing::test_file("models/fixtures");
 
 /// A copy of the model in `from` whose tensors lack the prefix.
 fs::path strip_prefix(const fs::path& from, const fs::path& to) {

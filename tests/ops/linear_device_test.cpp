@@ -19,10 +19,10 @@ using test::Float64Device;
 using test::make_matrix;
 using test::TestMatrix;
 
-constexpr std::int64_t kCols = 128;
+constexpr std::int64_t kDeviceCols = 128;
 constexpr std::int64_t kRows = 37;
 
-std::vector<float> random_rows(std::int64_t elements, std::mt19937& random) {
+std::vector<float> device_rows(std::int64_t elements, std::mt19937& random) {
   std::normal_distribution<float> normal(0.0F, 1.0F);
   std::vector<float> x(static_cast<std::size_t>(elements));
   for (float& value : x) value = normal(random);
@@ -36,25 +36,25 @@ class Device : public ::testing::Test {
          {std::pair(WeightFormat::kW4, 32), std::pair(WeightFormat::kW3, 128),
           std::pair(WeightFormat::kW8, 0), std::pair(WeightFormat::kBF16, 0),
           std::pair(WeightFormat::kF16, 0), std::pair(WeightFormat::kF32, 0)}) {
-      matrices_.push_back(make_matrix({format, kRows, kCols, group_size}, random_));
+      matrices_.push_back(make_matrix({format, kRows, kDeviceCols, group_size}, random_));
     }
   }
 
-  /// What a product of `x`, (tokens, kCols), can be at the most: the longest row of x times the
-  /// longest of a weight (Cauchy-Schwarz), the norm of the layer, and a bias.
+  /// What a product of `x`, (tokens, kDeviceCols), can be at the most: the longest row of x times
+  /// the longest of a weight (Cauchy-Schwarz), the norm of the layer, and a bias.
   double largest_product(const std::vector<float>& x, const RowNorm* norm) const {
     const auto longest = [](const auto& values) {
       double most = 0;
-      for (std::size_t row = 0; row < values.size(); row += kCols) {
+      for (std::size_t row = 0; row < values.size(); row += kDeviceCols) {
         double squares = 0;
-        for (std::size_t c = row; c < row + kCols; ++c) squares += values[c] * values[c];
+        for (std::size_t c = row; c < row + kDeviceCols; ++c) squares += values[c] * values[c];
         most = std::max(most, std::sqrt(squares));
       }
       return most;
     };
     std::vector<float> rows = x;
-    for (std::size_t at = 0; norm != nullptr && at < x.size(); at += kCols) {
-      normalize_row(compute_.kernels(), *norm, x.data() + at, kCols, rows.data() + at);
+    for (std::size_t at = 0; norm != nullptr && at < x.size(); at += kDeviceCols) {
+      normalize_row(compute_.kernels(), *norm, x.data() + at, kDeviceCols, rows.data() + at);
     }
     double weights = 0;
     for (const TestMatrix& matrix : matrices_) {
@@ -74,16 +74,17 @@ class Device : public ::testing::Test {
     ASSERT_EQ(found.size(), expected.size());
     for (std::size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i], expected[i], limit) << i;
   }
-  // Sums of kCols terms in float32, those of w8 of twice as many, and a few additions behind them.
-  static constexpr double kUnit = (2 * kCols + 16) * 0x1p-24;
+  // Sums of kDeviceCols terms in float32, those of w8 of twice as many, and a few additions behind
+  // them.
+  static constexpr double kUnit = (2 * kDeviceCols + 16) * 0x1p-24;
 
   std::mt19937 random_{5};
   ThreadPool pool_{2};
   Compute compute_{select_kernels(), pool_};
   Float64Device device_;
   std::vector<TestMatrix> matrices_;
-  std::vector<float> weight_ = random_rows(kCols, random_);
-  std::vector<float> bias_ = random_rows(kCols, random_);
+  std::vector<float> weight_ = device_rows(kDeviceCols, random_);
+  std::vector<float> bias_ = device_rows(kDeviceCols, random_);
   RowNorm norm_{NormKind::kLayer, {weight_.data(), bias_.data(), 1e-5F}};
 };
 
@@ -93,7 +94,7 @@ TEST_F(Device, IsTheCpusKernelsByDefault) {
 
 TEST_F(Device, ComputesProductsThatAddAndActivate) {
   for (const std::int64_t tokens : {1, 3, 20}) {
-    const std::vector<float> x = random_rows(tokens * kCols, random_);
+    const std::vector<float> x = device_rows(tokens * kDeviceCols, random_);
     for (const RowNorm* norm :
          {static_cast<const RowNorm*>(nullptr), static_cast<const RowNorm*>(&norm_)}) {
       expect_the_same(kUnit * largest_product(x, norm), [&] {
@@ -119,10 +120,10 @@ TEST_F(Device, ComputesProductsThatAddAndActivate) {
 }
 
 TEST_F(Device, ComputesGatedProducts) {
-  InputOrder backwards{.in_features = kCols, .columns = {}};
-  for (std::int32_t c = 0; c < kCols; ++c) backwards.columns.push_back(kCols - 1 - c);
+  InputOrder backwards{.in_features = kDeviceCols, .columns = {}};
+  for (std::int32_t c = 0; c < kDeviceCols; ++c) backwards.columns.push_back(kDeviceCols - 1 - c);
   for (const std::int64_t tokens : {1, 20}) {
-    const std::vector<float> x = random_rows(tokens * kCols, random_);
+    const std::vector<float> x = device_rows(tokens * kDeviceCols, random_);
     for (const InputOrder* order :
          {static_cast<const InputOrder*>(nullptr), static_cast<const InputOrder*>(&backwards)}) {
       for (std::size_t up = 1; up < matrices_.size(); ++up) {

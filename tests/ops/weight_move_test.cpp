@@ -17,6 +17,7 @@
 #include "nibble/kernels/select.h"
 #include "nibble/ops/matmul.h"
 #include "nibble/weights/weight_parts.h"
+#include "paths.h"
 
 namespace nibble {
 namespace {
@@ -134,9 +135,7 @@ std::vector<long> faults_of(ThreadPool& pool) {
 
 // Whoever touches a page first takes the fault, and the page is put on its node.
 TEST(WeightMove, EachThreadTouchesItsOwnRowsFirst) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "a sanitizer's own memory takes page faults too";
-#endif
+  if (testing::is_sanitized()) GTEST_SKIP() << "a sanitizer's own memory takes page faults too";
   const std::vector<TestMatrix> matrices = matrices_of({{WeightFormat::kBF16, 4099, 512}});
   ThreadPool pool(3, nodes_of({2, 1}));
   Compute compute(select_kernels(), pool);

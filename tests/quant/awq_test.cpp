@@ -21,7 +21,7 @@
 #include "nibble/quant/transforms/awq_clip.h"
 #include "nibble/quant/transforms/awq_scales.h"
 #include "nibble/quant/transforms/gram.h"
-#include "paths.h"
+#include "quant/fixtures.h"
 #include "quant/packed_integers.h"
 #include "quant/transform_fixtures.h"
 
@@ -39,8 +39,6 @@ using ::nibble::testing::read_file;
 using ::nibble::testing::TemporaryFolder;
 using ::nibble::testing::transform_fixture;
 using ::testing::HasSubstr;
-
-const fs::path kStories = testing::data_file("stories260K");
 
 struct QuantizeRun {
   fs::path model = kStories;

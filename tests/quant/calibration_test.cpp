@@ -13,6 +13,7 @@
 #include "models/logits.h"
 #include "nibble/ops/input_observer.h"
 #include "nibble/quant/pipeline.h"
+#include "quant/fixtures.h"
 #include "quant/stories.h"
 
 namespace nibble {
@@ -26,7 +27,6 @@ using ::testing::HasSubstr;
 
 using testing::divergence;
 using testing::Ids;
-using testing::kStories;
 using testing::story_blocks;
 
 /// Rounds per group and notes what it was told, one entry a group of layers.

@@ -12,7 +12,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::divergence;
-using testing::kStories;
 using testing::read_file;
 
 class Learning : public ::testing::Test {

@@ -13,6 +13,7 @@
 #include "nibble/quant/pipeline.h"
 #include "paths.h"
 #include "quant/dequantized_model.h"
+#include "quant/fixtures.h"
 
 namespace nibble {
 namespace {
@@ -23,12 +24,11 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-const fs::path kTied = testing::data_file("stories260K");
 const fs::path kUntied = testing::test_file("models/fixtures/gguf_mixed_gpt2/model.gguf");
 const std::string kTable = "model.embed_tokens";
 
-QuantizeReport quantize(const fs::path& model, const fs::path& out,
-                        const QuantizeOptions& options) {
+QuantizeReport quantize_with(const fs::path& model, const fs::path& out,
+                             const QuantizeOptions& options) {
   const Checkpoint checkpoint(model);
   ThreadPool pool(2);
   Compute compute(select_kernels(), pool);
@@ -84,7 +84,7 @@ class PackedEmbedding : public ::testing::TestWithParam<EmbeddingCase> {};
 
 TEST_P(PackedEmbedding, GivesTheLogitsOfItsDequantizedWeights) {
   const TemporaryFolder folder;
-  quantize(GetParam().model, folder / "packed", GetParam().options);
+  quantize_with(GetParam().model, folder / "packed", GetParam().options);
   EXPECT_TRUE(Checkpoint(folder / "packed").is_quantized());
   bytes_listed(folder / "packed");
   expect_logits_of_its_weights(folder / "packed");
@@ -93,26 +93,29 @@ TEST_P(PackedEmbedding, GivesTheLogitsOfItsDequantizedWeights) {
 INSTANTIATE_TEST_SUITE_P(
     Models, PackedEmbedding,
     ::testing::Values(
-        EmbeddingCase{"int8_tied", kTied, {.group_size = 32, .embedding = EmbeddingStorage::kInt8}},
+        EmbeddingCase{
+            "int8_tied", kStories, {.group_size = 32, .embedding = EmbeddingStorage::kInt8}},
         // 264 rows, no multiple of 16.
         EmbeddingCase{"int8_untied", kUntied, {.embedding = EmbeddingStorage::kInt8}},
         EmbeddingCase{"int8_untied_head_dense",
                       kUntied,
                       {.quantize_head = false, .embedding = EmbeddingStorage::kInt8}},
-        EmbeddingCase{"head_w4", kTied, {.group_size = 64, .embedding = EmbeddingStorage::kHead}},
         EmbeddingCase{
-            "head_w3", kTied, {.bits = 3, .group_size = 32, .embedding = EmbeddingStorage::kHead}},
-        EmbeddingCase{"head_w8", kTied, {.bits = 8, .embedding = EmbeddingStorage::kHead}},
+            "head_w4", kStories, {.group_size = 64, .embedding = EmbeddingStorage::kHead}},
+        EmbeddingCase{"head_w3",
+                      kStories,
+                      {.bits = 3, .group_size = 32, .embedding = EmbeddingStorage::kHead}},
+        EmbeddingCase{"head_w8", kStories, {.bits = 8, .embedding = EmbeddingStorage::kHead}},
         EmbeddingCase{"head_of_all_dense",
-                      kTied,
+                      kStories,
                       {.embedding = EmbeddingStorage::kHead, .exclude = {"model.layers.*"}}}),
     [](const auto& test) { return std::string(test.param.name); });
 
 TEST(EmbeddingOfInt8, IsSmallerAndNearTheOriginal) {
   const TemporaryFolder folder;
-  const QuantizeReport dense = quantize(kTied, folder / "dense", {.group_size = 64});
-  const QuantizeReport int8 =
-      quantize(kTied, folder / "int8", {.group_size = 64, .embedding = EmbeddingStorage::kInt8});
+  const QuantizeReport dense = quantize_with(kStories, folder / "dense", {.group_size = 64});
+  const QuantizeReport int8 = quantize_with(
+      kStories, folder / "int8", {.group_size = 64, .embedding = EmbeddingStorage::kInt8});
   // 512 rows of 64, in bfloat16 and in bytes with a float for each row.
   EXPECT_EQ(bytes_listed(folder / "dense") - bytes_listed(folder / "int8"), 512 * (64 - 4));
   EXPECT_EQ(int8.bits_per_weight, dense.bits_per_weight) << "a token reads one row";
@@ -132,9 +135,9 @@ TEST(EmbeddingOfInt8, IsSmallerAndNearTheOriginal) {
 
 TEST(EmbeddingInTheHead, IsOneMatrix) {
   const TemporaryFolder folder;
-  const QuantizeReport dense = quantize(kTied, folder / "dense", {.group_size = 64});
-  const QuantizeReport shared =
-      quantize(kTied, folder / "head", {.group_size = 64, .embedding = EmbeddingStorage::kHead});
+  const QuantizeReport dense = quantize_with(kStories, folder / "dense", {.group_size = 64});
+  const QuantizeReport shared = quantize_with(
+      kStories, folder / "head", {.group_size = 64, .embedding = EmbeddingStorage::kHead});
   EXPECT_EQ(bytes_listed(folder / "dense") - bytes_listed(folder / "head"), 512 * 64 * 2);
   EXPECT_EQ(shared.bits_per_weight, dense.bits_per_weight);
   const auto tensors = stored(folder / "head");
@@ -150,7 +153,7 @@ TEST(EmbeddingInTheHead, IsOneMatrix) {
 }
 
 TEST(EmbeddingOptions, AreRefusedWhereTheyCannotBe) {
-  const ModelSpec tied = Checkpoint(kTied).spec();
+  const ModelSpec tied = Checkpoint(kStories).spec();
   const ModelSpec untied = Checkpoint(kUntied).spec();
   EXPECT_ERROR(plan_quantization(untied, {.embedding = EmbeddingStorage::kHead}),
                AllOf(HasSubstr("--embedding head"), HasSubstr("tied")));
@@ -169,7 +172,9 @@ TEST(EmbeddingOptions, AreRefusedWhereTheyCannotBe) {
 /// and float32: 2^-12 of a number at most.
 class PackedEmbeddingExport : public ::testing::TestWithParam<EmbeddingStorage> {
  protected:
-  PackedEmbeddingExport() { quantize(kTied, packed_, {.group_size = 32, .embedding = GetParam()}); }
+  PackedEmbeddingExport() {
+    quantize_with(kStories, packed_, {.group_size = 32, .embedding = GetParam()});
+  }
   /// Relative to the logits' deviation.
   double distance(const fs::path& exported) const {
     const std::vector<float> expected = logits(packed_);

@@ -5,16 +5,13 @@
 #include "core/temporary_folder.h"
 #include "nibble/kernels/select.h"
 #include "nibble/quant/pipeline.h"
-#include "paths.h"
+#include "quant/fixtures.h"
 
 namespace nibble {
 namespace {
 
 namespace fs = std::filesystem;
 using testing::TemporaryFolder;
-
-const fs::path kTied = testing::data_file("stories260K");
-const fs::path kModels = testing::test_file("models/fixtures");
 
 struct ForecastCase {
   const char* name;
@@ -52,10 +49,10 @@ TEST_P(Forecast, IsWhatIsWritten) {
 INSTANTIATE_TEST_SUITE_P(
     Models, Forecast,
     ::testing::Values(
-        ForecastCase{"tied_w4", kTied, {}},
-        ForecastCase{"tied_w3_head_dense", kTied, {.bits = 3, .quantize_head = false}},
-        ForecastCase{"tied_embedding_int8", kTied, {.embedding = EmbeddingStorage::kInt8}},
-        ForecastCase{"tied_embedding_in_head", kTied, {.embedding = EmbeddingStorage::kHead}},
+        ForecastCase{"tied_w4", kStories, {}},
+        ForecastCase{"tied_w3_head_dense", kStories, {.bits = 3, .quantize_head = false}},
+        ForecastCase{"tied_embedding_int8", kStories, {.embedding = EmbeddingStorage::kInt8}},
+        ForecastCase{"tied_embedding_in_head", kStories, {.embedding = EmbeddingStorage::kHead}},
         ForecastCase{"biases_f32_excluded",
                      kModels / "biases_f16",
                      {.bits = 8, .dtype = DType::kF32, .exclude = {"*.0.*"}}},

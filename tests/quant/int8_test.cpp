@@ -10,6 +10,7 @@
 #include "nibble/quant/random_model.h"
 #include "paths.h"
 #include "quant/dequantized_model.h"
+#include "quant/fixtures.h"
 
 namespace nibble {
 namespace {
@@ -17,7 +18,6 @@ namespace {
 namespace fs = std::filesystem;
 using testing::TemporaryFolder;
 
-const fs::path kStories = testing::data_file("stories260K");
 // Hidden sizes of 24 and 40, no multiples of 16; biases.
 const fs::path kBiases = testing::test_file("models/fixtures/biases_f16");
 

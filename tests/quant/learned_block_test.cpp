@@ -21,8 +21,8 @@ namespace {
 using ::nibble::testing::make_tiny_model;
 using ::nibble::testing::TemporaryFolder;
 
-constexpr std::int64_t kTokens = 70;  // more than a lot of rows of scores
-constexpr float kStep = 0x1p-6F;      // 1 + kStep and 1 - kStep are bfloat16 numbers
+constexpr std::int64_t kBlockTokens = 70;  // more than a lot of rows of scores
+constexpr float kStep = 0x1p-6F;           // 1 + kStep and 1 - kStep are bfloat16 numbers
 
 /// Rounds per group, then to scales that are powers of two: so bfloat16 holds what kStep makes of
 /// them.
@@ -73,8 +73,8 @@ class BlockGradient : public ::testing::TestWithParam<Json> {
     if (block.mlp.activation == Activation::kRelu) block.mlp.activation = Activation::kGelu;
     block_.emplace(std::move(block), spec);
     if (spec.rope) rope_ = Rope(rope_frequencies(*spec.rope, spec.head_dim));
-    rope_.append(0, kTokens);
-    x_ = random_floats(static_cast<std::size_t>(kTokens * spec.hidden), 1);
+    rope_.append(0, kBlockTokens);
+    x_ = random_floats(static_cast<std::size_t>(kBlockTokens * spec.hidden), 1);
     weights_ = random_floats(x_.size(), 2);
     // A block without residual sums would be a poor test of the rest: make its share large.
     for (float& value : x_) value *= 0.3F;
@@ -86,12 +86,12 @@ class BlockGradient : public ::testing::TestWithParam<Json> {
     KvCache cache({.n_layers = 1,
                    .n_kv_heads = spec.n_kv_heads,
                    .head_dim = spec.head_dim,
-                   .capacity = kTokens},
+                   .capacity = kBlockTokens},
                   KvType::kF32);
-    cache.require(kTokens);
+    cache.require(kBlockTokens);
     Pass pass(rope_);
     pass.begin();
-    pass.add(cache, kTokens);
+    pass.add(cache, kBlockTokens);
     std::vector<float> out = x;
     block_->block().run(compute_, pass, 0, out.data());
     double sum = 0;
@@ -140,7 +140,7 @@ class BlockGradient : public ::testing::TestWithParam<Json> {
 
 TEST_P(BlockGradient, IsThatOfDifferences) {
   std::vector<float> gradient = weights_;
-  block_->backward(compute_, rope_, x_.data(), kTokens, gradient.data());
+  block_->backward(compute_, rope_, x_.data(), kBlockTokens, gradient.data());
   const std::vector<float> direction = random_floats(x_.size(), 4);
   double expected = 0;
   double sizes = 0;

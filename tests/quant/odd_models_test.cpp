@@ -23,15 +23,15 @@ using ::nibble::testing::Ids;
 using ::nibble::testing::read_file;
 using ::testing::HasSubstr;
 
-struct Method {
+struct OddCase {
   std::string name;
   QuantizeMethod (*make)();
   QuantizeOptions options = {.group_size = 32};
 
-  friend void PrintTo(const Method& method, std::ostream* out) { *out << method.name; }
+  friend void PrintTo(const OddCase& method, std::ostream* out) { *out << method.name; }
 };
 
-QuantizeMethod of_rounder(std::unique_ptr<Rounder> rounder) {
+QuantizeMethod rounded_by(std::unique_ptr<Rounder> rounder) {
   return {.blocks = {.rounder = std::move(rounder)}};
 }
 
@@ -42,25 +42,25 @@ QuantizeMethod transformed(std::shared_ptr<const Transform> transform,
                      .activations = ActivationType::kF32}};
 }
 
-std::shared_ptr<const Transform> awq() {
+std::shared_ptr<const Transform> make_awq_search() {
   return make_awq({}, std::make_shared<AwqSearch>());
 }
 
-QuantizeMethod learning() {
-  QuantizeMethod method = of_rounder(make_best_rounder({.refinements = 1}));
+QuantizeMethod learning_best() {
+  QuantizeMethod method = rounded_by(make_best_rounder({.refinements = 1}));
   method.distillation = DistillationOptions{};
   return method;
 }
 
-const std::vector<Method>& methods() {
-  static const std::vector<Method> all = {
-      {"gptq", [] { return of_rounder(make_gptq_rounder()); }},
-      {"light", [] { return of_rounder(make_best_rounder({.compensates = false})); }},
-      {"best", [] { return of_rounder(make_best_rounder({})); }},
-      {"max", learning},
-      {"awq", [] { return transformed(awq(), make_per_group_rounder()); }},
-      {"awq_gptq", [] { return transformed(awq(), make_gptq_rounder()); }},
-      {"awq_best", [] { return transformed(awq(), make_best_rounder({})); }},
+const std::vector<OddCase>& odd_cases() {
+  static const std::vector<OddCase> all = {
+      {"gptq", [] { return rounded_by(make_gptq_rounder()); }},
+      {"light", [] { return rounded_by(make_best_rounder({.compensates = false})); }},
+      {"best", [] { return rounded_by(make_best_rounder({})); }},
+      {"max", learning_best},
+      {"awq", [] { return transformed(make_awq_search(), make_per_group_rounder()); }},
+      {"awq_gptq", [] { return transformed(make_awq_search(), make_gptq_rounder()); }},
+      {"awq_best", [] { return transformed(make_awq_search(), make_best_rounder({})); }},
       {"smoothquant",
        [] {
          return transformed(make_smooth_quant(0.5F, std::make_shared<ActivationMaxima>()),
@@ -70,7 +70,7 @@ const std::vector<Method>& methods() {
   return all;
 }
 
-class OddModels : public ::testing::TestWithParam<Method> {
+class OddModels : public ::testing::TestWithParam<OddCase> {
  protected:
   void quantize(const fs::path& model, const Ids& ids, const fs::path& out, int threads = 2) {
     const Checkpoint checkpoint(model);
@@ -108,7 +108,7 @@ class OddModels : public ::testing::TestWithParam<Method> {
   }
 
   testing::TemporaryFolder folder_;
-  EditedModel model_{testing::kStories};
+  EditedModel model_{kStories};
   const std::string block_ = "model.layers.1.";
 };
 
@@ -131,7 +131,7 @@ TEST_P(OddModels, DeadAndConstantChannelsAndGroupsOfZeros) {
 }
 
 TEST_P(OddModels, OneTokenOverAndOver) {
-  quantize(testing::kStories, Ids(2, std::vector<std::int32_t>(16, 300)), folder_ / "out");
+  quantize(kStories, Ids(2, std::vector<std::int32_t>(16, 300)), folder_ / "out");
   const std::vector<float> logits =
       test::Runner(folder_ / "out", {}).logits(test::reference_ids(40, 512));
   for (const float logit : logits) ASSERT_TRUE(std::isfinite(logit));
@@ -141,7 +141,7 @@ TEST_P(OddModels, NumbersThatAreNoneAreRefused) {
   const BFloat16 nan = to_bfloat16(std::nanf(""));
   for (const char* tensor :
        {"mlp.down_proj.weight", "self_attn.k_proj.weight", "post_attention_layernorm.weight"}) {
-    EditedModel model(testing::kStories);
+    EditedModel model(kStories);
     set(model, block_ + tensor, nan, 1);
     const fs::path damaged = model.write();
     EXPECT_ERROR(quantize(damaged, testing::story_blocks(0, 4, 64), folder_ / "out"),
@@ -150,7 +150,7 @@ TEST_P(OddModels, NumbersThatAreNoneAreRefused) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, OddModels, ::testing::ValuesIn(methods()),
+INSTANTIATE_TEST_SUITE_P(All, OddModels, ::testing::ValuesIn(odd_cases()),
                          [](const auto& test) { return test.param.name; });
 
 }  // namespace

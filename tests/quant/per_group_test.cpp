@@ -8,12 +8,11 @@
 #include <vector>
 
 #include "nibble/formats/npy.h"
-#include "paths.h"
+#include "quant/fixtures.h"
 
 namespace nibble {
 namespace {
 
-const std::string kFixtures = testing::test_file("quant/fixtures/");
 constexpr std::size_t kSize = 32;
 
 class PerGroup : public ::testing::TestWithParam<int> {};
@@ -41,7 +40,7 @@ TEST_P(PerGroup, IsTheDefinitionBitForBit) {
 
 INSTANTIATE_TEST_SUITE_P(Bits, PerGroup, ::testing::Values(4, 3));
 
-RoundingError round(const std::vector<float>& weights, int bits = 4) {
+RoundingError round_groups(const std::vector<float>& weights, int bits = 4) {
   std::vector<std::uint8_t> q(weights.size());
   RoundingError error;
   round_group(weights, bits, q, error);
@@ -71,19 +70,19 @@ TEST(RoundingErrors, AreThoseOfTheRoundedWeights) {
 TEST(RoundingErrors, AreFiniteForWeightsWhoseSquaresAreNotInFloat32) {
   std::vector<float> weights(128);
   for (std::size_t i = 0; i < weights.size(); ++i) weights[i] = static_cast<float>(i) - 61.0f;
-  const double expected = round(weights).relative();
+  const double expected = round_groups(weights).relative();
   for (float& w : weights) w *= 0x1p100f;
-  EXPECT_DOUBLE_EQ(round(weights).relative(), expected);
+  EXPECT_DOUBLE_EQ(round_groups(weights).relative(), expected);
 }
 
 TEST(RoundingErrors, CountGroupsThatLeaveOutZero) {
   std::vector<float> weights(32, 0.5f);
   weights[3] = 0.75f;
-  EXPECT_EQ(round(weights).clipped_groups, 1);
+  EXPECT_EQ(round_groups(weights).clipped_groups, 1);
   for (float& w : weights) w = -w;
-  EXPECT_EQ(round(weights).clipped_groups, 1);
+  EXPECT_EQ(round_groups(weights).clipped_groups, 1);
   weights[0] = 0;
-  EXPECT_EQ(round(weights).clipped_groups, 0);
+  EXPECT_EQ(round_groups(weights).clipped_groups, 0);
 }
 
 TEST(RoundingErrors, NoteWhatIsNotFinite) {
@@ -93,7 +92,7 @@ TEST(RoundingErrors, NoteWhatIsNotFinite) {
     for (const std::size_t at : {std::size_t{0}, std::size_t{17}, std::size_t{31}}) {
       std::vector<float> weights(32, 0.25f);
       weights[at] = bad;
-      EXPECT_FALSE(round(weights).finite);
+      EXPECT_FALSE(round_groups(weights).finite);
     }
   }
 }

@@ -16,8 +16,8 @@
 #include "nibble/formats/safetensors.h"
 #include "nibble/formats/safetensors_writer.h"
 #include "nibble/models/weight_loader.h"
-#include "paths.h"
 #include "quant/dequantized_model.h"
+#include "quant/fixtures.h"
 
 namespace nibble {
 namespace {
@@ -28,10 +28,6 @@ using ::nibble::testing::TemporaryFolder;
 using ::nibble::testing::write_file;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-const fs::path kStories = testing::data_file("stories260K");
-const fs::path kModels = testing::test_file("models/fixtures");
-const std::string kFixtures = testing::test_file("quant/fixtures/");
 
 QuantizeReport quantize(const fs::path& model, const fs::path& out,
                         const QuantizeOptions& options = {}, bool replace = false,

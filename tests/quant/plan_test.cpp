@@ -59,6 +59,8 @@ TEST(QuantizePlan, NotesFallbacks) {
   EXPECT_THAT(plan.notes, ElementsAre(AllOf(HasSubstr("128"), HasSubstr("192 input features"),
                                             HasSubstr("64 for 2 layers"))));
   EXPECT_TRUE(plan_quantization(spec_of(128, 256), {.group_size = 64}).notes.empty());
+  EXPECT_THAT(plan_quantization(spec_of(64, 64), {.group_size = 64, .outer_group_size = 128}).notes,
+              ElementsAre("group size 128 does not divide 64 input features: 64 for 1 layer"));
 }
 
 TEST(QuantizePlan, NamesTheLayerThatNoGroupSizeDivides) {

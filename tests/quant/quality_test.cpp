@@ -24,7 +24,7 @@ class QualityTest : public ::testing::Test {
   }
 
   const testing::TemporaryFolder folder_;
-  const Checkpoint original_{testing::kStories};
+  const Checkpoint original_{kStories};
   ThreadPool pool_{2};
   Compute compute_{select_kernels(), pool_};
   // The blocks that testing::divergence() goes by are the held-out ones.
@@ -33,7 +33,7 @@ class QualityTest : public ::testing::Test {
 };
 
 TEST_F(QualityTest, OfAModelAndItselfIsPerfect) {
-  const Quality quality = measure(testing::kStories, texts_);
+  const Quality quality = measure(kStories, texts_);
   EXPECT_EQ(quality.block_errors, std::vector<double>(5, 0.0));
   EXPECT_EQ(quality.held_out.tokens, 8 * 128);
   EXPECT_EQ(quality.trained.tokens, 2 * 128);

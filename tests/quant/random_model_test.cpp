@@ -159,6 +159,15 @@ TEST(RandomModel, IgnoresTheQuantizationOfTheConfigAndCopiesTokenizers) {
   EXPECT_FALSE(fs::exists(folder / "out" / "notes.txt"));
 }
 
+TEST(RandomModel, TheHeadMayHaveAGroupSizeOfItsOwn) {
+  const TemporaryFolder folder;
+  const Checkpoint checkpoint(
+      make_tiny_model(folder, {.group_size = 64, .outer_group_size = 32}, wide_config()));
+  const ModelSpec& spec = checkpoint.spec();
+  EXPECT_EQ(checkpoint.packed_weight(spec.head)->view().group_size, 32);
+  EXPECT_EQ(checkpoint.packed_weight(spec.linears().front())->view().group_size, 64);
+}
+
 TEST(RandomModel, LeavesNothingBehindOnErrors) {
   const TemporaryFolder folder;
   ThreadPool pool(1);

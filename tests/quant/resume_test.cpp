@@ -47,19 +47,19 @@ class Mortal : public Rounder {
 };
 
 /// AWQ, per group or under `best`.
-QuantizeMethod awq(std::shared_ptr<const Rounder> rounder) {
+QuantizeMethod resumed_awq(std::shared_ptr<const Rounder> rounder) {
   return {.algorithm = "awq",
           .blocks = {.transforms = {make_awq({}, std::make_shared<AwqSearch>())},
                      .rounder = std::move(rounder),
                      .activations = ActivationType::kF32}};
 }
 
-QuantizeMethod best(std::shared_ptr<const Rounder> rounder) {
+QuantizeMethod resumed_best(std::shared_ptr<const Rounder> rounder) {
   return {.algorithm = "best", .blocks = {.rounder = std::move(rounder)}};
 }
 
-QuantizeMethod learning(std::shared_ptr<const Rounder> rounder) {
-  QuantizeMethod method = best(std::move(rounder));
+QuantizeMethod resumed_learning(std::shared_ptr<const Rounder> rounder) {
+  QuantizeMethod method = resumed_best(std::move(rounder));
   method.distillation = DistillationOptions{.batch = 4};
   return method;
 }
@@ -68,7 +68,7 @@ class Resume : public ::testing::Test {
  protected:
   /// Goes on with what was left.
   static QuantizeReport run(const fs::path& out, const QuantizeMethod& method,
-                            const fs::path& model = testing::kStories,
+                            const fs::path& model = kStories,
                             const std::string& recipe = "a test's") {
     const Checkpoint checkpoint(model);
     ThreadPool pool(2);
@@ -130,7 +130,7 @@ class Resume : public ::testing::Test {
 TEST_F(Resume, GoesOnFromTheLastBlockThatWasFinished) {
   for (const bool scales : {false, true}) {
     const auto make = [&](std::shared_ptr<const Rounder> rounder) {
-      return scales ? awq(std::move(rounder)) : best(std::move(rounder));
+      return scales ? resumed_awq(std::move(rounder)) : resumed_best(std::move(rounder));
     };
     const fs::path folder = folder_ / (scales ? "awq" : "best");
     fs::create_directory(folder);
@@ -152,27 +152,28 @@ TEST_F(Resume, GoesOnFromTheLastBlockThatWasFinished) {
 }
 
 TEST_F(Resume, AwqIsKilledAtRandom) {
-  kill_at_random(awq(make_per_group_rounder()));
+  kill_at_random(resumed_awq(make_per_group_rounder()));
 }
 
 TEST_F(Resume, BestIsKilledAtRandom) {
-  kill_at_random(best(make_best_rounder({})));
+  kill_at_random(resumed_best(make_best_rounder({})));
 }
 
 TEST_F(Resume, LearningIsKilledAtRandom) {
-  kill_at_random(learning(make_best_rounder({.refinements = 1})));
+  kill_at_random(resumed_learning(make_best_rounder({.refinements = 1})));
 }
 
 TEST_F(Resume, AnotherRunIsNotGoneOnWith) {
   const fs::path model = folder_ / "model";
-  fs::copy(testing::kStories, model);
+  fs::copy(kStories, model);
   const fs::path out = folder_ / "out";
-  testing::leave_behind([&] { run(out, best(std::make_shared<Mortal>(9)), model); });
-  EXPECT_ERROR(run(out, best(make_best_rounder({})), model, "another's"),
+  testing::leave_behind([&] { run(out, resumed_best(std::make_shared<Mortal>(9)), model); });
+  EXPECT_ERROR(run(out, resumed_best(make_best_rounder({})), model, "another's"),
                HasSubstr("other options"));
-  EXPECT_ERROR(run(out, awq(make_per_group_rounder()), model), HasSubstr("other options"));
-  EXPECT_ERROR(run(out, best(make_best_rounder({}))), HasSubstr("other options"));  // source
-  run(out, best(std::make_shared<Mortal>()), model);
+  EXPECT_ERROR(run(out, resumed_awq(make_per_group_rounder()), model), HasSubstr("other options"));
+  EXPECT_ERROR(run(out, resumed_best(make_best_rounder({}))),
+               HasSubstr("other options"));  // source
+  run(out, resumed_best(std::make_shared<Mortal>()), model);
 }
 
 }  // namespace

@@ -23,20 +23,20 @@
 namespace nibble {
 namespace {
 
-const std::string kFixtures = testing::test_file("quant/fixtures/rounders/");
+const std::string kRoundersFixtures = testing::test_file("quant/fixtures/rounders/");
 
 std::vector<float> fixture(const std::string& name) {
-  return NpyFile(kFixtures + name + ".npy").floats();
+  return NpyFile(kRoundersFixtures + name + ".npy").floats();
 }
 
 std::vector<std::uint8_t> integers(const std::string& name) {
-  return NpyFile(kFixtures + name + ".npy").bytes();
+  return NpyFile(kRoundersFixtures + name + ".npy").bytes();
 }
 
-constexpr std::int64_t kTokens = 100;
+constexpr std::int64_t kInputRows = 100;
 constexpr std::int64_t kCols = 96;
 
-/// Inputs, (kTokens, kCols): whole numbers, as bytes.
+/// Inputs, (kInputRows, kCols): whole numbers, as bytes.
 std::vector<float> inputs(const std::string& name) {
   std::vector<float> values;
   for (const std::uint8_t byte : integers(name)) values.push_back(static_cast<float>(byte) - 128);
@@ -135,8 +135,8 @@ TEST_F(Rounders, ProductsAreThoseOfDouble) {
   TurnedRows turned_y;
   Matrix<float> half(kCols, kCols);
   Matrix<float> whole(kCols, kCols);
-  for (std::int64_t t = 0; t < kTokens; t += 33) {  // in parts, the last of one row
-    const std::int64_t count = std::min<std::int64_t>(33, kTokens - t);
+  for (std::int64_t t = 0; t < kInputRows; t += 33) {  // in parts, the last of one row
+    const std::int64_t count = std::min<std::int64_t>(33, kInputRows - t);
     turned_x.assign(compute_, x.data() + t * kCols, count, kCols);
     turned_y.assign(compute_, y.data() + t * kCols, count, kCols);
     add_products(compute_, turned_x, half);

@@ -16,6 +16,7 @@
 #include "nibble/formats/safetensors_writer.h"
 #include "nibble/quant/pipeline.h"
 #include "paths.h"
+#include "quant/fixtures.h"
 #include "quant/packed_integers.h"
 #include "quant/transform_fixtures.h"
 
@@ -33,7 +34,6 @@ using ::nibble::testing::TemporaryFolder;
 using ::nibble::testing::transform_fixture;
 using ::testing::HasSubstr;
 
-const fs::path kStories = testing::data_file("stories260K");
 const fs::path kMaxima = testing::test_file("quant/fixtures/transforms/act_scales.pt");
 
 void quantize(const fs::path& model, const Ids& ids, std::shared_ptr<const Transform> transform,

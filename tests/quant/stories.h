@@ -10,11 +10,11 @@
 #include "nibble/core/mapped_file.h"
 #include "nibble/models/checkpoint.h"
 #include "paths.h"
+#include "quant/fixtures.h"
 
 namespace nibble::testing {
 
 using Ids = std::vector<std::vector<std::int32_t>>;
-inline const std::filesystem::path kStories = data_file("stories260K");
 
 /// `count` blocks of a text, from block `first` on.
 inline Ids story_blocks(std::size_t first, std::size_t count, std::size_t length) {

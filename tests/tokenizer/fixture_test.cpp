@@ -1,5 +1,4 @@
 // Ids and texts of every fixture are those of the libraries the tokenizers come from.
-#include "tokenizer/fixtures.h"
 
 #include <gtest/gtest.h>
 
@@ -7,6 +6,7 @@
 
 #include "core/temporary_folder.h"
 #include "nibble/core/utf8.h"
+#include "tokenizer/fixtures.h"
 
 namespace nibble {
 namespace {

@@ -45,7 +45,7 @@ std::int64_t w3_bit(std::int64_t r, std::int64_t c, int b) {
   return byte + v * 512 + six;
 }
 
-class PackedGroupTest : public testing::TestWithParam<int> {
+class PackedGroupTest : public ::testing::TestWithParam<int> {
  protected:
   int bits() const { return GetParam(); }
   PackedGroup layout(std::int64_t rows, std::int64_t cols, int group_size) const {
@@ -135,7 +135,7 @@ TEST_P(PackedGroupTest, WeightsAreTheScaledDifferences) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Bits, PackedGroupTest, testing::Values(4, 3));
+INSTANTIATE_TEST_SUITE_P(Bits, PackedGroupTest, ::testing::Values(4, 3));
 
 }  // namespace
 }  // namespace nibble

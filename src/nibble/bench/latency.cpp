@@ -235,14 +235,14 @@ Json latency_json(const std::string& model, const std::string& task, const Laten
   Json rows = Json::array();
   for (const LatencyRow& row : report.rows) {
     const bool decoded = row.ms_per_token > 0;
-    rows.push_back(
-        {{"example", rows.size() + 1},
-         {"prompt_tokens", row.prompt_tokens},
-         {"new_tokens", row.new_tokens},
-         {"total_s", row.total_ms / 1e3},
-         {"prefill_ms", row.prefill_ms},
-         {"ms_per_token", decoded ? Json(row.ms_per_token) : Json(nullptr)},
-         {"tokens_per_second", decoded ? Json(row.tokens_per_second()) : Json(nullptr)}});
+    rows.push_back({{"example", rows.size() + 1},
+                    {"prompt_tokens", row.prompt_tokens},
+                    {"new_tokens", row.new_tokens},
+                    {"total_s", row.total_ms / 1e3},
+                    {"prefill_ms", row.prefill_ms},
+                    {"ms_per_token", decoded ? Json(row.ms_per_token) : Json(nullptr)},
+                    {"tokens_per_second", decoded ? Json(row.tokens_per_second()) : Json(nullptr)},
+                    {"limit", report.limit(row)}});
   }
   const auto share = report.share_of_limit();
   return {{"model", model},

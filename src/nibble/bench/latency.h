@@ -105,7 +105,8 @@ LatencyReport measure_latency(Model& model, const Tokenizer& tokenizer,
                               FunctionRef<void(const LatencyRow&)> on_row);
 
 /// {"model", "task", "limit", "rows": [{"example", "prompt_tokens", "new_tokens", "total_s",
-/// "prefill_ms", "ms_per_token", "tokens_per_second"}]}; the last two are null without decode.
+/// "prefill_ms", "ms_per_token", "tokens_per_second", "limit"}]}; ms_per_token and
+/// tokens_per_second are null without decode, limits are of tokens a second.
 Json latency_json(const std::string& model, const std::string& task, const LatencyReport& report);
 
 }  // namespace nibble

@@ -25,7 +25,7 @@ std::string last_part(std::string_view model_name) {
   return std::string(model_name.substr(model_name.find_last_of('/') + 1));
 }
 
-std::string lower_case(std::string_view text) {
+std::string in_lower_case(std::string_view text) {
   std::string lower(text);
   std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) {
     return static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
@@ -38,7 +38,8 @@ std::optional<ChatFormat> chat_format(const Model& model, const MmluTask& task) 
   if (task.style == MmluStyle::kBase) return std::nullopt;
   const std::filesystem::path& path = model.checkpoint().path();
   if (task.style == MmluStyle::kChat) return ChatFormat::load(path);
-  if (mmlu_style_for(task.model_name) == MmluStyle::kBase) return std::nullopt;
+  const std::string& name = task.style_name.empty() ? task.model_name : task.style_name;
+  if (mmlu_style_for(name) == MmluStyle::kBase) return std::nullopt;
   try {
     return ChatFormat::load(path);
   } catch (const Error& error) {
@@ -55,7 +56,7 @@ Json settings_of(const Model& model, const MmluTask& task, const MmluRun& run, M
   return {{"model", task.model_name},
           {"fingerprint", model_fingerprint(model.checkpoint())},
           {"style", mmlu_style_name(style)},
-          {"dtype", lower_case(dtype_name(task.compute.dtype))},
+          {"dtype", in_lower_case(dtype_name(task.compute.dtype))},
           {"activations", activation_type_name(model.activations())},
           {"kv", kv_type_name(task.compute.kv)},
           {"limit", task.limit},
@@ -138,7 +139,7 @@ const char* mmlu_style_name(MmluStyle style) {
 }
 
 MmluStyle mmlu_style_for(std::string_view model_name) {
-  const std::string name = lower_case(last_part(model_name));
+  const std::string name = in_lower_case(last_part(model_name));
   return name.find("chat") == std::string::npos ? MmluStyle::kBase : MmluStyle::kChat;
 }
 

@@ -25,6 +25,7 @@ MmluStyle mmlu_style_for(std::string_view model_name);
 
 struct MmluTask {
   std::string model_name;        // as users call it
+  std::string style_name;        // whose name decides the style by itself; empty: model_name
   ComputeOptions compute;        // how the model was loaded
   std::filesystem::path folder;  // of the questions
   std::vector<std::string> subjects;

@@ -35,7 +35,8 @@ struct PerplexityResult {
 };
 
 /// Measures `model`, and how far it is from `reference` (may be null; of the same vocabulary);
-/// calls `on_segment` with the running result after each segment. Throws Error if there is no
+/// calls `on_segment` with the running result after each segment. Short windows share a pass, which
+/// changes results by the order of sums at most. Throws Error if there is no
 /// window, or one is longer than a model's context (but for its last token, which is not run).
 PerplexityResult measure_perplexity(Model& model, std::span<const ScoredWindow> windows,
                                     Model* reference,

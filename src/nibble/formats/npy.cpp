@@ -12,9 +12,9 @@
 namespace nibble {
 namespace {
 
-constexpr std::string_view kMagic = "\x93NUMPY";
-constexpr std::size_t kPreamble = 10;   // magic, version, the header's length (16 bits)
-constexpr std::size_t kAlignment = 64;  // of the data in the file
+constexpr std::string_view kNpyMagic = "\x93NUMPY";
+constexpr std::size_t kPreamble = 10;      // magic, version, the header's length (16 bits)
+constexpr std::size_t kNpyAlignment = 64;  // of the data in the file
 
 struct TypeCode {
   std::string_view code;
@@ -28,9 +28,9 @@ std::string npy_header(std::int64_t rows, std::int64_t cols) {
   std::string text =
       fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {}), }}", rows, cols);
   const std::size_t unpadded = kPreamble + text.size() + 1;
-  text.append((kAlignment - unpadded % kAlignment) % kAlignment, ' ');
+  text.append((kNpyAlignment - unpadded % kNpyAlignment) % kNpyAlignment, ' ');
   text += '\n';
-  std::string header(kMagic);
+  std::string header(kNpyMagic);
   header +=
       {'\1', '\0', static_cast<char>(text.size() & 0xff), static_cast<char>(text.size() >> 8)};
   return header + text;
@@ -45,14 +45,14 @@ struct Parts {
 Parts split(const MappedFile& file) {
   const std::string origin = file.path().string();
   const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.size());
-  if (!text.starts_with(kMagic)) fail("{}: not a .npy file", origin);
+  if (!text.starts_with(kNpyMagic)) fail("{}: not a .npy file", origin);
   if (text.size() < kPreamble + 2) fail("{}: cut off in the header", origin);
-  const auto major = static_cast<unsigned char>(text[kMagic.size()]);
+  const auto major = static_cast<unsigned char>(text[kNpyMagic.size()]);
   if (major < 1 || major > 3) fail("{}: .npy version {}, expected 1 to 3", origin, major);
   const std::size_t length_bytes = major == 1 ? 2 : 4;
   std::uint32_t length = 0;
-  std::memcpy(&length, text.data() + kMagic.size() + 2, length_bytes);
-  const std::size_t start = kMagic.size() + 2 + length_bytes;
+  std::memcpy(&length, text.data() + kNpyMagic.size() + 2, length_bytes);
+  const std::size_t start = kNpyMagic.size() + 2 + length_bytes;
   if (length > text.size() - start) fail("{}: cut off in the header", origin);
   return {text.substr(start, length), file.bytes().subspan(start + length)};
 }

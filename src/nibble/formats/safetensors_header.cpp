@@ -9,7 +9,7 @@
 namespace nibble {
 namespace {
 
-constexpr std::size_t kMaxDimensions = 64;  // as many as NumPy knows
+constexpr std::size_t kMaxTensorDimensions = 64;  // as many as NumPy knows
 
 /// Takes the JSON parser's events. Anything at a place where the format does not have it is an
 /// Error at once, so nothing nests deeper than an array in an object in the root.
@@ -86,8 +86,8 @@ class HeaderEvents {
     if (place_ != Place::kList) unexpected("a number");
     if (value > INT64_MAX) refuse(fmt::format("the number {} is too large", value));
     if (field_ == kShape) {
-      if (tensor().shape.size() == kMaxDimensions) {
-        refuse(fmt::format("has more than {} dimensions", kMaxDimensions));
+      if (tensor().shape.size() == kMaxTensorDimensions) {
+        refuse(fmt::format("has more than {} dimensions", kMaxTensorDimensions));
       }
       tensor().shape.push_back(static_cast<std::int64_t>(value));
     } else {

@@ -12,8 +12,8 @@
 namespace nibble {
 namespace {
 
-constexpr std::uint64_t kMaxHeader = 100'000'000;  // the official reader refuses more
-constexpr std::uint64_t kDataAlignment = 64;       // a cache line, and the widest vector
+constexpr std::uint64_t kMaxWrittenHeader = 100'000'000;  // the official reader refuses more
+constexpr std::uint64_t kDataAlignment = 64;              // a cache line, and the widest vector
 
 /// `text` as a JSON string, its quotes included.
 std::string json_string(const std::string& text, const std::string& origin) {
@@ -25,7 +25,7 @@ std::string json_string(const std::string& text, const std::string& origin) {
 }
 
 /// Bytes of a tensor, after a check of everything the format asks of it.
-std::uint64_t declared_bytes(const TensorDeclaration& tensor, const std::string& origin) {
+std::uint64_t declared_size(const TensorDeclaration& tensor, const std::string& origin) {
   if (tensor.name == "__metadata__") fail("{}: a tensor cannot be named __metadata__", origin);
   const std::int64_t bytes = checked_tensor_bytes(tensor.dtype, tensor.shape);
   if (bytes < 0 || dtype_layout(tensor.dtype).block != 1) {
@@ -50,7 +50,7 @@ TensorFileLayout make_layout(const std::vector<TensorDeclaration>& tensors,
                              const std::string& origin) {
   std::vector<TensorExtent> extents;
   for (const TensorDeclaration& tensor : tensors) {
-    extents.push_back({tensor.name, declared_bytes(tensor, origin)});
+    extents.push_back({tensor.name, declared_size(tensor, origin)});
   }
   lay_out_tensors(extents, 1, origin);
   std::string json = "{";
@@ -65,7 +65,7 @@ TensorFileLayout make_layout(const std::vector<TensorDeclaration>& tensors,
   json += '}';
   const std::uint64_t unpadded = sizeof(std::uint64_t) + json.size();
   json.append((kDataAlignment - unpadded % kDataAlignment) % kDataAlignment, ' ');
-  if (json.size() > kMaxHeader) {
+  if (json.size() > kMaxWrittenHeader) {
     fail("{}: the names of its tensors take {} bytes, more than a header can have", origin,
          json.size());
   }

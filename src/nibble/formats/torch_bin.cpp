@@ -46,14 +46,14 @@ constexpr std::array kGlobals = [] {
   return names;
 }();
 
-constexpr std::size_t kMaxDimensions = 64;
+constexpr std::size_t kMaxTorchDimensions = 64;
 constexpr std::size_t kMaxPickle =
     100'000'000;  // of the archive's data.pkl, as a safetensors header
 
 // The older format: five pickles (the magic number, the version, the sizes of C's types, the state
 // dict, the keys of the storages), then for each key a number of elements and these. torch,
 // serialization.py: _legacy_save.
-constexpr std::string_view kMagic("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", 10);
+constexpr std::string_view kTorchMagic("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", 10);
 constexpr std::int64_t kLegacyProtocol = 1001;
 
 /// A tensor as the pickle describes it.
@@ -116,8 +116,8 @@ class PickledTensors {
   }
   std::vector<std::int64_t> counts(const PickleValue& value) const {
     if (value.kind != Kind::kTuple) refuse("a shape is not a tuple");
-    if (value.items.size() > kMaxDimensions) {
-      refuse(fmt::format("more than {} dimensions", kMaxDimensions));
+    if (value.items.size() > kMaxTorchDimensions) {
+      refuse(fmt::format("more than {} dimensions", kMaxTorchDimensions));
     }
     std::vector<std::int64_t> numbers;
     for (const PickleValue::Id item : value.items) numbers.push_back(count(pickle_[item]));
@@ -351,7 +351,7 @@ Contents read_legacy(const MappedFile& file, FindTensors find) {
     return pickle;
   };
   if (const Pickle magic = next();
-      magic[magic.root].kind != Kind::kLongInt || magic[magic.root].text != kMagic) {
+      magic[magic.root].kind != Kind::kLongInt || magic[magic.root].text != kTorchMagic) {
     fail("{}: not a file of torch.save: the magic number is another", origin);
   }
   if (const Pickle version = next(); version[version.root].kind != Kind::kInt ||

@@ -6,6 +6,7 @@
 #include <cassert>
 #include <map>
 #include <string_view>
+#include <tuple>
 #include <utility>
 
 #include "nibble/core/error.h"
@@ -161,7 +162,8 @@ QuantizePlan plan_quantization(const ModelSpec& spec, const QuantizeOptions& opt
   check_patterns(options, spec);
   const WeightCodec& codec = wanted_codec(options.bits);
   QuantizePlan plan{.options = options};
-  std::map<std::pair<int, std::int64_t>, int> fallbacks;  // (group size, in features) -> layers
+  // (group size, input features, group size asked for) -> layers
+  std::map<std::tuple<int, std::int64_t, int>, int> fallbacks;
   for (const Module& module : spec.modules()) {
     if (module.kind != ModuleKind::kLinear) continue;
     LayerPlan layer{.linear = module.linear(),
@@ -177,14 +179,15 @@ QuantizePlan plan_quantization(const ModelSpec& spec, const QuantizeOptions& opt
     }
     if (layer.packed) layer.layout = plan_layout(wanted, codec, layer.linear);
     const int group_size = layer.layout.group_size;
-    if (group_size > 0 && group_size != wanted) ++fallbacks[{group_size, layer.linear.in}];
+    if (group_size > 0 && group_size != wanted) ++fallbacks[{group_size, layer.linear.in, wanted}];
     plan.layers.push_back(std::move(layer));
   }
   plan_embedding(spec, plan);
   for (const auto& [key, count] : fallbacks) {
-    plan.notes.push_back(fmt::format(
-        "group size {} does not divide {} input features: {} for {} {}", options.group_size,
-        key.second, key.first, count, count == 1 ? "layer" : "layers"));
+    const auto& [group_size, in, wanted] = key;
+    plan.notes.push_back(
+        fmt::format("group size {} does not divide {} input features: {} for {} {}", wanted, in,
+                    group_size, count, count == 1 ? "layer" : "layers"));
   }
   return plan;
 }

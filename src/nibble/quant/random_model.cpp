@@ -118,6 +118,7 @@ class RandomTensors {
 QuantizePlan plan_random(const ModelSpec& spec, const RandomModelOptions& options) {
   QuantizeOptions plan{.group_size = options.group_size,
                        .quantize_head = options.quantize_head,
+                       .outer_group_size = options.outer_group_size,
                        .activations = options.activations};
   if (options.bits == 16) {
     plan.exclude = {"*"};

@@ -18,6 +18,7 @@ struct RandomModelOptions {
       4;  // of linear layers: 4, 3, 8 (with a scale for each output channel), 16 for bfloat16
   int group_size = 128;
   bool quantize_head = true;  // lm_head too, if the other layers are packed
+  int outer_group_size = 0;   // of layers outside the blocks; 0: as in them
   // What the model says that inputs of packed layers are rounded to (quant/plan.h).
   std::optional<ActivationType> activations = {};
   std::uint64_t seed = 0;

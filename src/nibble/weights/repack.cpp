@@ -8,7 +8,7 @@
 namespace nibble {
 namespace {
 
-constexpr int kGroupSizes[] = {128, 64, 32};
+constexpr int kRepackedGroupSizes[] = {128, 64, 32};
 
 /// The columns of each group, in their order.
 std::vector<std::vector<std::int32_t>> columns_of_groups(const IntegerMatrix& matrix) {
@@ -29,7 +29,7 @@ std::int64_t filled_up(std::int64_t count, int group_size) {
 int best_group_size(const std::vector<std::vector<std::int32_t>>& groups) {
   int best = 0;
   std::int64_t fewest = 0;
-  for (const int size : kGroupSizes) {
+  for (const int size : kRepackedGroupSizes) {
     std::int64_t columns = 0;
     for (const auto& group : groups) columns += filled_up(std::ssize(group), size);
     if (best == 0 || columns < fewest) {

@@ -168,7 +168,7 @@ function accuracySection({ accuracies }: Results): HTMLElement[] {
     const rows = accuracies.filter((row) => row.task === task);
     return section(task === "mmlu" ? "MMLU" : task, [
       figure("Share of right answers; dashed: chance", (width) =>
-        plots.accuracyBySubject(rows, width),
+        plots.accuracyBySubject(rows, width, task === "winogrande" ? 50 : 25),
       ),
       makeTable(rows, [
         { title: "model", value: (row) => row.label },
@@ -193,6 +193,10 @@ function start(): void {
   const page = document.getElementById("report");
   if (source === null || page === null) return;
   const results = readResults(JSON.parse(source.textContent ?? "[]") as ResultFile[]);
+  const { qualities, accuracies, speeds, latencies, blocks } = results;
+  plots.colourModels(
+    [...qualities, ...accuracies, ...speeds, ...latencies, ...blocks].map((row) => row.label),
+  );
   page.append(
     ...qualitySection(results),
     ...accuracySection(results),

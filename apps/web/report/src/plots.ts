@@ -17,9 +17,29 @@ const kColours = ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e
 type Options = Plot.PlotOptions;
 type Drawn = (SVGSVGElement | HTMLElement) & Plot.Plot;
 
-/** Models in the order of the files, so that each has one colour in all plots. */
+const colours = new Map<string, string>();
+
+/** Gives each model one colour for all plots, in their order. */
+export function colourModels(labels: Iterable<string>): void {
+  for (const label of labels) {
+    if (!colours.has(label)) colours.set(label, kColours[colours.size % kColours.length]!);
+  }
+}
+
+const colourOf = (label: string): string => colours.get(label) ?? kColours[0]!;
+
 function byModel(rows: { label: string }[]): Plot.ScaleOptions {
-  return { domain: [...new Set(rows.map((row) => row.label))] };
+  const domain = [...new Set(rows.map((row) => row.label))];
+  return { domain, range: domain.map(colourOf) };
+}
+
+/** The names of bars, to the left of them, in lines as long as there is room for. */
+function barNames(names: string[], width: number): { margin: number; axis: Plot.Markish } {
+  const kCharacter = 7.2; // wide
+  const longest = Math.max(...names.map((name) => name.length));
+  const margin = Math.min(width / 2.4, 24 + kCharacter * longest);
+  const lineWidth = (margin - 8) / 12; // in ems
+  return { margin, axis: Plot.axisY({ label: null, tickSize: 0, lineWidth }) };
 }
 
 function draw(width: number, options: Options): Drawn {
@@ -74,15 +94,21 @@ export function perplexityByLength(rows: Quality[], width: number): Drawn {
 /** The machine's limit of each row as a line across its bar. */
 export function speedWithLimit(rows: Speed[], width: number): Drawn {
   const limited = rows.filter((row) => row.limit !== undefined);
-  const names = rows.map((row) => row.label.length);
+  const names = barNames(rows.map((row) => row.label), width);
   return draw(width, {
     height: Math.max(120, 60 + 30 * rows.length),
-    marginLeft: Math.min(width / 2.5, 20 + 6.5 * Math.max(...names)),
+    marginLeft: names.margin,
     x: { label: "tokens a second; the line across a bar: the machine's limit", grid: true },
     y: { label: null, domain: rows.map((row) => row.label) },
-    color: { legend: false },
+    color: { legend: false, type: "identity", range: undefined },
     marks: [
-      Plot.barX(rows, { x: "tokensPerSecond", y: "label", fill: kColours[0]!, fillOpacity: 0.8 }),
+      names.axis,
+      Plot.barX(rows, {
+        x: "tokensPerSecond",
+        y: "label",
+        fill: (row: Speed) => colourOf(row.label),
+        fillOpacity: 0.8,
+      }),
       Plot.tickX(limited, { x: "limit", y: "label", stroke: "currentColor", strokeWidth: 2 }),
       Plot.ruleX([0]),
     ],
@@ -110,13 +136,15 @@ export function speedByPrompt(rows: Latency[], width: number): Drawn {
 export function operatorShares(rows: OperatorTime[], width: number): Drawn {
   const bars = rows.map((row) => ({ ...row, bar: `${row.label}, ${row.phase}` }));
   const names = [...new Set(bars.map((row) => row.bar))];
+  const labels = barNames(names, width);
   return draw(width, {
     height: 90 + 44 * names.length,
-    marginLeft: Math.min(width / 2.5, 20 + 6.5 * Math.max(...names.map((name) => name.length))),
+    marginLeft: labels.margin,
     x: { label: "% of a pass", domain: [0, 100], grid: true },
     y: { label: null, domain: names },
     color: { scheme: "Tableau10", range: undefined },
     marks: [
+      labels.axis,
       Plot.barX(bars, {
         x: "percent",
         y: "bar",
@@ -155,7 +183,7 @@ export function blockErrors(rows: BlockError[], width: number): Drawn {
   });
 }
 
-export function accuracyBySubject(rows: Accuracy[], width: number): Drawn {
+export function accuracyBySubject(rows: Accuracy[], width: number, chance: number): Drawn {
   const subjects = [...new Set(rows.map((row) => row.subject))];
   return draw(width, {
     height: 90 + 18 * subjects.length,
@@ -164,7 +192,7 @@ export function accuracyBySubject(rows: Accuracy[], width: number): Drawn {
     y: { label: null, domain: subjects },
     color: byModel(rows),
     marks: [
-      Plot.ruleX([25], { strokeDasharray: "4 3", title: () => "chance" }),
+      Plot.ruleX([chance], { strokeDasharray: "4 3", title: () => "chance" }),
       Plot.dot(rows, {
         x: (row: Accuracy) => 100 * row.accuracy,
         y: "subject",

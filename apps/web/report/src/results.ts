@@ -137,6 +137,7 @@ class Reader {
     this.speed(fields, label);
     this.latency(fields, label);
     this.profile(fields, label);
+    if (isFields(fields["profile"])) this.profile(fields["profile"], label);
     this.quantization(fields, label);
     if (this.count() === before) this.results.unknown.push(file.name);
   }

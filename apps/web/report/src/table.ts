@@ -41,6 +41,7 @@ export function makeTable<Row>(rows: Row[], columns: Column<Row>[]): HTMLElement
   columns.forEach((column, index) => {
     const cell = document.createElement("th");
     cell.scope = "col";
+    if (rows.some((row) => typeof column.value(row) === "number")) cell.className = "number";
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = column.title;

@@ -8,7 +8,7 @@
 namespace nibble {
 namespace {
 
-constexpr std::int64_t kRowsAtATime =
+constexpr std::int64_t kWeightRowsAtATime =
     2048;                                // of weights that are unpacked: those of a head are many
 constexpr std::int64_t kTileRows = 192;  // outputs of a tile of dy^T x, a multiple of 16
 
@@ -52,7 +52,7 @@ void LearnedLinear::backward(Compute& compute, const float* x, const float* dy, 
 void LearnedLinear::add_input_gradient(Compute& compute, const float* dy, std::int64_t tokens,
                                        float* dx) {
   const WeightView& weight = layer_.weight.view;
-  const std::int64_t step = std::min(kRowsAtATime, weight.rows);
+  const std::int64_t step = std::min(kWeightRowsAtATime, weight.rows);
   if (weights_.rows() != step) weights_ = Matrix<float>(step, weight.cols);
   for (std::int64_t first = 0; first < weight.rows; first += step) {
     const std::int64_t rows = std::min(step, weight.rows - first);

@@ -8,7 +8,7 @@
 namespace nibble {
 namespace {
 
-constexpr std::int64_t kRows = 32;  // whose gradients of the gains are summed together
+constexpr std::int64_t kNormRows = 32;  // whose gradients of the gains are summed together
 
 /// Mean and inverse deviation of a row as the norm has them; the mean of RMSNorm is 0.
 struct Moments {
@@ -79,10 +79,10 @@ std::vector<float> LearnedNorm::stored() const {
 void LearnedNorm::backward(Compute& compute, const float* x, const float* dy, std::int64_t rows,
                            float* dx, bool adds) {
   const std::size_t n = first_.size();
-  const std::int64_t lots = (rows + kRows - 1) / kRows;
+  const std::int64_t lots = (rows + kNormRows - 1) / kNormRows;
   std::vector<double> gains(static_cast<std::size_t>(lots) * n);
   compute.pool().parallel_for(lots, [&](std::int64_t lot, int) {
-    for (std::int64_t r = lot * kRows; r < std::min((lot + 1) * kRows, rows); ++r) {
+    for (std::int64_t r = lot * kNormRows; r < std::min((lot + 1) * kNormRows, rows); ++r) {
       const std::int64_t at = r * static_cast<std::int64_t>(n);
       row_backward(norm_,
                    {x + at, dy + at, dx + at, gains.data() + static_cast<std::size_t>(lot) * n},

@@ -7,7 +7,8 @@
 namespace nibble {
 namespace {
 
-constexpr std::int64_t kBlock = 64;  // columns, whose changes reach the others' G all at once
+constexpr std::int64_t kDescentBlock =
+    64;  // columns, whose changes reach the others' G all at once
 
 /// One row's columns begin .. begin + width. g: their part of G, which serves as scratch. changes:
 /// (width), minus what each weight became larger by.
@@ -59,17 +60,17 @@ Matrix<float> descent_of(const RefineTask& task, const IntegerRows& rows) {
 void descend(const RefineTask& task, IntegerRows& rows, Matrix<float>& g) {
   const std::int64_t cols = rows.cols;
   assert(task.h.cols() == cols && g.cols() == cols && g.rows() == rows.rows);
-  Matrix<float> changes(rows.rows, kBlock);
-  float local[kBlock];
-  for (std::int64_t begin = 0; begin < cols; begin += kBlock) {
-    const std::int64_t width = std::min(kBlock, cols - begin);
+  Matrix<float> changes(rows.rows, kDescentBlock);
+  float local[kDescentBlock];
+  for (std::int64_t begin = 0; begin < cols; begin += kDescentBlock) {
+    const std::int64_t width = std::min(kDescentBlock, cols - begin);
     for (std::int64_t r = 0; r < rows.rows; ++r) {
       std::copy_n(g.row(r) + begin, width, local);
       descend_block(task.h, begin, width, r, local, changes.row(r), rows);
     }
     gemm_here(task.compute, task.thread,
               GemmTask<float>{.a = changes.data(),
-                              .a_stride = kBlock,
+                              .a_stride = kDescentBlock,
                               .b = task.h.row(begin),
                               .b_stride = cols,
                               .out = g.data(),

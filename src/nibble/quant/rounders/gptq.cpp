@@ -8,7 +8,8 @@
 namespace nibble {
 namespace {
 
-constexpr std::int64_t kBlock = 64;  // columns, whose errors reach the columns behind all at once
+constexpr std::int64_t kGptqBlock =
+    64;  // columns, whose errors reach the columns behind all at once
 
 /// Rounds columns begin .. begin + width of the order in one row; `w` holds what they are by now.
 /// errors: (width), the negated error of each over its U_jj.
@@ -38,16 +39,16 @@ void round_gptq(Compute& compute, int thread, const GptqOrder& order,
     float* to = left.row(r);
     for (const std::int32_t column : order.columns) *to++ = from[column];
   }
-  Matrix<float> errors(rows.rows, kBlock);
-  for (std::int64_t begin = 0; begin < cols; begin += kBlock) {
-    const std::int64_t width = std::min(kBlock, cols - begin);
+  Matrix<float> errors(rows.rows, kGptqBlock);
+  for (std::int64_t begin = 0; begin < cols; begin += kGptqBlock) {
+    const std::int64_t width = std::min(kGptqBlock, cols - begin);
     for (std::int64_t r = 0; r < rows.rows; ++r) {
       round_block(order, begin, width, r, left.row(r) + begin, errors.row(r), rows);
     }
     const std::int64_t behind = begin + width;
     gemm_here(compute, thread,
               GemmTask<float>{.a = errors.data(),
-                              .a_stride = kBlock,
+                              .a_stride = kGptqBlock,
                               .b = order.factor.row(begin) + behind,
                               .b_stride = cols,
                               .out = left.data() + behind,

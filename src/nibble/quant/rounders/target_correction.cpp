@@ -10,7 +10,7 @@
 namespace nibble {
 namespace {
 
-constexpr float kDamping = 0.01F;
+constexpr float kCorrectionDamping = 0.01F;
 
 Matrix<float> multiply(Compute& compute, const Matrix<float>& a, const Matrix<float>& b) {
   Matrix<float> out(a.rows(), b.cols());
@@ -42,7 +42,7 @@ Matrix<float> target_correction(Compute& compute, const Matrix<float>& cross,
   assert(h.cols() == n && cross.rows() == n && cross.cols() == n);
   Matrix<float> damped(n, n);
   std::memcpy(damped.data(), h.data(), h.all().size_bytes());
-  damp(damped, kDamping);
+  damp(damped, kCorrectionDamping);
   const Matrix<float> u = inverse_factor(compute, damped, natural_order(n));
   Matrix<float> shift(n, n);
   for (std::int64_t i = 0; i < n * n; ++i)

@@ -13,7 +13,7 @@ namespace {
 using nlohmann::json;
 
 /// What a description has under `key`, null where it has nothing.
-json part_of(const json& description, const char* key) {
+json gguf_part_of(const json& description, const char* key) {
   return description.is_object() ? description.value(key, json()) : json();
 }
 
@@ -25,8 +25,9 @@ json part_of(const json& description, const char* key) {
 void add_patterns(const Parts& parts, const json& step, std::vector<std::string>& patterns) {
   const std::string type = step.value("type", "");
   if (type == "Sequence") {
-    for (const json& inner : part_of(step, "pretokenizers")) add_patterns(parts, inner, patterns);
-  } else if (type == "Split" && part_of(step, "pattern").contains("Regex")) {
+    for (const json& inner : gguf_part_of(step, "pretokenizers"))
+      add_patterns(parts, inner, patterns);
+  } else if (type == "Split" && gguf_part_of(step, "pattern").contains("Regex")) {
     const std::string behavior = step.value("behavior", "");
     const bool inverted = step.value("invert", false);
     // What is between words is words too: a pattern that matches all text leaves nothing there.
@@ -45,12 +46,12 @@ void add_patterns(const Parts& parts, const json& step, std::vector<std::string>
 
 std::string pre_name(const Parts& parts) {
   const json& description = parts.json->description;
-  const json normalizer = part_of(description, "normalizer");
+  const json normalizer = gguf_part_of(description, "normalizer");
   const bool nfc = normalizer.is_object() && normalizer.value("type", "") == "NFC";
   if (!normalizer.is_null() && !nfc) cannot_describe(parts, "its normalizer");
   std::vector<std::string> patterns;
-  add_patterns(parts, part_of(description, "pre_tokenizer"), patterns);
-  const bool ignore_merges = part_of(description, "model").value("ignore_merges", false);
+  add_patterns(parts, gguf_part_of(description, "pre_tokenizer"), patterns);
+  const bool ignore_merges = gguf_part_of(description, "model").value("ignore_merges", false);
   const std::string name = find_gguf_pre(patterns, ignore_merges, nfc);
   if (name.empty()) cannot_describe(parts, "how it cuts text into words (pre_tokenizer)");
   return name;
@@ -125,8 +126,8 @@ void add_pieces(const SentencePieceFile& file, GgufVocab& vocab) {
 
 /// Whether tokenizer.json puts a "▁" in front of a text.
 bool prepends_blank(const json& description) {
-  const std::string text =
-      part_of(description, "normalizer").dump() + part_of(description, "pre_tokenizer").dump();
+  const std::string text = gguf_part_of(description, "normalizer").dump() +
+                           gguf_part_of(description, "pre_tokenizer").dump();
   return text.find("\"Prepend\"") != std::string::npos ||
          text.find(R"("prepend_scheme":"always")") != std::string::npos ||
          text.find(R"("prepend_scheme":"first")") != std::string::npos;
@@ -135,7 +136,7 @@ bool prepends_blank(const json& description) {
 /// Pieces out of a tokenizer.json that was made of a SentencePiece model: what is merged first has
 /// the best score.
 void add_pieces(const Parts& parts, GgufVocab& vocab) {
-  const json model = part_of(parts.json->description, "model");
+  const json model = gguf_part_of(parts.json->description, "model");
   if (!model.value("byte_fallback", false) || parts.vocab->find("\xE2\x96\x81") < 0) {
     cannot_describe(parts, "BPE on characters without byte_fallback and \"\xE2\x96\x81\"");
   }
@@ -165,7 +166,7 @@ void add_pieces(const Parts& parts, GgufVocab& vocab) {
 GgufVocab make_gguf_vocab(const Parts& parts) {
   GgufVocab vocab = make_tables(parts);
   const bool byte_level =
-      parts.json && ends_in_byte_level(part_of(parts.json->description, "pre_tokenizer"));
+      parts.json && ends_in_byte_level(gguf_part_of(parts.json->description, "pre_tokenizer"));
   vocab.model = byte_level ? "gpt2" : "llama";
   if (byte_level) {
     vocab.pre = pre_name(parts);

@@ -44,7 +44,7 @@ std::vector<PieceMerge> merges_of(const Parts& parts, std::string_view piece, fl
   return merges;
 }
 
-json merges_json(const Parts& parts) {
+json sentencepiece_merges(const Parts& parts) {
   const SentencePieceFile& file = *parts.sentencepiece;
   std::vector<PieceMerge> all;
   for (std::size_t id = 0; id < file.pieces.size(); ++id) {
@@ -120,7 +120,7 @@ json sentencepiece_to_json(const Parts& parts) {
             {"byte_fallback", file.byte_fallback},
             {"ignore_merges", false},
             {"vocab", std::move(vocab)},
-            {"merges", merges_json(parts)}}}};
+            {"merges", sentencepiece_merges(parts)}}}};
 }
 
 }  // namespace nibble::tokenizers
