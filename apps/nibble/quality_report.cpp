@@ -30,7 +30,7 @@ Json of_texts(const Quality& quality, double TextQuality::*number) {
   return json;
 }
 
-void print_text(const char* name, const TextQuality& text) {
+void print_divergence(const char* name, const TextQuality& text) {
   if (text.tokens == 0) return;
   fmt::print("  {:<14}  KL divergence {:.4f}, the same likeliest token {:.1f} % ({} tokens)\n",
              name, text.kl_divergence, 100 * text.top1_agreement, text.tokens);
@@ -68,8 +68,8 @@ Json quality_json(const QuantizeReport& report, const Quality& quality) {
 }
 
 void print_quality(const QuantizeReport& report, const Quality& quality) {
-  print_text("held-out text", quality.held_out);
-  print_text("calibrated on", quality.trained);
+  print_divergence("held-out text", quality.held_out);
+  print_divergence("calibrated on", quality.trained);
   if (!quality.block_errors.empty()) {
     fmt::print("  states          {:.4f} off behind the last block\n", quality.block_errors.back());
   }

@@ -46,7 +46,9 @@ TEST_F(Quantize, AwqPlusHasAHeadOfGroupsOf32) {
   expect_success(quantize("awqplus", {"--algorithm", "awqplus"}, calibration_));
   const Json awqplus = Json::parse(here({"inspect", "awqplus", "--json"}).out);
   for (const Json& tensor : awqplus["tensors"]) {
-    if (tensor["name"] == "lm_head.weight") EXPECT_EQ(tensor["group_size"], 32);
+    if (tensor["name"] == "lm_head.weight") {
+      EXPECT_EQ(tensor["group_size"], 32);
+    }
   }
 }
 
