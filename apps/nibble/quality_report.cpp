@@ -84,7 +84,7 @@ void print_quality(const QuantizeReport& report, const Quality& quality) {
         worst[i]->group_size > 0 ? fmt::format(" g{}", worst[i]->group_size) : "";
     table.add_row({worst[i]->name, worst[i]->format + groups, {worst[i]->error.relative(), 4}});
   }
-  fmt::print("{}\n", table.text());
+  fmt::print("{}", table.text());
 }
 
 }  // namespace nibble::cli

@@ -206,6 +206,15 @@ void write_text_file(const std::filesystem::path& path, const std::string& text)
   file.commit();
 }
 
+bool lacks_texts(const QuantizeFlags& flags) {
+  return flags.method.texts.empty() && !flags.dry_run && needs_texts(flags.method);
+}
+
+std::string text_needed(const QuantizeFlags& flags) {
+  return fmt::format("--algorithm {} needs a text to calibrate on (--calib FILE)",
+                     flags.method.algorithm);
+}
+
 /// Says what was left to us, and where files are for whoever goes on with the recipe elsewhere.
 void settle(QuantizeFlags& flags) {
   const bool keeps_head =
@@ -344,20 +353,16 @@ void add_quantize(CommandLine& line, CommonFlags& common) {
                          "and stop");
   command.check([flags, output, dry_run] {
     if (!output.given() && !dry_run.given()) throw UsageError("--output is required");
-    if (flags->method.texts.empty() && !dry_run.given() && needs_texts(flags->method)) {
-      throw UsageError(fmt::format("--algorithm {} needs a text to calibrate on (--calib FILE)",
-                                   flags->method.algorithm));
-    }
+    if (flags->recipe.empty() && lacks_texts(*flags)) throw UsageError(text_needed(*flags));
   });
   command.add("--recipe", flags->recipe,
               "A recipe.json that an earlier run wrote: its flags, unless given here");
   add_common_flags(command, common);
   const auto recipe = make_recipe(command, flags, common);
-  command.check([flags, recipe] {
-    if (!flags->recipe.empty()) recipe->read(flags->recipe);
-  });
   command.set_example("nibble quantize Llama-3.2-1B -o Llama-3.2-1B-w4 --w-bit 4 --group-size 128");
   command.set_action([flags, recipe, &common] {
+    if (!flags->recipe.empty()) recipe->read(flags->recipe);
+    if (lacks_texts(*flags)) fail("{}: {}", flags->recipe, text_needed(*flags));
     settle(*flags);
     quantize(*flags, common, *recipe);
   });

@@ -86,6 +86,7 @@ TEST_F(Recipes, KeysAndValuesThatAreWrongAreNamed) {
   expect_failure(follow(R"({"algorithm": "awk"})"), 1, {R"("algorithm": )", "awq"});
   expect_failure(follow(R"({"recipe": 2})"), 1, {"version 2, expected 1"});
   expect_failure(follow("[]"), 1, {"recipe.json"});
+  expect_failure(follow(R"({"algorithm": "gptq"})"), 1, {"recipe.json: ", "--calib"});
   expect_failure(quantize("out", {"--recipe", "none.json"}), 1, {"none.json"});
   EXPECT_FALSE(fs::exists(folder_ / "out"));
 }
