@@ -92,6 +92,7 @@ void add_bench(CommandLine& line, CommonFlags& common);
 void add_export(CommandLine& line, CommonFlags& common);
 void add_profile(CommandLine& line, CommonFlags& common);
 void add_report(CommandLine& line, CommonFlags& common);
+void add_npu(CommandLine& line, CommonFlags& common);
 void add_run_awq(CommandLine& line, CommonFlags& common);
 void add_run_smoothquant(CommandLine& line, CommonFlags& common);
 

@@ -316,6 +316,7 @@ void eval_perplexity(const PerplexityFlags& flags, const ComputeFlags& compute,
   if (common.json) {
     print_json(report_json(flags, setup.text, columns));
   } else {
+    if (setup.show_running && flags.format.name == "markdown") print_text("\n");
     print_table(Comparison(columns).make(setup.reference != nullptr), flags.format);
   }
 }

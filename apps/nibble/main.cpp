@@ -81,7 +81,7 @@ int main(int argc, char** argv) {
        {cli::add_run, cli::add_chat, cli::add_quantize, cli::add_eval, cli::add_logits,
         cli::add_tokenize, cli::add_detokenize, cli::add_template, cli::add_inspect, cli::add_init,
         cli::add_info, cli::add_bench, cli::add_profile, cli::add_report, cli::add_export,
-        cli::add_run_awq, cli::add_run_smoothquant}) {
+        cli::add_npu, cli::add_run_awq, cli::add_run_smoothquant}) {
     add(line, common);
   }
   try {

@@ -186,7 +186,7 @@ std::string recipe_text(const RecipeFlags& recipe, const ChosenMethod& chosen,
 /// Compares what was written with its source, on some of the calibration text and on what comes
 /// behind it; there is nothing to compare on where nothing was calibrated.
 Quality compare(const QuantizeFlags& flags, const CommonFlags& common, const QuantizeJob& job,
-                Compute& compute) {
+                const std::filesystem::path& output, Compute& compute) {
   if (job.calibration.empty()) return {};
   MethodFlags longer = flags.method;
   longer.calibration.n_samples += kHeldOutBlocks;
@@ -195,7 +195,7 @@ Quality compare(const QuantizeFlags& flags, const CommonFlags& common, const Qua
     more = make_calibration(longer, common, job.checkpoint);
   } catch (const Error&) {  // that is all there is of a text
   }
-  const Checkpoint written(flags.output);
+  const Checkpoint written(output);
   return measure_quality(job.checkpoint, written, compute, job.plan.options.dtype,
                          quality_texts(job.calibration, more));
 }
@@ -267,11 +267,13 @@ void quantize(const QuantizeFlags& flags, const CommonFlags& common, const Recip
     job.calibration = make_calibration(flags.method, common, checkpoint);
   }
   job.recipe = recipe_text(recipe, chosen, job, compute);
+  // The output may take the place of the current folder, or of one that leads to it.
+  const std::filesystem::path output = std::filesystem::absolute(flags.output);
   const QuantizeReport report = quantize_model(job, compute);
   chosen.save();
-  const Quality quality = compare(flags, common, job, compute);
+  const Quality quality = compare(flags, common, job, output, compute);
   Json quality_of = quality_json(report, quality);
-  write_text_file(std::filesystem::path(flags.output) / kQualityFile, json_text(quality_of) + "\n");
+  write_text_file(output / kQualityFile, json_text(quality_of) + "\n");
   show_notes();  // only now: a failure is to be one line
   if (!common.json) {
     print_report(flags, report);

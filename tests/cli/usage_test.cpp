@@ -11,10 +11,10 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-const std::vector<std::string> kCommands = {"run",      "quantize",   "eval",    "logits",
-                                            "tokenize", "detokenize", "inspect", "init",
-                                            "info",     "bench",      "profile", "export",
-                                            "chat",     "template",   "run_awq", "run_smoothquant"};
+const std::vector<std::string> kCommands = {
+    "run",     "quantize", "eval", "logits",  "tokenize",       "detokenize",
+    "inspect", "init",     "info", "bench",   "profile",        "export",
+    "chat",    "template", "npu",  "run_awq", "run_smoothquant"};
 
 class Usage : public ::testing::Test {
  protected:

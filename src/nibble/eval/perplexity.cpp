@@ -4,6 +4,7 @@
 #include <cassert>
 #include <cmath>
 
+#include "nibble/core/arg_max.h"
 #include "nibble/core/error.h"
 #include "nibble/eval/shared_prefix.h"
 #include "nibble/eval/token_scores.h"
@@ -30,10 +31,6 @@ double kl_divergence(const KernelSet& kernels, std::span<const float> reference,
     sum += static_cast<double>(p[i]) * (static_cast<double>(reference[i]) - logits[i]);
   }
   return sum - reference_lse + lse;
-}
-
-std::ptrdiff_t arg_max(std::span<const float> logits) {
-  return std::max_element(logits.begin(), logits.end()) - logits.begin();
 }
 
 /// A scored token.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "nibble/core/arg_max.h"
 #include "nibble/core/error.h"
 
 namespace nibble {
@@ -14,12 +15,6 @@ constexpr std::size_t kFirstInOrder = 256;
 /// What is not a number (a broken model's) has no place in an order: it comes last.
 float without_nan(float logit) {
   return std::isnan(logit) ? -INFINITY : logit;
-}
-
-std::int32_t most_likely(std::span<const float> logits) {
-  const auto less = [](float a, float b) { return without_nan(a) < without_nan(b); };
-  return static_cast<std::int32_t>(std::max_element(logits.begin(), logits.end(), less) -
-                                   logits.begin());
 }
 
 void require(bool good, const char* option, double value, const char* expected) {
@@ -40,7 +35,7 @@ Sampler::Sampler(const SamplerOptions& options) : options_(options), random_(opt
 
 std::int32_t Sampler::sample(std::span<float> logits, std::span<const std::int32_t> context) {
   if (options_.repeat_penalty != 1.0) penalize(logits, context);
-  if (options_.temperature == 0.0) return most_likely(logits);
+  if (options_.temperature == 0.0) return static_cast<std::int32_t>(arg_max(logits));
   take_top_k(logits);
   weigh();
   take_top_p();

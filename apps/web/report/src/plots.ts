@@ -33,13 +33,17 @@ function byModel(rows: { label: string }[]): Plot.ScaleOptions {
   return { domain, range: domain.map(colourOf) };
 }
 
-/** The names of bars, to the left of them, in lines as long as there is room for. */
-function barNames(names: string[], width: number): { margin: number; axis: Plot.Markish } {
+/** The names of bars, to the left of them, in lines as long as there is room for, or in one. */
+function barNames(
+  names: string[],
+  width: number,
+  textOverflow?: "ellipsis-middle",
+): { margin: number; axis: Plot.Markish } {
   const kCharacter = 7.2; // wide
   const longest = Math.max(...names.map((name) => name.length));
   const margin = Math.min(width / 2.4, 24 + kCharacter * longest);
   const lineWidth = (margin - 8) / 12; // in ems
-  return { margin, axis: Plot.axisY({ label: null, tickSize: 0, lineWidth }) };
+  return { margin, axis: Plot.axisY({ label: null, tickSize: 0, lineWidth, textOverflow }) };
 }
 
 function draw(width: number, options: Options): Drawn {
@@ -185,13 +189,15 @@ export function blockErrors(rows: BlockError[], width: number): Drawn {
 
 export function accuracyBySubject(rows: Accuracy[], width: number, chance: number): Drawn {
   const subjects = [...new Set(rows.map((row) => row.subject))];
+  const names = barNames(subjects, width, "ellipsis-middle");
   return draw(width, {
     height: 90 + 18 * subjects.length,
-    marginLeft: Math.min(width / 2.2, 20 + 6.5 * Math.max(...subjects.map((name) => name.length))),
+    marginLeft: names.margin,
     x: { label: "answers that are right, %", domain: [0, 100], grid: true },
     y: { label: null, domain: subjects },
     color: byModel(rows),
     marks: [
+      names.axis,
       Plot.ruleX([chance], { strokeDasharray: "4 3", title: () => "chance" }),
       Plot.dot(rows, {
         x: (row: Accuracy) => 100 * row.accuracy,
