@@ -215,6 +215,10 @@ std::string text_needed(const QuantizeFlags& flags) {
                      flags.method.algorithm);
 }
 
+std::filesystem::path full_path(const std::string& path) {
+  return std::filesystem::current_path() / path;
+}
+
 /// Says what was left to us, and where files are for whoever goes on with the recipe elsewhere.
 void settle(QuantizeFlags& flags) {
   const bool keeps_head =
@@ -222,10 +226,10 @@ void settle(QuantizeFlags& flags) {
   if (flags.head.empty()) flags.head = keeps_head ? "bf16" : "quantized";
   for (std::string& text : flags.method.texts) {
     const std::string file = parse_calibration_text(text).file.string();
-    text = std::filesystem::absolute(file).string() + text.substr(file.size());
+    text = full_path(file).string() + text.substr(file.size());
   }
   for (std::string* file : {&flags.method.awq_cache, &flags.method.maxima}) {
-    if (!file->empty()) *file = std::filesystem::absolute(*file).string();
+    if (!file->empty()) *file = full_path(*file).string();
   }
 }
 
@@ -268,7 +272,7 @@ void quantize(const QuantizeFlags& flags, const CommonFlags& common, const Recip
   }
   job.recipe = recipe_text(recipe, chosen, job, compute);
   // The output may take the place of the current folder, or of one that leads to it.
-  const std::filesystem::path output = std::filesystem::absolute(flags.output);
+  const std::filesystem::path output = full_path(flags.output);
   const QuantizeReport report = quantize_model(job, compute);
   chosen.save();
   const Quality quality = compare(flags, common, job, output, compute);
