@@ -20,6 +20,7 @@
 #include "nibble/quant/cost.h"
 #include "nibble/quant/forecast.h"
 #include "nibble/quant/pipeline.h"
+#include "nibble/quant/target_bits.h"
 #include "quality_report.h"
 #include "quantize_method.h"
 #include "tensor_table.h"
@@ -37,6 +38,7 @@ struct QuantizeFlags {
   QuantizeOptions options;
   std::string recipe;
   std::int64_t max_memory = 0;
+  std::optional<double> target_bpw;
   bool force = false;
   bool resume = false;
   bool dry_run = false;
@@ -206,15 +208,6 @@ void write_text_file(const std::filesystem::path& path, const std::string& text)
   file.commit();
 }
 
-bool lacks_texts(const QuantizeFlags& flags) {
-  return flags.method.texts.empty() && !flags.dry_run && needs_texts(flags.method);
-}
-
-std::string text_needed(const QuantizeFlags& flags) {
-  return fmt::format("--algorithm {} needs a text to calibrate on (--calib FILE)",
-                     flags.method.algorithm);
-}
-
 std::filesystem::path full_path(const std::string& path) {
   return std::filesystem::current_path() / path;
 }
@@ -242,7 +235,7 @@ void quantize(const QuantizeFlags& flags, const CommonFlags& common, const Recip
   options.embedding = flags.embedding == "int8"   ? EmbeddingStorage::kInt8
                       : flags.embedding == "head" ? EmbeddingStorage::kHead
                                                   : EmbeddingStorage::kDense;
-  const QuantizePlan plan = plan_quantization(checkpoint.spec(), options);
+  QuantizePlan plan = plan_quantization(checkpoint.spec(), options);
   const auto show_notes = [&] {
     for (const std::string& note : plan.notes) warn("{}", note);
   };
@@ -258,6 +251,15 @@ void quantize(const QuantizeFlags& flags, const CommonFlags& common, const Recip
                   .max_memory = flags.max_memory};
   ThreadPool pool(common.threads);
   Compute compute(select_kernels(), pool);
+  const bool reads_texts = job.method.needs_calibration() || flags.target_bpw;
+  if (reads_texts && (!flags.dry_run || flags.target_bpw)) {
+    job.calibration = make_calibration(flags.method, common, checkpoint);
+    check_calibration(job);
+  }
+  if (flags.target_bpw) {
+    choose_formats(checkpoint.spec(), measure_formats(checkpoint, plan, job.calibration, compute),
+                   *flags.target_bpw, plan);
+  }
   if (flags.dry_run) {
     const CalibrationSize size{flags.method.calibration.n_samples,
                                flags.method.calibration.seq_len};
@@ -266,9 +268,6 @@ void quantize(const QuantizeFlags& flags, const CommonFlags& common, const Recip
     show_notes();
     common.json ? print_json(dry_run_json(run)) : print_dry_run(run);
     return;
-  }
-  if (job.method.needs_calibration()) {
-    job.calibration = make_calibration(flags.method, common, checkpoint);
   }
   job.recipe = recipe_text(recipe, chosen, job, compute);
   // The output may take the place of the current folder, or of one that leads to it.
@@ -296,17 +295,23 @@ std::shared_ptr<RecipeFlags> make_recipe(const Command& command,
                                          const CommonFlags& common) {
   auto recipe = std::make_shared<RecipeFlags>();
   add_to_recipe(command, flags->method, *recipe);
-  const auto has_groups = [method = &flags->method] { return method->algorithm != "smoothquant"; };
-  const auto calibrates = [method = &flags->method] { return needs_texts(*method); };
+  const QuantizeFlags& given = *flags;  // as long as the command line
+  const auto has_groups = [&given] { return given.method.algorithm != "smoothquant"; };
+  const auto has_bits = [&given, has_groups] { return has_groups() && !given.target_bpw; };
+  const auto calibrates = [&given] { return needs_texts(given.method) || given.target_bpw; };
   const auto add = [&](const char* name, RecipeFlags::Value value, std::function<bool()> counts) {
     recipe->add(command.flag(name), name, value, std::move(counts));
   };
-  add("--w-bit", &flags->options.bits, has_groups);
+  add("--w-bit", &flags->options.bits, has_bits);
+  add("--target-bpw", &flags->target_bpw, [&given] { return given.target_bpw.has_value(); });
   add("--group-size", &flags->options.group_size, has_groups);
   add("--head", &flags->head, {});
   add("--embedding", &flags->embedding, {});
   add("--exclude", &flags->options.exclude, {});
   add("--dtype", &flags->dtype, {});
+  add("--calib", &flags->method.texts, calibrates);
+  add("--n-samples", &flags->method.calibration.n_samples, calibrates);
+  add("--seq-len", &flags->method.calibration.seq_len, calibrates);
   add("--seed", &common.seed, calibrates);
   return recipe;
 }
@@ -322,7 +327,14 @@ void add_quantize(CommandLine& line, CommonFlags& common) {
       .one_of({"pergrp", "awq", "awqplus", "smoothquant", "gptq", "best"})
       .show_default();
   add_method_flags(command, flags->method);
-  command.add("--w-bit", flags->options.bits, "Bits a weight").one_of({3, 4}).show_default();
+  const Flag bits =
+      command.add("--w-bit", flags->options.bits, "Bits a weight").one_of({3, 4}).show_default();
+  const Flag target =
+      command
+          .add("--target-bpw", flags->target_bpw,
+               "Of pergrp, gptq and best: 3, 4 or 8 bits for each layer, by what each was measured "
+               "to lose, so that no more than so many bits a weight are read for a token")
+          .in_interval(1, 16);
   command
       .add("--group-size", flags->options.group_size,
            "Input channels that share a scale; where it does not divide a layer, the largest "
@@ -357,9 +369,15 @@ void add_quantize(CommandLine& line, CommonFlags& common) {
       command.add_switch("--dry-run", flags->dry_run,
                          "Show what would become of each tensor, and how long that would take, "
                          "and stop");
-  command.check([flags, output, dry_run] {
+  command.check([flags, output, dry_run, bits, target] {
     if (!output.given() && !dry_run.given()) throw UsageError("--output is required");
-    if (flags->recipe.empty() && lacks_texts(*flags)) throw UsageError(text_needed(*flags));
+    if (!target.given()) return;
+    if (bits.given())
+      throw UsageError("--target-bpw chooses what --w-bit would be: give one of them");
+    const std::string& algorithm = flags->method.algorithm;
+    if (algorithm != "pergrp" && algorithm != "gptq" && algorithm != "best") {
+      throw UsageError(fmt::format("--target-bpw is for pergrp, gptq and best, not {}", algorithm));
+    }
   });
   command.add("--recipe", flags->recipe,
               "A recipe.json that an earlier run wrote: its flags, unless given here");
@@ -368,7 +386,6 @@ void add_quantize(CommandLine& line, CommonFlags& common) {
   command.set_example("nibble quantize Llama-3.2-1B -o Llama-3.2-1B-w4 --w-bit 4 --group-size 128");
   command.set_action([flags, recipe, &common] {
     if (!flags->recipe.empty()) recipe->read(flags->recipe);
-    if (lacks_texts(*flags)) fail("{}: {}", flags->recipe, text_needed(*flags));
     settle(*flags);
     quantize(*flags, common, *recipe);
   });

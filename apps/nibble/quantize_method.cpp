@@ -159,8 +159,9 @@ void add_method_flags(const Command& command, MethodFlags& flags) {
   add_smooth_quant_flags(command, flags);
   command
       .add("--calib", flags.texts,
-           "A text to calibrate on, or a .npy file of token ids, FILE or FILE:SHARE; several are "
-           "taken in turn by their shares (may be given several times)")
+           "What to calibrate on, FILE or FILE:SHARE: a text, a .jsonl file with \"text\" or "
+           "\"messages\" in each line, or a .npy file of token ids; several are taken in turn by "
+           "their shares (may be given several times). By default a mixed text that Nibble has")
       .one_value_each_time();
   command.add("--n-samples", flags.calibration.n_samples, "Blocks of calibration text")
       .in_range(1, 1 << 20)
@@ -184,7 +185,6 @@ void add_to_recipe(const Command& command, const MethodFlags& flags, RecipeFlags
   const auto searches = [&flags] { return is_awq(flags) && !has_saved(flags.awq_cache); };
   const auto smooths = [&flags] { return flags.algorithm == "smoothquant"; };
   const auto seen = [&flags, smooths] { return smooths() && has_saved(flags.maxima); };
-  const auto calibrates = [&flags] { return needs_texts(flags); };
   add("--algorithm", &flags.algorithm, {});
   add("--effort", &flags.effort, of_best);
   add("--shrinkage", &flags.shrinkage, compensates);
@@ -199,9 +199,6 @@ void add_to_recipe(const Command& command, const MethodFlags& flags, RecipeFlags
   add("--weight-scale", &flags.weight_scale, smooths);
   add("--activation-scale", &flags.activation_scale, smooths);
   add("--act-scales", &flags.maxima, seen);
-  add("--calib", &flags.texts, calibrates);
-  add("--n-samples", &flags.calibration.n_samples, calibrates);
-  add("--seq-len", &flags.calibration.seq_len, calibrates);
 }
 
 void choose_layers(const MethodFlags& flags, QuantizeOptions& options) {
@@ -242,15 +239,6 @@ ChosenMethod choose_method(const MethodFlags& flags, const ModelSpec& spec) {
   }
   chosen.method.algorithm = flags.algorithm;
   return chosen;
-}
-
-std::vector<std::vector<std::int32_t>> make_calibration(const MethodFlags& flags,
-                                                        const CommonFlags& common,
-                                                        const Checkpoint& checkpoint) {
-  CalibrationOptions options = flags.calibration;
-  for (const std::string& text : flags.texts) options.texts.push_back(parse_calibration_text(text));
-  options.seed = common.seed;
-  return calibration_blocks(checkpoint.load_tokenizer(), options);
 }
 
 }  // namespace nibble::cli

@@ -44,7 +44,7 @@ void add_to_recipe(const Command& command, const MethodFlags& flags, RecipeFlags
 /// What the algorithm makes of the options for all: which layers, how many bits.
 void choose_layers(const MethodFlags& flags, QuantizeOptions& options);
 
-/// Whether it needs texts to calibrate on.
+/// Whether it looks at text.
 bool needs_texts(const MethodFlags& flags);
 
 struct ChosenMethod {
@@ -59,7 +59,9 @@ ChosenMethod choose_method(const MethodFlags& flags, const ModelSpec& spec);
 /// What the calibration was on, for the checkpoint to say.
 std::string calibration_text(const MethodFlags& flags, const CommonFlags& common);
 
-/// Token ids in blocks.
+/// Token ids in blocks, of the text that Nibble comes with if none is named. A conversation is
+/// written by the model's chat template; in that text, if there is one. Throws Error as
+/// calibration_blocks() and ChatFormat do.
 std::vector<std::vector<std::int32_t>> make_calibration(const MethodFlags& flags,
                                                         const CommonFlags& common,
                                                         const Checkpoint& checkpoint);

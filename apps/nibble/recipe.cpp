@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 #include "nibble/core/error.h"
@@ -26,7 +27,15 @@ std::string key_of(const std::string& name) {
 }
 
 Json json_of(const RecipeFlags::Value& value) {
-  return std::visit([](const auto* variable) { return Json(*variable); }, value);
+  return std::visit(
+      [](const auto* variable) {
+        if constexpr (std::is_same_v<decltype(variable), const std::optional<double>*>) {
+          return *variable ? Json(**variable) : Json();
+        } else {
+          return Json(*variable);
+        }
+      },
+      value);
 }
 
 std::string text_of(const Json& value) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -15,9 +16,9 @@ namespace nibble::cli {
 
 class RecipeFlags {
  public:
-  using Value =
-      std::variant<const std::string*, const int*, const std::int64_t*, const std::uint64_t*,
-                   const double*, const bool*, const std::vector<std::string>*>;
+  using Value = std::variant<const std::string*, const int*, const std::int64_t*,
+                             const std::uint64_t*, const double*, const std::optional<double>*,
+                             const bool*, const std::vector<std::string>*>;
 
   /// A flag of the command ("--w-bit"), in the recipe under its name with _ for - ("w_bit"); its
   /// variable must outlive this. counts: whether the result depends on it, by default it does.

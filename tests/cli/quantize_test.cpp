@@ -102,10 +102,6 @@ TEST_F(Quantize, WhatIsMissingOrDoesNotFitIsSaid) {
     expect_failure(quantize("out", {"--max-memory", size}, {}), 2,
                    {"--max-memory: expected a size"});
   }
-  for (const char* algorithm : {"awq", "awqplus", "smoothquant"}) {
-    expect_failure(quantize("out", {"--algorithm", algorithm}, {}), 2,
-                   {std::string("--algorithm ") + algorithm + " needs a text"});
-  }
   write_file(folder_ / "search", "no search");
   expect_failure(quantize("out", {"--algorithm", "awq", "--awq-cache", "search"}, {}), 1,
                  {"search"});

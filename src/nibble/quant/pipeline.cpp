@@ -24,27 +24,6 @@ FolderContents contents_of(const QuantizeJob& job) {
                          job.method.algorithm);
 }
 
-void check_calibration(const QuantizeJob& job) {
-  const ModelSpec& spec = job.checkpoint.spec();
-  if (job.calibration.empty()) {
-    fail("{}: quantizing by \"{}\" takes calibration text", job.checkpoint.path().string(),
-         job.method.algorithm);
-  }
-  const std::int64_t length = std::ssize(job.calibration.front());
-  if (length > spec.context) {
-    fail("{}: calibration blocks of {} tokens are longer than the context of {}",
-         job.checkpoint.path().string(), length, spec.context);
-  }
-  for (const std::vector<std::int32_t>& block : job.calibration) {
-    for (const std::int32_t id : block) {
-      if (id < 0 || id >= spec.vocab) {
-        fail("{}: token id {} of the calibration text is not one of the vocabulary of {}",
-             job.checkpoint.path().string(), id, spec.vocab);
-      }
-    }
-  }
-}
-
 /// What a run depends on besides the source and the plan; empty if it cannot be resumed.
 std::string identity_of(const QuantizeJob& job, const Compute& compute) {
   const QuantizeMethod& method = job.method;
@@ -138,6 +117,27 @@ void write_distilled(const QuantizeJob& job, Compute& compute, const Resumption&
 }
 
 }  // namespace
+
+void check_calibration(const QuantizeJob& job) {
+  const ModelSpec& spec = job.checkpoint.spec();
+  if (job.calibration.empty()) {
+    fail("{}: quantizing by \"{}\" takes calibration text", job.checkpoint.path().string(),
+         job.method.algorithm);
+  }
+  const std::int64_t length = std::ssize(job.calibration.front());
+  if (length > spec.context) {
+    fail("{}: calibration blocks of {} tokens are longer than the context of {}",
+         job.checkpoint.path().string(), length, spec.context);
+  }
+  for (const std::vector<std::int32_t>& block : job.calibration) {
+    for (const std::int32_t id : block) {
+      if (id < 0 || id >= spec.vocab) {
+        fail("{}: token id {} of the calibration text is not one of the vocabulary of {}",
+             job.checkpoint.path().string(), id, spec.vocab);
+      }
+    }
+  }
+}
 
 QuantizeReport quantize_model(const QuantizeJob& job, Compute& compute) {
   const Stopwatch stopwatch;

@@ -53,6 +53,10 @@ struct QuantizeJob {
   std::int64_t max_memory = 0;
 };
 
+/// Throws Error if there are no calibration blocks, or some are longer than the context or hold ids
+/// that are none of the vocabulary.
+void check_calibration(const QuantizeJob& job);
+
 /// Writes a folder whole or not at all. A run that resumes writes and reports what it would have if
 /// nothing had ended it; by calibration it goes on from the last block that was finished, or, if
 /// all were, with what is learned then. Throws Error (a full disk, weights or inputs that are not
