@@ -60,6 +60,7 @@ Json export_config(const Checkpoint& checkpoint, DType dtype) {
   Json config = checkpoint.config();
   config.erase("dtype");
   config.erase("quantization_config");
+  config.erase("compression_config");
   config["torch_dtype"] = torch_dtype_name(dtype);
   if (has_own_packed_head(checkpoint)) config["tie_word_embeddings"] = false;
   const ModelSpec& spec = checkpoint.spec();
