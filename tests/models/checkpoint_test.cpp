@@ -71,8 +71,7 @@ class SpoiledModel : public ::testing::Test {
 
   /// Says in config.json that `module` is packed so, and adds its (all-zero) tensors.
   void pack(const std::string& module, const WeightLayout& layout) {
-    config_["quantization_config"] =
-        make_quantization_config({{module, layout}}, {}, {.algorithm = "pergrp"});
+    config_["quantization_config"] = make_quantization_config({{module, layout}}, {}, "pergrp");
     const auto add = [&](const std::string& suffix, DType dtype,
                          const std::vector<std::int64_t>& shape) {
       const auto bytes = static_cast<std::size_t>(checked_tensor_bytes(dtype, shape));

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "nibble/core/stopwatch.h"
+#include "nibble/models/recipe_files.h"
 #include "nibble/models/rope_frequencies.h"
 #include "nibble/models/tokenizer_files.h"
 #include "nibble/weights/dense.h"
@@ -74,7 +75,10 @@ Json export_config(const Checkpoint& checkpoint, DType dtype) {
 }
 
 void write_exported_files(const Checkpoint& checkpoint, CheckpointWriter& writer) {
-  if (!checkpoint.is_gguf()) return copy_tokenizer_files(checkpoint.path(), writer.folder());
+  if (!checkpoint.is_gguf()) {
+    copy_recipe_files(checkpoint.path(), writer.folder());
+    return copy_tokenizer_files(checkpoint.path(), writer.folder());
+  }
   if (checkpoint.has_tokenizer()) checkpoint.load_tokenizer().save_as_json(writer.folder());
   Json generation = {{"_from_model_config", true}};
   copy_special_ids(checkpoint.config(), generation);

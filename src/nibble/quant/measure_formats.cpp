@@ -90,7 +90,7 @@ class Measurement {
     const ModelSpec& spec = loader_.spec();
     Embedding embedding(loader_);
     stream_.emplace(compute_, spec, CalibrationSize{std::ssize(ids), std::ssize(ids.front())},
-                    false);
+                    false, space_);
     stream_->embed(embedding, ids);
     Progress progress("measuring", spec.n_layers, "blocks");
     if (spec.project_in) measure_unseen();
@@ -194,6 +194,7 @@ class Measurement {
   const QuantizePlan& plan_;
   Compute& compute_;
   WeightLoader loader_;
+  ActivationSpace space_;
   std::optional<CalibrationStream> stream_;
   std::size_t next_ = 0;  // of plan_.layers
   double shares_ = 0;     // of all halves of blocks
