@@ -4,6 +4,7 @@
 
 #include "core/error_matchers.h"
 #include "core/temporary_folder.h"
+#include "nibble/core/sha256.h"
 
 namespace nibble {
 namespace {
