@@ -3,12 +3,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "command.h"
 #include "nibble/quant/calibration/text.h"
 #include "nibble/quant/pipeline.h"
+#include "recipe.h"
 
 namespace nibble::cli {
 
@@ -22,6 +24,7 @@ struct MethodFlags {
   double learning_rate = 0.0025;
   // Of awq and awqplus:
   std::string awq_cache;
+  std::string rounder = "nearest";
   bool exhaustive = false;
   // Of smoothquant:
   std::string precision = "w8a8";
@@ -35,16 +38,19 @@ struct MethodFlags {
 };
 
 void add_method_flags(const Command& command, MethodFlags& flags);
+/// Those that a recipe has, once they are added. `flags` must outlive it.
+void add_to_recipe(const Command& command, const MethodFlags& flags, RecipeFlags& recipe);
 
 /// What the algorithm makes of the options for all: which layers, how many bits.
 void choose_layers(const MethodFlags& flags, QuantizeOptions& options);
 
-/// Whether it needs texts to calibrate on.
+/// Whether it looks at text.
 bool needs_texts(const MethodFlags& flags);
 
 struct ChosenMethod {
   QuantizeMethod method;
-  std::function<void()> save = [] {};  // what was found, once the model is written
+  std::map<std::string, std::string> digests;  // of files that were read, by their recipe's key
+  std::function<void()> save = [] {};          // what was found, once the model is written
 };
 
 /// Reads what was saved before, where a flag names a file that there is. Throws Error naming it.
@@ -53,7 +59,9 @@ ChosenMethod choose_method(const MethodFlags& flags, const ModelSpec& spec);
 /// What the calibration was on, for the checkpoint to say.
 std::string calibration_text(const MethodFlags& flags, const CommonFlags& common);
 
-/// Token ids in blocks.
+/// Token ids in blocks, of the text that Nibble comes with if none is named. A conversation is
+/// written by the model's chat template; in that text, if there is one. Throws Error as
+/// calibration_blocks() and ChatFormat do.
 std::vector<std::vector<std::int32_t>> make_calibration(const MethodFlags& flags,
                                                         const CommonFlags& common,
                                                         const Checkpoint& checkpoint);

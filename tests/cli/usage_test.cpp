@@ -91,7 +91,6 @@ TEST_F(Usage, WrongUsageIsOneLineThatNamesWhatIsWrong) {
       {{"run", model_, "hi", "-f", "x"}, {"PROMPT", "--file"}},
       {{"quantize", model_}, {"--output"}},
       {{"quantize", model_, "-o", out_, "--algorithm", "fast"}, {"--algorithm", "fast"}},
-      {{"quantize", model_, "-o", out_, "--algorithm", "best"}, {"--algorithm best", "--calib"}},
       {{"quantize", model_, "-o", out_, "--w-bit", "5"}, {"--w-bit", "5"}},
       {{"quantize", model_, "-o", out_, "--group-size", "48"}, {"--group-size", "48"}},
       {{"quantize", model_, "-o", out_, "--head", "int8"}, {"--head", "int8"}},

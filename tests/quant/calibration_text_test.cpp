@@ -80,6 +80,57 @@ TEST_F(CalibrationBlocks, AreDrawnByTheSeedWithoutRepetition) {
   EXPECT_NE(blocks(options), first);
 }
 
+TEST_F(CalibrationBlocks, OfJsonLinesAreOfOneDocumentBehindTheOther) {
+  write_file(folder_ / "d.jsonl",
+             "{\"text\": \"the cat sat\", \"id\": 1}\n\n{\"messages\": [{\"role\": \"user\", "
+             "\"content\": \"big\"}]}\r\n{\"text\": \"a dog\"}");
+  const auto render = [](const jinja::Value& messages, const std::string&) {
+    return "<s>" + messages.items()[0].as_dict().find("content")->as_text() + "</s>";
+  };
+  std::vector<std::int32_t> expected = tokenizer_.encode("the cat sat");
+  for (const auto& ids :
+       {tokenizer_.encode("<s>big</s>", {.add_special = false}), tokenizer_.encode("a dog")}) {
+    expected.insert(expected.end(), ids.begin(), ids.end());
+  }
+  const auto found = blocks({.texts = {{folder_ / "d.jsonl"}},
+                             .n_samples = std::ssize(expected) / 2,
+                             .seq_len = 2,
+                             .render = render});
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    EXPECT_EQ(found[i], (std::vector<std::int32_t>{expected[2 * i], expected[2 * i + 1]}));
+  }
+}
+
+TEST_F(CalibrationBlocks, OfConversationsWithoutATemplateAreOfTheirContents) {
+  write_file(folder_ / "d.jsonl",
+             R"({"messages": [{"role": "user", "content": "big"}, {"content": "red"}]})");
+  const std::vector<std::int32_t> expected = tokenizer_.encode("big\n\nred\n\n");
+  const auto found =
+      blocks({.texts = {{folder_ / "d.jsonl"}}, .n_samples = 1, .seq_len = std::ssize(expected)});
+  EXPECT_EQ(found.at(0), expected);
+}
+
+TEST_F(CalibrationBlocks, OfLinesThatAreNoDocumentsAreRefused) {
+  const auto refused = [&](const std::string& line, const std::string& message) {
+    write_file(folder_ / "d.jsonl", "{\"text\": \"a\"}\n" + line);
+    EXPECT_ERROR(blocks({.texts = {{folder_ / "d.jsonl"}}, .n_samples = 99}),
+                 AllOf(HasSubstr("d.jsonl: line 2"), HasSubstr(message)));
+  };
+  refused("{\"text\": ", "");
+  refused("[1]", "expected an object with \"text\" or \"messages\", found list");
+  refused("{\"prompt\": \"a\"}", "found neither");
+  refused("{\"text\": 7}", "\"text\": expected a string, found int");
+  refused("{\"messages\": []}", "an empty one");
+  refused("{\"messages\": \"hi\"}", "expected a list of messages, found str");
+  refused("{\"messages\": [{\"role\": \"user\"}]}", "expected an object with \"content\"");
+}
+
+TEST_F(CalibrationBlocks, OfTheTextThatComesWithNibbleAreEnoughByDefault) {
+  const auto found = blocks({.texts = own_calibration_texts()});
+  ASSERT_EQ(found.size(), 128u);
+  EXPECT_THAT(tokenizer_.decode(found[1]), HasSubstr("sky blue"));  // the first conversation
+}
+
 TEST_F(CalibrationBlocks, OfTextsThatAreTooShortAreRefused) {
   const std::string file = text("short", "cat", 5);
   EXPECT_ERROR(blocks({.texts = {{file}}, .n_samples = 100, .seq_len = 16}),

@@ -158,6 +158,21 @@ void plan_embedding(const ModelSpec& spec, QuantizePlan& plan) {
 
 }  // namespace
 
+std::vector<WeightLayout> possible_layouts(const QuantizePlan& plan, const LayerPlan& layer) {
+  std::vector<WeightLayout> layouts;
+  for (const int bits : {3, 4, 8}) {
+    const WeightCodec& codec = wanted_codec(bits);
+    WeightLayout layout{.format = codec.format, .rows = layer.linear.out, .cols = layer.linear.in};
+    if (codec.has_groups()) {
+      layout.group_size = usable_group_size(codec, plan.options.group_size, layout.cols);
+      if (layout.group_size == 0) continue;
+    }
+    if (codec.max_cols > 0 && layout.cols > codec.max_cols) continue;
+    layouts.push_back(layout);
+  }
+  return layouts;
+}
+
 QuantizePlan plan_quantization(const ModelSpec& spec, const QuantizeOptions& options) {
   check_patterns(options, spec);
   const WeightCodec& codec = wanted_codec(options.bits);

@@ -63,6 +63,10 @@ struct QuantizePlan {
 /// none does.
 int usable_group_size(const WeightCodec& codec, int wanted, std::int64_t in_features);
 
+/// The layouts that a packed layer of `plan` could have, the fewest bits first: 3 and 4 bits in
+/// groups as asked for, 8 with a scale for each output channel.
+std::vector<WeightLayout> possible_layouts(const QuantizePlan& plan, const LayerPlan& layer);
+
 /// Throws Error naming the layer if no group size divides its input features or 8 bits cannot take
 /// as many, if an --exclude pattern matches no layer, or if the embedding cannot be stored as
 /// asked.

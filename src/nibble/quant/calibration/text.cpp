@@ -36,35 +36,62 @@ std::vector<std::size_t> turns(const CalibrationOptions& options) {
   return order;
 }
 
+/// The ids of all documents, or of as many as make the blocks that are needed, if these are the
+/// first.
+std::vector<std::int32_t> encode_documents(const Tokenizer& tokenizer, std::string_view lines,
+                                           const std::string& origin, std::size_t needed,
+                                           const CalibrationOptions& options) {
+  std::vector<std::int32_t> ids;
+  read_documents(lines, origin, options.render, [&](const Document& document) {
+    const std::vector<std::int32_t> more =
+        tokenizer.encode(document.text, {.add_special = !document.is_rendered});
+    ids.insert(ids.end(), more.begin(), more.end());
+    return options.seed != 0 || ids.size() < needed;
+  });
+  return ids;
+}
+
 /// The blocks of one text in the order in which they are used.
 class Blocks {
  public:
-  Blocks(const Tokenizer& tokenizer, const CalibrationText& text, const CalibrationOptions& options)
-      : file_(text.file), length_(static_cast<std::size_t>(options.seq_len)) {
-    ids_ = text.file.extension() == ".npy" ? NpyFile(text.file).ints()
-                                           : tokenizer.encode(read_text_file(text.file));
+  /// Throws Error if there are fewer than `needed`.
+  Blocks(const Tokenizer& tokenizer, const CalibrationText& text, std::size_t needed,
+         const CalibrationOptions& options)
+      : length_(static_cast<std::size_t>(options.seq_len)) {
+    read(tokenizer, text, needed, options);
     order_.resize(ids_.size() / length_);
+    if (needed > order_.size()) {
+      fail(
+          "{}: {} tokens make {} blocks of {}, and calibration takes {} of this text (--n-samples, "
+          "--seq-len)",
+          text.file.string(), ids_.size(), order_.size(), length_, needed);
+    }
     std::iota(order_.begin(), order_.end(), std::size_t{0});
     if (options.seed == 0) return;
     std::mt19937_64 random(options.seed);
     for (std::size_t i = order_.size(); i > 1; --i) std::swap(order_[i - 1], order_[random() % i]);
   }
 
-  std::size_t count() const { return order_.size(); }
   std::vector<std::int32_t> block(std::size_t i) const {
     const auto ids = std::span(ids_).subspan(order_[i] * length_, length_);
     return {ids.begin(), ids.end()};
   }
-  void check(std::size_t needed) const {
-    if (needed <= order_.size()) return;
-    fail(
-        "{}: {} tokens make {} blocks of {}, and calibration takes {} of this text (--n-samples, "
-        "--seq-len)",
-        file_.string(), ids_.size(), order_.size(), length_, needed);
-  }
 
  private:
-  std::filesystem::path file_;
+  void read(const Tokenizer& tokenizer, const CalibrationText& text, std::size_t needed,
+            const CalibrationOptions& options) {
+    const std::filesystem::path kind = text.file.extension();
+    if (kind == ".npy") {
+      ids_ = NpyFile(text.file).ints();
+      return;
+    }
+    const std::string read = text.content ? "" : read_text_file(text.file);
+    const std::string_view content = text.content ? *text.content : read;
+    ids_ = kind == ".jsonl"
+               ? encode_documents(tokenizer, content, text.file.string(), needed * length_, options)
+               : tokenizer.encode(content);
+  }
+
   std::size_t length_;
   std::vector<std::int32_t> ids_;
   std::vector<std::size_t> order_;
@@ -90,8 +117,8 @@ std::vector<std::vector<std::int32_t>> calibration_blocks(const Tokenizer& token
   const std::vector<std::size_t> order = turns(options);
   std::vector<Blocks> texts;
   for (std::size_t i = 0; i < options.texts.size(); ++i) {
-    texts.emplace_back(tokenizer, options.texts[i], options);
-    texts.back().check(static_cast<std::size_t>(std::count(order.begin(), order.end(), i)));
+    const auto needed = static_cast<std::size_t>(std::count(order.begin(), order.end(), i));
+    texts.emplace_back(tokenizer, options.texts[i], needed, options);
   }
   std::vector<std::size_t> used(texts.size());
   std::vector<std::vector<std::int32_t>> blocks;

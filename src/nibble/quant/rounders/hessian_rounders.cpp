@@ -29,6 +29,7 @@ class GptqRows : public RowRounder {
   void round(Compute& compute, int thread, std::span<const float> weights,
              IntegerRows& rows) const override {
     round_per_group(weights, rows);
+    if (!rows.has_groups) return;  // of 8 bits there is nothing to gain
     round_gptq(compute, thread, order_, weights, rows);
   }
 
@@ -51,6 +52,7 @@ class SearchedRows : public RowRounder {
   explicit SearchedRows(std::vector<float> importance) : importance_(std::move(importance)) {}
 
   void round(Compute&, int, std::span<const float> weights, IntegerRows& rows) const override {
+    if (!rows.has_groups) return round_per_group(weights, rows);  // 8 bits: nothing to gain
     search_ranges(weights, importance_, rows);
   }
 
@@ -73,6 +75,7 @@ class BestRows : public RowRounder {
 
   void round(Compute& compute, int thread, std::span<const float> weights,
              IntegerRows& rows) const override {
+    if (!rows.has_groups) return round_per_group(weights, rows);  // 8 bits: nothing to gain
     std::vector<float> target(weights.begin(), weights.end());
     if (correction_.rows() > 0) correct(compute, thread, weights, target);
     search_ranges(target, importance_, rows);
