@@ -103,6 +103,12 @@ TEST_F(Quantize, WhereASearchCannotBeKeptIsSaidBeforeTheSearch) {
   }
 }
 
+TEST_F(Quantize, NumbersOfNoSizeAreRefused) {
+  for (const std::string flag : {"--shrinkage", "--correction", "--alpha", "--learning-rate"}) {
+    expect_failure(quantize("out", {flag, "nan"}, {}), 2, {flag, "expected a number, found nan"});
+  }
+}
+
 TEST_F(Quantize, BytesThatAreNoTextAreNotCalibratedOn) {
   write_file(folder_ / "utf16.txt", std::string("O\0n\0c\0e\0", 8));
   expect_failure(quantize("out", {"--algorithm", "gptq"}, {"--calib", "utf16.txt"}), 1,
