@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <memory>
@@ -143,6 +144,27 @@ std::vector<std::int64_t> parse_integers(const std::string& option, const std::s
     at = end + 1;
   }
   return numbers;
+}
+
+std::int64_t parse_size(const std::string& option, const std::string& text) {
+  const std::string units = "KMGT";
+  double number = 0;
+  const char* end = text.data() + text.size();
+  auto [at, error] = std::from_chars(text.data(), end, number);
+  std::string_view unit(at, static_cast<std::size_t>(end - at));
+  if (unit.ends_with("iB") && unit.size() == 3) {
+    unit.remove_suffix(2);
+  } else if (unit.ends_with('B')) {
+    unit.remove_suffix(1);
+  }
+  const std::size_t power = unit.size() == 1 ? units.find(unit[0]) : std::string::npos;
+  const bool is_unit = unit.empty() || power != std::string::npos;
+  const double bytes =
+      is_unit && !unit.empty() ? std::ldexp(number, 10 * (static_cast<int>(power) + 1)) : number;
+  if (error != std::errc() || !is_unit || !(bytes >= 1) || bytes > 0x1p62) {
+    throw UsageError(fmt::format("{}: expected a size such as 500M or 4G, found {}", option, text));
+  }
+  return static_cast<std::int64_t>(bytes);
 }
 
 void print_json(const Json& json) {

@@ -67,6 +67,10 @@ void add_text_argument(const Command& command, TextFlags& flags, const std::stri
 std::vector<std::int64_t> parse_integers(const std::string& option, const std::string& text,
                                          std::int64_t lo, std::int64_t hi);
 
+/// The bytes of "500M", "1.5G" or "4GiB" (units of 1024), which must be above 0. Throws UsageError
+/// naming `option` for anything else.
+std::int64_t parse_size(const std::string& option, const std::string& text);
+
 /// Prints a JSON document on standard output.
 void print_json(const Json& json);
 /// Prints a piece of text on standard output at once. Throws Error if it cannot be written.

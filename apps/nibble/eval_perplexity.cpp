@@ -10,6 +10,7 @@
 #include "eval_tasks.h"
 #include "nibble/core/error.h"
 #include "nibble/core/progress.h"
+#include "nibble/core/sha256.h"
 #include "nibble/eval/protocols.h"
 #include "nibble/eval/text.h"
 #include "nibble/models/token_cost.h"

@@ -153,6 +153,15 @@ bool Flag::given() const {
   return option_->count() > 0;
 }
 
+void Flag::set(const std::vector<std::string>& values) const {
+  try {
+    for (const std::string& value : values) option_->add_result(value);
+    option_->run_callback();
+  } catch (const CLI::ParseError& error) {
+    throw UsageError(error.what());
+  }
+}
+
 Command::Command(CLI::App& app, std::function<void()>& action)
     : app_(&app),
       action_(&action),
@@ -185,6 +194,10 @@ Flag Command::add_parsed_list(const std::string& names,
                               std::function<void(const std::vector<std::string>&)> take,
                               const std::string& description) const {
   return Flag(*app_->add_option_function(names, std::move(take), description));
+}
+
+Flag Command::flag(const std::string& name) const {
+  return Flag(*app_->get_option(name));
 }
 
 void Command::set_example(const std::string& example, const std::string& notes) const {

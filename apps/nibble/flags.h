@@ -48,6 +48,9 @@ class Flag {
 
   /// Whether the command line has it; to be asked in Command::check() and later.
   bool given() const;
+  /// Does as if it had it with these values, at the same time. Throws UsageError for what it would
+  /// refuse.
+  void set(const std::vector<std::string>& values) const;
 
  private:
   CLI::Option* option_;
@@ -76,6 +79,8 @@ class Command {
   void set_example(const std::string& example, const std::string& notes = "") const;
   /// What is wrong with the flags together: `check` throws UsageError.
   void check(std::function<void()> check) const;
+  /// A flag that was added before, by its name ("--seed").
+  Flag flag(const std::string& name) const;
   /// What is done if this sub-command is chosen.
   void set_action(std::function<void()> action) const;
 

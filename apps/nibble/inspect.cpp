@@ -6,9 +6,11 @@
 #include <nlohmann/json.hpp>
 
 #include "command.h"
-#include "nibble/core/log.h"
+#include "nibble/core/mapped_file.h"
 #include "nibble/core/progress.h"
 #include "nibble/models/inspection.h"
+#include "nibble/models/recipe_files.h"
+#include "recipe.h"
 #include "tensor_table.h"
 
 namespace nibble::cli {
@@ -41,20 +43,10 @@ Json tensors_json(const Inspection& inspection) {
   return tensors;
 }
 
-/// "awq; calibration: 128 blocks ...", "" if the config does not say how it was quantized.
-std::string recipe_text(const Json& config) {
-  const auto quantization = config.find("quantization_config");
-  if (quantization == config.end() || !quantization->is_object()) return "";
-  const auto algorithm = quantization->find("algorithm");
-  if (algorithm == quantization->end() || !algorithm->is_string()) return "";
-  std::string text = algorithm->get<std::string>();
-  const auto settings = quantization->find("settings");
-  if (settings == quantization->end() || !settings->is_object()) return text;
-  for (const auto& item : settings->items()) {
-    if (!item.value().is_string()) continue;
-    text += fmt::format("; {}: {}", item.key(), item.value().get<std::string>());
-  }
-  return one_line(text);
+/// What the checkpoint says of how it was quantized; null if it does not.
+Json recipe_of(const Checkpoint& checkpoint) {
+  const std::filesystem::path file = checkpoint.path() / kRecipeFile;
+  return file_exists(file) ? read_json_file(file) : Json();
 }
 
 Json inspection_json(const InspectFlags& flags, const Checkpoint& checkpoint,
@@ -62,7 +54,7 @@ Json inspection_json(const InspectFlags& flags, const Checkpoint& checkpoint,
   const TokenCost& token = inspection.token;
   return {{"model", flags.model},
           {"architecture", checkpoint.spec().architecture},
-          {"recipe", recipe_text(checkpoint.config())},
+          {"recipe", recipe_of(checkpoint)},
           {"layers", checkpoint.spec().n_layers},
           {"context", checkpoint.spec().context},
           {"vocab_size", checkpoint.spec().vocab},
@@ -109,7 +101,7 @@ void inspect_model(const InspectFlags& flags, const CommonFlags& common) {
   fmt::print("{}\n\n", module_tree(checkpoint));
   fmt::print("{}\n", tensor_table(inspection.tensors).text());
   print_totals(flags, inspection);
-  const std::string recipe = recipe_text(checkpoint.config());
+  const std::string recipe = recipe_line(recipe_of(checkpoint));
   if (!recipe.empty()) fmt::print("quantized by  {}\n", recipe);
 }
 

@@ -2,6 +2,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -10,13 +11,17 @@
 #include "command.h"
 #include "nibble/core/error.h"
 #include "nibble/core/log.h"
+#include "nibble/core/output.h"
 #include "nibble/core/process.h"
 #include "nibble/core/progress.h"
+#include "nibble/core/sha256.h"
 #include "nibble/kernels/select.h"
+#include "nibble/models/recipe_files.h"
 #include "nibble/quant/cost.h"
 #include "nibble/quant/forecast.h"
 #include "nibble/quant/pipeline.h"
 #include "nibble/quant/target_bits.h"
+#include "quality_report.h"
 #include "quantize_method.h"
 #include "tensor_table.h"
 
@@ -31,6 +36,8 @@ struct QuantizeFlags {
   std::string head;
   std::string embedding = "bf16";
   QuantizeOptions options;
+  std::string recipe;
+  std::int64_t max_memory = 0;
   std::optional<double> target_bpw;
   bool force = false;
   bool resume = false;
@@ -137,28 +144,93 @@ Json dry_run_json(const DryRun& run) {
           {"bits_per_weight", forecast.bits_per_weight},
           {"file_bits_per_parameter", forecast.file_bits_per_parameter},
           {"seconds", cost.seconds},
-          {"is_lower_bound", !cost.is_all},
           {"peak_rss_bytes", cost.memory_bytes},
+          {"spilled_bytes", cost.spilled_bytes},
           {"tensors", std::move(tensors)}};
 }
 
 void print_dry_run(const DryRun& run) {
   fmt::print("{}\n", tensor_table(run.forecast.tensors).text());
   print_sizes(run.forecast);
-  fmt::print("  time            {} {} of computing here and now{}\n",
-             run.cost.is_all ? "about" : "more than", duration_text(run.cost.seconds),
-             run.cost.is_all ? "" : ": transforms and learning are not estimated");
+  fmt::print("  time            about {} of computing here and now\n",
+             duration_text(run.cost.seconds));
   fmt::print("  peak memory     about {}\n",
              human_bytes(static_cast<double>(run.cost.memory_bytes)));
+  if (run.cost.spilled_bytes == 0) return;
+  fmt::print("  temporary file  {} of activations\n",
+             human_bytes(static_cast<double>(run.cost.spilled_bytes)));
 }
 
-void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
+/// Of token ids, in blocks.
+std::string digest_of(const std::vector<std::vector<std::int32_t>>& ids) {
+  std::string bytes;
+  for (const std::vector<std::int32_t>& block : ids) {
+    bytes.append(reinterpret_cast<const char*>(block.data()), block.size() * sizeof(block[0]));
+  }
+  return sha256_hex(bytes);
+}
+
+/// What this run is told and what it read. Throws Error if a recipe that is followed says that it
+/// was something else.
+std::string recipe_text(const RecipeFlags& recipe, const ChosenMethod& chosen,
+                        const QuantizeJob& job, const Compute& compute) {
+  Json json = recipe.recipe();
+  std::map<std::string, std::string> digests = chosen.digests;
+  if (!job.calibration.empty()) digests["tokens"] = digest_of(job.calibration);
+  for (const auto& [of, digest] : digests) {
+    recipe.check_digest(of, digest);
+    json["sha256"][of] = digest;
+  }
+  json["kernels"] = compute.kernels().name;
+  return json_text(json) + "\n";
+}
+
+/// Compares what was written with its source, on some of the calibration text and on what comes
+/// behind it; there is nothing to compare on where nothing was calibrated.
+Quality compare(const QuantizeFlags& flags, const CommonFlags& common, const QuantizeJob& job,
+                const std::filesystem::path& output, Compute& compute) {
+  if (job.calibration.empty()) return {};
+  MethodFlags longer = flags.method;
+  longer.calibration.n_samples += kHeldOutBlocks;
+  std::vector<std::vector<std::int32_t>> more;
+  try {
+    more = make_calibration(longer, common, job.checkpoint);
+  } catch (const Error&) {  // that is all there is of a text
+  }
+  const Checkpoint written(output);
+  return measure_quality(job.checkpoint, written, compute, job.plan.options.dtype,
+                         quality_texts(job.calibration, more));
+}
+
+void write_text_file(const std::filesystem::path& path, const std::string& text) {
+  OutputFile file(path);
+  file.write(text);
+  file.commit();
+}
+
+std::filesystem::path full_path(const std::string& path) {
+  return std::filesystem::current_path() / path;
+}
+
+/// Says what was left to us, and where files are for whoever goes on with the recipe elsewhere.
+void settle(QuantizeFlags& flags) {
+  const bool keeps_head =
+      flags.method.algorithm == "awq" || flags.method.algorithm == "smoothquant";
+  if (flags.head.empty()) flags.head = keeps_head ? "bf16" : "quantized";
+  for (std::string& text : flags.method.texts) {
+    const std::string file = parse_calibration_text(text).file.string();
+    text = full_path(file).string() + text.substr(file.size());
+  }
+  for (std::string* file : {&flags.method.awq_cache, &flags.method.maxima}) {
+    if (!file->empty()) *file = full_path(*file).string();
+  }
+}
+
+void quantize(const QuantizeFlags& flags, const CommonFlags& common, const RecipeFlags& recipe) {
   const Checkpoint checkpoint(locate_model(flags.model));
   QuantizeOptions options = flags.options;
   options.dtype = parse_dtype(flags.dtype);
-  const bool keeps_head =
-      flags.method.algorithm == "awq" || flags.method.algorithm == "smoothquant";
-  options.quantize_head = flags.head.empty() ? !keeps_head : flags.head == "quantized";
+  options.quantize_head = flags.head == "quantized";
   choose_layers(flags.method, options);
   options.embedding = flags.embedding == "int8"   ? EmbeddingStorage::kInt8
                       : flags.embedding == "head" ? EmbeddingStorage::kHead
@@ -175,18 +247,17 @@ void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
                   .to = {.path = flags.output,
                          .replace = flags.force,
                          .sources = {},
-                         .resumption = {.resume = flags.resume}}};
+                         .resumption = {.resume = flags.resume}},
+                  .max_memory = flags.max_memory};
   ThreadPool pool(common.threads);
   Compute compute(select_kernels(), pool);
   if (!flags.dry_run) check_kept_file(flags.method, flags.output);
   const bool reads_texts = job.method.needs_calibration() || flags.target_bpw;
   if (reads_texts && (!flags.dry_run || flags.target_bpw)) {
     job.calibration = make_calibration(flags.method, common, checkpoint);
-    job.method.settings["calibration"] = calibration_text(flags.method, common);
     check_calibration(job);
   }
   if (flags.target_bpw) {
-    job.method.settings["target_bpw"] = fmt::format("{}", *flags.target_bpw);
     choose_formats(checkpoint.spec(), measure_formats(checkpoint, plan, job.calibration, compute),
                    *flags.target_bpw, plan);
   }
@@ -199,10 +270,51 @@ void quantize(const QuantizeFlags& flags, const CommonFlags& common) {
     common.json ? print_json(dry_run_json(run)) : print_dry_run(run);
     return;
   }
+  job.recipe = recipe_text(recipe, chosen, job, compute);
+  // The output may take the place of the current folder, or of one that leads to it.
+  const std::filesystem::path output = full_path(flags.output);
   const QuantizeReport report = quantize_model(job, compute);
   chosen.save();
+  const Quality quality = compare(flags, common, job, output, compute);
+  Json quality_of = quality_json(report, quality);
+  write_text_file(output / kQualityFile, json_text(quality_of) + "\n");
   show_notes();  // only now: a failure is to be one line
-  common.json ? print_json(report_json(flags, report, plan)) : print_report(flags, report);
+  if (!common.json) {
+    print_report(flags, report);
+    return print_quality(report, quality);
+  }
+  Json json = report_json(flags, report, plan);
+  for (const char* key : {"kl_divergence", "top1_agreement", "block_errors"}) {
+    json[key] = quality_of[key];
+  }
+  print_json(json);
+}
+
+/// The flags that a result depends on, all of which were added.
+std::shared_ptr<RecipeFlags> make_recipe(const Command& command,
+                                         const std::shared_ptr<QuantizeFlags>& flags,
+                                         const CommonFlags& common) {
+  auto recipe = std::make_shared<RecipeFlags>();
+  add_to_recipe(command, flags->method, *recipe);
+  const QuantizeFlags& given = *flags;  // as long as the command line
+  const auto has_groups = [&given] { return given.method.algorithm != "smoothquant"; };
+  const auto has_bits = [&given, has_groups] { return has_groups() && !given.target_bpw; };
+  const auto calibrates = [&given] { return needs_texts(given.method) || given.target_bpw; };
+  const auto add = [&](const char* name, RecipeFlags::Value value, std::function<bool()> counts) {
+    recipe->add(command.flag(name), name, value, std::move(counts));
+  };
+  add("--w-bit", &flags->options.bits, has_bits);
+  add("--target-bpw", &flags->target_bpw, [&given] { return given.target_bpw.has_value(); });
+  add("--group-size", &flags->options.group_size, has_groups);
+  add("--head", &flags->head, {});
+  add("--embedding", &flags->embedding, {});
+  add("--exclude", &flags->options.exclude, {});
+  add("--dtype", &flags->dtype, {});
+  add("--calib", &flags->method.texts, calibrates);
+  add("--n-samples", &flags->method.calibration.n_samples, calibrates);
+  add("--seq-len", &flags->method.calibration.seq_len, calibrates);
+  add("--seed", &common.seed, calibrates);
+  return recipe;
 }
 
 }  // namespace
@@ -245,6 +357,11 @@ void add_quantize(CommandLine& line, CommonFlags& common) {
            "Keep layers of this name (* stands for anything; may be given several times)")
       .one_value_each_time();
   add_dtype_flag(command, flags->dtype);
+  command.add_parsed(
+      "--max-memory",
+      [flags](const std::string& text) { flags->max_memory = parse_size("--max-memory", text); },
+      "What may be resident (4G, 500M): calibration's activations beyond it go to a temporary file "
+      "beside the output [three quarters of what is free]");
   command.add_switch("--force", flags->force, "Replace the output folder if it exists");
   command.add_switch("--resume", flags->resume,
                      "Go on with what an unfinished run of the same options left; and leave what "
@@ -263,9 +380,16 @@ void add_quantize(CommandLine& line, CommonFlags& common) {
       throw UsageError(fmt::format("--target-bpw is for pergrp, gptq and best, not {}", algorithm));
     }
   });
+  command.add("--recipe", flags->recipe,
+              "A recipe.json that an earlier run wrote: its flags, unless given here");
   add_common_flags(command, common);
+  const auto recipe = make_recipe(command, flags, common);
   command.set_example("nibble quantize Llama-3.2-1B -o Llama-3.2-1B-w4 --w-bit 4 --group-size 128");
-  command.set_action([flags, &common] { quantize(*flags, common); });
+  command.set_action([flags, recipe, &common] {
+    if (!flags->recipe.empty()) recipe->read(flags->recipe);
+    settle(*flags);
+    quantize(*flags, common, *recipe);
+  });
 }
 
 }  // namespace nibble::cli

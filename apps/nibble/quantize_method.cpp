@@ -1,7 +1,5 @@
 #include "quantize_method.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <memory>
@@ -10,6 +8,7 @@
 #include "nibble/core/log.h"
 #include "nibble/core/mapped_file.h"
 #include "nibble/core/output.h"
+#include "nibble/core/sha256.h"
 #include "nibble/quant/transforms/awq_file.h"
 #include "nibble/quant/transforms/smooth_quant.h"
 
@@ -25,18 +24,16 @@ bool has_saved(const std::string& file) {
   return !file.empty() && file_exists(file);
 }
 
-std::string file_name(const std::string& path) {
-  return std::filesystem::path(path).filename().string();
+std::unique_ptr<Rounder> best_rounder(const MethodFlags& flags) {
+  return make_best_rounder({.compensates = flags.effort != "light",
+                            .shrinkage = static_cast<float>(flags.shrinkage),
+                            .refinements = flags.refinements,
+                            .correction = static_cast<float>(flags.correction)});
 }
 
 ChosenMethod choose_best(const MethodFlags& flags) {
   ChosenMethod chosen;
-  chosen.method.settings["effort"] = flags.effort;
-  chosen.method.blocks.rounder =
-      make_best_rounder({.compensates = flags.effort != "light",
-                         .shrinkage = static_cast<float>(flags.shrinkage),
-                         .refinements = flags.refinements,
-                         .correction = static_cast<float>(flags.correction)});
+  chosen.method.blocks.rounder = best_rounder(flags);
   if (flags.effort == "max") {
     chosen.method.distillation =
         DistillationOptions{.rate = static_cast<float>(flags.learning_rate)};
@@ -44,40 +41,51 @@ ChosenMethod choose_best(const MethodFlags& flags) {
   return chosen;
 }
 
+std::unique_ptr<Rounder> awq_rounder(const MethodFlags& flags) {
+  if (flags.rounder == "gptq") return make_gptq_rounder();
+  return flags.rounder == "best" ? best_rounder(flags) : make_per_group_rounder();
+}
+
 ChosenMethod choose_awq(const MethodFlags& flags, const ModelSpec& spec) {
   ChosenMethod chosen;
-  chosen.method.blocks.rounder = make_per_group_rounder();
+  chosen.method.blocks.rounder = awq_rounder(flags);
   if (has_saved(flags.awq_cache)) {
     const auto searched = std::make_shared<const AwqSearch>(read_awq_search(flags.awq_cache, spec));
     chosen.method.blocks.transforms = {make_awq(searched)};
-    chosen.method.settings["searches"] = file_name(flags.awq_cache);
+    chosen.digests["awq_cache"] = sha256_hex(read_text_file(flags.awq_cache));
     chosen.save = [file = flags.awq_cache] { warn("{}: the searches in it were used", file); };
     return chosen;
   }
   const auto found = std::make_shared<AwqSearch>();
   chosen.method.blocks.transforms = {make_awq({.exhaustive = flags.exhaustive}, found)};
   if (flags.awq_cache.empty()) return chosen;
-  chosen.save = [file = flags.awq_cache, found, spec] { write_awq_search(file, spec, *found); };
+  chosen.save = [file = flags.awq_cache, found, spec] {
+    if (std::ssize(found->blocks) == spec.n_layers) return write_awq_search(file, spec, *found);
+    warn("{}: not written, as the searches of the run that was resumed are not known", file);
+  };
   return chosen;
 }
 
-ChosenMethod choose_smooth_quant(const MethodFlags& flags) {
+ChosenMethod choose_smooth_quant(const MethodFlags& flags, const ModelSpec& spec) {
   ChosenMethod chosen;
   chosen.method.blocks.rounder = make_per_group_rounder();
   const auto alpha = static_cast<float>(flags.alpha);
-  chosen.method.settings["alpha"] = fmt::format("{}", flags.alpha);
   if (has_saved(flags.maxima)) {
     const auto maxima =
         std::make_shared<const ActivationMaxima>(read_activation_maxima(flags.maxima));
     chosen.method.blocks.transforms = {make_smooth_quant(alpha, maxima, flags.maxima)};
-    chosen.method.settings["maxima"] = file_name(flags.maxima);
+    chosen.digests["act_scales"] = sha256_hex(read_text_file(flags.maxima));
     chosen.save = [file = flags.maxima] { warn("{}: the maxima in it were used", file); };
     return chosen;
   }
   const auto found = std::make_shared<ActivationMaxima>();
   chosen.method.blocks.transforms = {make_smooth_quant(alpha, found)};
   if (flags.maxima.empty()) return chosen;
-  chosen.save = [file = flags.maxima, found] { write_activation_maxima(file, *found); };
+  chosen.save = [file = flags.maxima, found, spec] {
+    const std::string first = spec.block_module(ModuleRole::kQ, 0);
+    if (found->contains(first)) return write_activation_maxima(file, *found);
+    warn("{}: not written, as the maxima of the run that was resumed are not known", file);
+  };
   return chosen;
 }
 
@@ -114,6 +122,11 @@ void add_awq_flags(const Command& command, MethodFlags& flags) {
   command.add("--awq-cache", flags.awq_cache,
               "Of awq and awqplus: a file of searches, used if it is there (ours, or a .pt file of "
               "the AWQ model zoo), else written");
+  command
+      .add("--rounder", flags.rounder,
+           "Of awq and awqplus: what rounds the scaled weights; best as its own flags say")
+      .one_of({"nearest", "gptq", "best"})
+      .show_default();
   command.add_switch("--exhaustive", flags.exhaustive,
                      "Of awq and awqplus: try every scale on every token, however far behind");
 }
@@ -162,6 +175,36 @@ void add_method_flags(const Command& command, MethodFlags& flags) {
       .show_default();
 }
 
+void add_to_recipe(const Command& command, const MethodFlags& flags, RecipeFlags& recipe) {
+  const auto add = [&](const char* name, RecipeFlags::Value value, std::function<bool()> counts) {
+    recipe.add(command.flag(name), name, value, std::move(counts));
+  };
+  const auto of_best = [&flags] {
+    return flags.algorithm == "best" || (is_awq(flags) && flags.rounder == "best");
+  };
+  const auto compensates = [&flags, of_best] { return of_best() && flags.effort != "light"; };
+  const auto learns = [&flags] { return flags.algorithm == "best" && flags.effort == "max"; };
+  const auto of_awq = [&flags] { return is_awq(flags); };
+  const auto searched = [&flags] { return is_awq(flags) && has_saved(flags.awq_cache); };
+  const auto searches = [&flags] { return is_awq(flags) && !has_saved(flags.awq_cache); };
+  const auto smooths = [&flags] { return flags.algorithm == "smoothquant"; };
+  const auto seen = [&flags, smooths] { return smooths() && has_saved(flags.maxima); };
+  add("--algorithm", &flags.algorithm, {});
+  add("--effort", &flags.effort, of_best);
+  add("--shrinkage", &flags.shrinkage, compensates);
+  add("--correction", &flags.correction, compensates);
+  add("--refinements", &flags.refinements, compensates);
+  add("--learning-rate", &flags.learning_rate, learns);
+  add("--rounder", &flags.rounder, of_awq);
+  add("--awq-cache", &flags.awq_cache, searched);
+  add("--exhaustive", &flags.exhaustive, searches);
+  add("--precision", &flags.precision, smooths);
+  add("--alpha", &flags.alpha, smooths);
+  add("--weight-scale", &flags.weight_scale, smooths);
+  add("--activation-scale", &flags.activation_scale, smooths);
+  add("--act-scales", &flags.maxima, seen);
+}
+
 void choose_layers(const MethodFlags& flags, QuantizeOptions& options) {
   if (flags.algorithm == "awqplus") options.outer_group_size = 32;
   if (flags.algorithm == "awq" || flags.algorithm == "smoothquant") {
@@ -177,7 +220,7 @@ void choose_layers(const MethodFlags& flags, QuantizeOptions& options) {
 }
 
 bool needs_texts(const MethodFlags& flags) {
-  if (is_awq(flags)) return !has_saved(flags.awq_cache);
+  if (is_awq(flags)) return !has_saved(flags.awq_cache) || flags.rounder != "nearest";
   if (flags.algorithm == "smoothquant") return !has_saved(flags.maxima);
   return flags.algorithm != "pergrp";
 }
@@ -203,7 +246,7 @@ ChosenMethod choose_method(const MethodFlags& flags, const ModelSpec& spec) {
   } else if (is_awq(flags)) {
     chosen = choose_awq(flags, spec);
   } else if (flags.algorithm == "smoothquant") {
-    chosen = choose_smooth_quant(flags);
+    chosen = choose_smooth_quant(flags, spec);
   } else {
     chosen.method.blocks.rounder =
         flags.algorithm == "gptq" ? make_gptq_rounder() : make_per_group_rounder();
@@ -214,16 +257,6 @@ ChosenMethod choose_method(const MethodFlags& flags, const ModelSpec& spec) {
   }
   chosen.method.algorithm = flags.algorithm;
   return chosen;
-}
-
-std::string calibration_text(const MethodFlags& flags, const CommonFlags& common) {
-  std::vector<std::string> texts;
-  for (const std::string& text : flags.texts) texts.push_back(file_name(text));
-  if (texts.empty()) texts = {"the text that comes with Nibble"};
-  std::string said = fmt::format("{} blocks of {} tokens of {}", flags.calibration.n_samples,
-                                 flags.calibration.seq_len, fmt::join(texts, ", "));
-  if (common.seed != 0) said += fmt::format(", drawn with seed {}", common.seed);
-  return said;
 }
 
 }  // namespace nibble::cli

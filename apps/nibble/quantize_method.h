@@ -3,12 +3,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "command.h"
 #include "nibble/quant/calibration/text.h"
 #include "nibble/quant/pipeline.h"
+#include "recipe.h"
 
 namespace nibble::cli {
 
@@ -22,6 +24,7 @@ struct MethodFlags {
   double learning_rate = 0.0025;
   // Of awq and awqplus:
   std::string awq_cache;
+  std::string rounder = "nearest";
   bool exhaustive = false;
   // Of smoothquant:
   std::string precision = "w8a8";
@@ -35,6 +38,8 @@ struct MethodFlags {
 };
 
 void add_method_flags(const Command& command, MethodFlags& flags);
+/// Those that a recipe has, once they are added. `flags` must outlive it.
+void add_to_recipe(const Command& command, const MethodFlags& flags, RecipeFlags& recipe);
 
 /// What the algorithm makes of the options for all: which layers, how many bits.
 void choose_layers(const MethodFlags& flags, QuantizeOptions& options);
@@ -49,7 +54,8 @@ void check_kept_file(const MethodFlags& flags, const std::string& output);
 
 struct ChosenMethod {
   QuantizeMethod method;
-  std::function<void()> save = [] {};  // what was found, once the model is written
+  std::map<std::string, std::string> digests;  // of files that were read, by their recipe's key
+  std::function<void()> save = [] {};          // what was found, once the model is written
 };
 
 /// Reads what was saved before, where a flag names a file that there is. Throws Error naming it.

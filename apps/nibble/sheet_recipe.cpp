@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <system_error>
 
-#include "nibble/eval/text.h"
+#include "nibble/core/sha256.h"
 #include "nibble/models/checkpoint.h"
 
 namespace nibble::cli {

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "cli/file_size_limit.h"
 #include "cli/in_a_folder.h"
 #include "nibble/core/output.h"
 
@@ -118,22 +119,6 @@ TEST_F(Output, AFullDiskLeavesNothing) {
     EXPECT_EQ(listing(folder_ / "disk"), std::vector<std::string>{});
   }
 }
-
-/// Files of this process and its children may be this large, while it exists.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) {
-    ::getrlimit(RLIMIT_FSIZE, &before_);
-    const rlimit limit{bytes, before_.rlim_max};
-    ::setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FileSizeLimit() { ::setrlimit(RLIMIT_FSIZE, &before_); }
-  FileSizeLimit(const FileSizeLimit&) = delete;
-  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
-
- private:
-  rlimit before_;
-};
 
 TEST_F(Output, AFileLargerThanAllowedLeavesNothing) {
   const FileSizeLimit limit(96 << 10);

@@ -259,7 +259,8 @@ TEST_P(OtherTools, BecomeFoldersAndGguf) {
 INSTANTIATE_TEST_SUITE_P(Formats, OtherTools,
                          ::testing::Values("awq_g32", "awq_row", "gptq3_g32_act", "gptq4_g16",
                                            "gptq8_g32_act", "ct_w4_channel_f32", "ct_w4_g32_asym",
-                                           "ct_w8a8"));
+                                           "ct_w8a8", "awq8_g32", "ct_w8_embedding",
+                                           "gptq4_embedding", "fp8_block", "fp8_divides"));
 
 TEST(ExportAwq, GivesBackWhatItRead) {
   const TemporaryFolder folder;

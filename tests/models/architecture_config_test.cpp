@@ -52,6 +52,16 @@ TEST(RopeConfig, TheContextOfLlama3IsTheModelsWhereItIsNotSaid) {
   EXPECT_EQ(rope_of({{"rope_scaling", llama3}}).original_context, 32);
 }
 
+// Mixtral's and Mistral's configs write what is not said as null.
+TEST(Defaults, NullIsNotSaid) {
+  const ModelSpec spec = spec_of(rotary_config(
+      "LlamaForCausalLM", {{"head_dim", nullptr}, {"rope_scaling", nullptr}, {"eos_token_id", 5}}));
+  EXPECT_EQ(spec.head_dim, 16);
+  EXPECT_EQ(spec.n_kv_heads, 2);
+  EXPECT_EQ(
+      spec_of(rotary_config("LlamaForCausalLM", {{"num_key_value_heads", nullptr}})).n_kv_heads, 4);
+}
+
 // The defaults of transformers' classes: Mistral's are 8 heads for keys, say, not as many as heads.
 TEST(Defaults, AreThoseOfTheModelsClass) {
   const auto bare = [](const char* name) {

@@ -71,8 +71,7 @@ class SpoiledModel : public ::testing::Test {
 
   /// Says in config.json that `module` is packed so, and adds its (all-zero) tensors.
   void pack(const std::string& module, const WeightLayout& layout) {
-    config_["quantization_config"] =
-        make_quantization_config({{module, layout}}, {}, {.algorithm = "pergrp"});
+    config_["quantization_config"] = make_quantization_config({{module, layout}}, {}, "pergrp");
     const auto add = [&](const std::string& suffix, DType dtype,
                          const std::vector<std::int64_t>& shape) {
       const auto bytes = static_cast<std::size_t>(checked_tensor_bytes(dtype, shape));
@@ -171,7 +170,6 @@ TEST_F(SpoiledModel, ConfigValuesThatCannotBe) {
       {"eos_token_id", {2, 1.5}, "eos_token_id"},
       {"bos_token_id", true, "bos_token_id"},
       {"architectures", "LlamaForCausalLM", "architectures"},
-      {"architectures", Json::array(), "architectures"},
   };
   for (const auto& [key, value, named] : cases) {
     SCOPED_TRACE(std::string(key) + " = " + value.dump());
@@ -193,6 +191,18 @@ TEST_F(SpoiledModel, UnknownArchitecturesListTheKnown) {
   EXPECT_ERROR(load(), AllOf(HasSubstr("model_type"), HasSubstr("LlamaForCausalLM")));
   config_["model_type"] = "llama";
   EXPECT_NO_THROW(load());
+}
+
+// As AutoModelForCausalLM decides.
+TEST_F(SpoiledModel, TheModelTypeWinsOverArchitectures) {
+  config_["model_type"] = "llama";
+  for (const Json& names : {Json::array(), Json{"LlamaModel"}, Json{"MistralForCausalLM"}}) {
+    config_["architectures"] = names;
+    EXPECT_NO_THROW(load());
+    EXPECT_EQ(find_architecture(JsonObject(config_, "config.json")).name, "LlamaForCausalLM");
+  }
+  config_["architectures"] = {"LlamaForSequenceClassification"};
+  EXPECT_ERROR(load(), HasSubstr("LlamaForSequenceClassification"));
 }
 
 TEST_F(SpoiledModel, MissingTensors) {

@@ -9,6 +9,7 @@
 #include "models/logits.h"
 #include "nibble/formats/safetensors.h"
 #include "nibble/formats/safetensors_writer.h"
+#include "nibble/models/inspection.h"
 #include "paths.h"
 
 namespace nibble {
@@ -85,6 +86,16 @@ INSTANTIATE_TEST_SUITE_P(Fixtures, Float8Checkpoint,
                          ::testing::Values("ct_fp8_row", "ct_fp8_tensor", "fp8_block",
                                            "fp8_divides", "modelopt_fp8", "modelopt_block"),
                          [](const auto& test_case) { return std::string(test_case.param); });
+
+// All tensors of the file are some parameter's, but those of activations.
+TEST(ForeignInspection, KnowsEveryTensor) {
+  for (const auto& entry : fs::directory_iterator(kQuantized)) {
+    SCOPED_TRACE(entry.path().filename().string());
+    for (const std::string& name : inspect(Checkpoint(entry.path()), DType::kBF16).unused) {
+      EXPECT_TRUE(name.ends_with(".input_scale")) << name;
+    }
+  }
+}
 
 // Whole checkpoints that the tools wrote, where there are such: tokens.txt and
 // reference_logits.npy.
@@ -185,10 +196,11 @@ TEST_F(SpoiledQuantized, VersionsThatAreNotRead) {
   refuses("awq_g32", "backend", "llm-awq", "\"backend\" \"llm-awq\" is not supported");
   refuses("gptq3_g32", "checkpoint_format", "marlin", "\"marlin\" is not supported");
   refuses("gptq3_g32", "is_marlin_format", true, "is_marlin_format");
+  refuses("gptq3_g32", "rotation", "hadamard", "\"rotation\" \"hadamard\" is not supported");
   refuses("gptq3_g32", "bits", 9, "\"bits\" must be an integer of 2 to 8, found 9");
   refuses("ar_w4_asym", "packing_format", "auto_round:llm_compressor", "auto_round:llm_compressor");
   refuses("ar_w4_asym", "data_type", "mx_fp", "\"data_type\" \"mx_fp\" is not supported");
-  refuses("ar_w4_asym", "act_bits", 8, "\"act_bits\" is not supported");
+  refuses("ar_w4_asym", "act_bits", 8, "\"act_bits\" 8 is not supported");
   refuses("ar_w4_asym", "rotation_config", {{"type", "hadamard"}}, "\"rotation_config\"");
   refuses("modelopt_fp8", "quant_algo", "NVFP4", "\"quant_algo\" \"NVFP4\" is not supported");
   refuses("modelopt_fp8", "quant_algo", nullptr, "\"quant_algo\" is missing");
@@ -222,6 +234,33 @@ TEST_F(SpoiledQuantized, TransformsInTheWeights) {
   }
 }
 
+// What the tools' configs need not say.
+TEST_F(SpoiledQuantized, DefaultsOfTheTools) {
+  take("awq_g32");
+  quantization().erase("bits");
+  EXPECT_NO_THROW(load());
+  for (const char* kernel : {"exllama", "ipex"}) {  // which read the same layout
+    quantization()["version"] = kernel;
+    EXPECT_NO_THROW(load());
+  }
+  quantization().erase("group_size");
+  EXPECT_ERROR(load(), HasSubstr("a multiple of \"group_size\", 128"));
+  take("ar_w4_asym");
+  quantization().erase("bits");
+  EXPECT_NO_THROW(load());
+  take("ct_w4_g32");
+  Json& weights = quantization()["config_groups"]["group_0"]["weights"];
+  weights.erase("strategy");
+  EXPECT_NO_THROW(load());
+  weights.erase("num_bits");
+  EXPECT_ERROR(load(), HasSubstr("weight_packed\" has shape [64, 8], expected [64, 16]"));
+  take("fp8_block");
+  quantization()["weight_block_size"] = "32x48";  // as compressed-tensors wrote them once
+  EXPECT_NO_THROW(load());
+  quantization()["weight_block_size"] = nullptr;
+  EXPECT_ERROR(load(), HasSubstr("weight_scale_inv\" has shape [2, 2], expected [1, 1]"));
+}
+
 // Of several patterns the first in the alphabet, whatever the order of the groups.
 TEST_F(SpoiledQuantized, PatternsThatOverlap) {
   take("ct_w4_g32");
@@ -243,6 +282,16 @@ TEST_F(SpoiledQuantized, GroupsThatAreNotOfWeightsAreLeftOut) {
       {"weights", nullptr},
       {"input_activations", {{"num_bits", 8}, {"type", "float"}}}};
   EXPECT_NO_THROW(load());
+}
+
+// A tied head of its own beside an embedding that is quantized.
+TEST_F(SpoiledQuantized, AnOwnHeadIsNotTied) {
+  for (const char* name : {"ct_w8_embedding", "gptq4_embedding"}) {
+    take(name);
+    config_["tie_word_embeddings"] = true;
+    load();
+    EXPECT_FALSE(Checkpoint(folder_.path()).spec().tied_head);
+  }
 }
 
 // Older versions and other tools keep what config.json says of quantization elsewhere.

@@ -6,23 +6,31 @@
 
 #include "nibble/core/process.h"
 #include "nibble/kernels/select.h"
+#include "nibble/quant/transforms/awq.h"
 #include "paths.h"
 
 namespace nibble {
 namespace {
 
-QuantizeCost cost_of(std::unique_ptr<Rounder> rounder, const CalibrationSize& size,
-                     const QuantizeOptions& options = {}) {
+QuantizeCost cost_of(const QuantizeMethod& method, const CalibrationSize& size,
+                     const QuantizeOptions& options = {}, std::int64_t max_memory = 0) {
   const Checkpoint checkpoint(testing::data_file("stories260K"));
   const QuantizePlan plan = plan_quantization(checkpoint.spec(), options);
   ThreadPool pool(2);
   Compute compute(select_kernels(), pool);
   const QuantizeJob job{.checkpoint = checkpoint,
                         .plan = plan,
-                        .method = {.blocks = {.rounder = std::move(rounder)}},
+                        .method = method,
                         .calibration = {},
-                        .to = {}};
+                        .to = {},
+                        .max_memory = max_memory};
   return estimate_cost(job, size, compute);
+}
+
+QuantizeCost cost_of(std::unique_ptr<Rounder> rounder, const CalibrationSize& size,
+                     const QuantizeOptions& options = {}, std::int64_t max_memory = 0) {
+  return cost_of(QuantizeMethod{.blocks = {.rounder = std::move(rounder)}}, size, options,
+                 max_memory);
 }
 
 TEST(QuantizeCost, OfEveryRounder) {
@@ -31,7 +39,6 @@ TEST(QuantizeCost, OfEveryRounder) {
     EXPECT_TRUE(std::isfinite(cost.seconds));
     EXPECT_GT(cost.seconds, 0);
     EXPECT_GT(cost.memory_bytes, 1 << 20);
-    EXPECT_TRUE(cost.is_all);
   };
   check(make_per_group_rounder());
   check(make_gptq_rounder());
@@ -43,9 +50,34 @@ TEST(QuantizeCost, GrowsWithCalibration) {
   const QuantizeCost few = cost_of(make_gptq_rounder(), {2, 64});
   const QuantizeCost many = cost_of(make_gptq_rounder(), {200'000, 64});
   EXPECT_GT(many.seconds, few.seconds);
-  EXPECT_GT(many.memory_bytes, 200'000LL * 64 * 64 * 2) << "states of 64 in two bytes each";
-  EXPECT_LT(many.memory_bytes, 200'000LL * 64 * 64 * 3);
+  const std::int64_t all = many.memory_bytes + many.spilled_bytes;
+  EXPECT_GT(all, 200'000LL * 64 * (64 + 192) * 2) << "states of 64, inputs of 192, in two bytes";
+  EXPECT_LT(all, 200'000LL * 64 * (64 + 192) * 3);
   EXPECT_LT(few.memory_bytes, peak_rss_bytes() + (64 << 20)) << "what the process has counts";
+}
+
+TEST(QuantizeCost, ActivationsBeyondTheLimitGoToAFile) {
+  const std::int64_t all = cost_of(make_gptq_rounder(), {2, 64}).memory_bytes;
+  const QuantizeCost limited = cost_of(make_gptq_rounder(), {200'000, 64}, {}, 1);
+  EXPECT_EQ(limited.spilled_bytes, 200'000LL * 64 * (64 + 192) * 2);
+  EXPECT_LT(limited.memory_bytes, all + (16 << 20));
+}
+
+TEST(QuantizeCost, OfTransformsAndLearningCounts) {
+  const auto cost = [](const QuantizeMethod& method) {
+    const QuantizeCost found = cost_of(method, {1000, 64});
+    EXPECT_TRUE(std::isfinite(found.seconds));
+    return found;
+  };
+  QuantizeMethod method{
+      .blocks = {.rounder = make_per_group_rounder(), .activations = ActivationType::kF32}};
+  const QuantizeCost plain = cost(method);
+  method.blocks.transforms = {make_awq({}, std::make_shared<AwqSearch>())};
+  EXPECT_GT(cost(method).seconds, 10 * plain.seconds);
+  EXPECT_GT(cost(method).memory_bytes, plain.memory_bytes);
+  method.blocks.transforms.clear();
+  method.distillation = DistillationOptions{};
+  EXPECT_GT(cost(method).seconds, 10 * plain.seconds);
 }
 
 TEST(QuantizeCost, OfNothingIsNone) {

@@ -63,7 +63,8 @@ class FoldScales : public ::testing::TestWithParam<Json> {
   const ModelSpec& spec() const { return checkpoint_.spec(); }
 
   std::vector<float> output(const DecoderBlock& block) {
-    CalibrationStream stream(compute_, spec(), {1, kTokens}, true);
+    ActivationSpace space;
+    CalibrationStream stream(compute_, spec(), {1, kTokens}, true, space);
     std::vector<float> x = random_numbers(static_cast<std::size_t>(kTokens * spec().hidden), 99);
     block.run(compute_, stream.pass(), 0, x.data());
     return x;

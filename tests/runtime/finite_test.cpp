@@ -67,6 +67,29 @@ TEST_F(NotFinite, SumsThatPassTheRangeOfFloats) {
                HasSubstr("which first arise in layer 0"));
 }
 
+// Scales of other tools' integers, whatever the activations and the cache are rounded to: a number
+// that is none is not lost on the way through int8.
+TEST_F(NotFinite, ScalesAreFollowedThroughInt8) {
+  testing::EditedModel copy(testing::test_file("models/fixtures/quantized/gptq4_g32_act"));
+  std::string& scales = copy.bytes("model.layers.0.self_attn.v_proj.scales");
+  const std::uint16_t nan = 0x7e00;  // float16
+  std::memcpy(scales.data() + 2 * 3, &nan, sizeof nan);
+  const auto folder = copy.write();
+  for (const auto activations :
+       {ActivationType::kF32, ActivationType::kBF16, ActivationType::kInt8}) {
+    for (const auto kv : {KvType::kBF16, KvType::kInt8}) {
+      ThreadPool pool(1);
+      Model model(folder, pool, {.activations = activations, .kv = kv});
+      KvCache cache = model.make_cache(8);
+      std::vector<float> logits(static_cast<std::size_t>(model.spec().vocab));
+      const std::vector<std::int32_t> tokens = {1, 2, 3};
+      model.forward_last(tokens, cache, logits.data());
+      EXPECT_ERROR(check_finite(model, logits, tokens),
+                   HasSubstr("layer 0: behind model.layers.0.self_attn.v_proj"));
+    }
+  }
+}
+
 TEST_F(NotFinite, GoodOnesGoOn) {
   run("model.layers.1.mlp.down_proj.weight", 0.25f);
 }

@@ -105,6 +105,18 @@ TEST(GgufVocab, Gpt2CutsAsItsNameSays) {
   EXPECT_EQ(Tokenizer::from_gguf(vocab).encode("12"), Ids{twelve});
 }
 
+TEST(GgufVocab, WithoutAWayOfCuttingTheDefaultIsTakenWithARemark) {
+  const auto load = [](const char* pre) {
+    ::testing::internal::CaptureStderr();
+    Tokenizer tokenizer = Tokenizer::from_gguf(gpt2_vocab("smollm", pre));
+    return std::pair(tokenizer.encode("It's  1234 x"), ::testing::internal::GetCapturedStderr());
+  };
+  const auto [ids, remark] = load("");
+  EXPECT_THAT(remark, ::testing::HasSubstr("no \"tokenizer.ggml.pre\" says how text is cut"));
+  EXPECT_EQ(ids, load("default").first);
+  EXPECT_EQ(load("default").second, "");
+}
+
 TEST(GgufVocab, SavedFolderGivesTheSame) {
   for (const char* fixture : {"sp-llama", "smollm"}) {
     GgufVocab vocab =

@@ -56,6 +56,17 @@ TEST(Tokenizer, UnsupportedPartsAreRefusedByName) {
   refused("/model/type", "two\nlines" + std::string(5000, 'x'), "'two?linesxxx");
 }
 
+// As the `tokenizers` library (0.23) gives them: a merge written as a pair may hold blanks.
+TEST(Tokenizer, MergesOfTokensWithBlanks) {
+  const testing::TemporaryFolder folder;
+  testing::write_file(folder / "tokenizer.json", R"({"model": {"type": "BPE",
+      "vocab": {"a": 0, "b": 1, " ": 2, "a ": 3, "a b": 4},
+      "merges": [["a", " "], ["a ", "b"]]}})");
+  const Tokenizer tokenizer = Tokenizer::load(folder.path());
+  EXPECT_EQ(tokenizer.encode("a bab"), (Ids{4, 0, 1}));
+  EXPECT_EQ(tokenizer.decode(Ids{4}), "a b");
+}
+
 TEST(Tokenizer, FoldersWithoutTokenizerAreErrors) {
   EXPECT_ERROR(Tokenizer::load("/no/such/folder"), HasSubstr("/no/such/folder"));
   const testing::TemporaryFolder folder;
@@ -186,6 +197,37 @@ TEST(Tokenizer, AddedTokensAreNumberedInTheirOrder) {
   const Tokenizer tokenizer = Tokenizer::load(folder.path());
   EXPECT_EQ(tokenizer.token_to_id("new"), 365);
   EXPECT_EQ(tokenizer.token_to_id("<|im_end|>"), 366);
+}
+
+// As transformers 5.24 numbers them: roles in its own order, then the others;
+// special_tokens_map.json wins, but is not read beside "added_tokens_decoder".
+TEST(Tokenizer, SpecialTokensThatAreInNoVocabulary) {
+  const testing::TemporaryFolder folder;
+  std::filesystem::copy(testing::fixture_folder() / "llama3" / "tokenizer.json",
+                        folder / "tokenizer.json");
+  const auto id = [&](const char* text) {
+    const Tokenizer tokenizer = Tokenizer::load(folder.path());
+    const auto found = tokenizer.token_to_id(text);
+    if (found) {
+      EXPECT_EQ(tokenizer.encode(text, {.add_special = false}), Ids{*found});
+    }
+    return found;
+  };
+  testing::write_file(folder / "tokenizer_config.json", R"({"pad_token": "<pad>",
+    "image_token": "<image>", "eos_token": "<end>", "additional_special_tokens": ["<x>", "<y>"]})");
+  EXPECT_EQ(id("<end>"), 365);
+  EXPECT_EQ(id("<pad>"), 366);
+  EXPECT_EQ(id("<image>"), 367);
+  EXPECT_EQ(id("<x>"), 368);
+  EXPECT_EQ(id("<y>"), 369);
+  EXPECT_EQ(Tokenizer::load(folder.path()).eos_id(), 365);
+  testing::write_file(folder / "special_tokens_map.json",
+                      R"({"eos_token": {"content": "<|end|>"}, "additional_special_tokens": []})");
+  const Tokenizer tokenizer = Tokenizer::load(folder.path());
+  EXPECT_EQ(tokenizer.eos_id(), tokenizer.token_to_id("<|end|>"));
+  EXPECT_EQ(id("<pad>"), 365);
+  testing::write_file(folder / "tokenizer_config.json", R"({"added_tokens_decoder": {}})");
+  EXPECT_EQ(Tokenizer::load(folder.path()).eos_id(), std::nullopt);
 }
 
 // As transformers 5.23 gives them for this folder.

@@ -6,8 +6,10 @@
 
 #include "nibble/convert/parameter_reader.h"
 #include "nibble/core/error.h"
+#include "nibble/core/mapped_file.h"
 #include "nibble/core/utf8.h"
 #include "nibble/models/gguf_model.h"
+#include "nibble/models/recipe_files.h"
 #include "nibble/models/rope_frequencies.h"
 #include "nibble/tokenizer/tokenizer.h"
 
@@ -195,6 +197,9 @@ GgufMetadata gguf_metadata(const Checkpoint& checkpoint, const Architecture& arc
   metadata.set(
       "general.name",
       replace_invalid_utf8((checkpoint.is_gguf() ? source.stem() : source.filename()).string()));
+  if (const auto recipe = checkpoint.path() / kRecipeFile; file_exists(recipe)) {
+    metadata.set("nibble.recipe", read_text_file(recipe));
+  }
   metadata.set_uint("general.file_type", file_type(main_type(checkpoint, type)));
   metadata.set_uint("general.quantization_version", 2);
   add_sizes(spec, prefix, metadata);

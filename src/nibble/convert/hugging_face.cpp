@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "nibble/core/stopwatch.h"
+#include "nibble/models/recipe_files.h"
 #include "nibble/models/rope_frequencies.h"
 #include "nibble/models/tokenizer_files.h"
 #include "nibble/weights/dense.h"
@@ -59,6 +60,7 @@ Json export_config(const Checkpoint& checkpoint, DType dtype) {
   Json config = checkpoint.config();
   config.erase("dtype");
   config.erase("quantization_config");
+  config.erase("compression_config");
   config["torch_dtype"] = torch_dtype_name(dtype);
   if (has_own_packed_head(checkpoint)) config["tie_word_embeddings"] = false;
   const ModelSpec& spec = checkpoint.spec();
@@ -73,7 +75,10 @@ Json export_config(const Checkpoint& checkpoint, DType dtype) {
 }
 
 void write_exported_files(const Checkpoint& checkpoint, CheckpointWriter& writer) {
-  if (!checkpoint.is_gguf()) return copy_tokenizer_files(checkpoint.path(), writer.folder());
+  if (!checkpoint.is_gguf()) {
+    copy_recipe_files(checkpoint.path(), writer.folder());
+    return copy_tokenizer_files(checkpoint.path(), writer.folder());
+  }
   if (checkpoint.has_tokenizer()) checkpoint.load_tokenizer().save_as_json(writer.folder());
   Json generation = {{"_from_model_config", true}};
   copy_special_ids(checkpoint.config(), generation);

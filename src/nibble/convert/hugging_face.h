@@ -14,7 +14,8 @@ namespace nibble {
 /// they are that.
 Json export_config(const Checkpoint& checkpoint, DType dtype);
 
-/// Writes generation_config.json and the tokenizer's files.
+/// Writes generation_config.json and the tokenizer's files, and what says how the source was
+/// quantized.
 void write_exported_files(const Checkpoint& checkpoint, CheckpointWriter& writer);
 
 /// Numbers as they are, rounded to `dtype` (kF32, kF16 or kBF16).

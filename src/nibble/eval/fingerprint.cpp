@@ -7,7 +7,7 @@
 #include <span>
 
 #include "nibble/core/dtype.h"
-#include "nibble/eval/text.h"
+#include "nibble/core/sha256.h"
 
 namespace nibble {
 namespace {

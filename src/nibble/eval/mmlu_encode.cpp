@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "nibble/core/error.h"
+#include "nibble/core/sha256.h"
 #include "nibble/eval/mmlu_prompt.h"
-#include "nibble/eval/text.h"
 
 namespace nibble {
 namespace {

@@ -1,9 +1,5 @@
 #include "nibble/eval/text.h"
 
-#include <sha2.h>
-
-#include <array>
-#include <cstdint>
 #include <utility>
 
 #include "nibble/core/error.h"
@@ -60,12 +56,6 @@ fs::path default_evaluation_text(WikiText text) {
       "no text to measure on: give one with --text, or put WikiText-2's {} (data set "
       "\"wikitext\", configuration {}, from the Hugging Face hub) under $NIBBLE_DATA{}",
       name, raw ? "wikitext-2-raw-v1" : "wikitext-2-v1", data_folder_state());
-}
-
-std::string sha256_hex(std::string_view bytes) {
-  std::array<char, SHA256_DIGEST_STRING_LENGTH> hex{};
-  SHA256Data(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size(), hex.data());
-  return hex.data();
 }
 
 }  // namespace nibble

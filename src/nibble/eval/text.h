@@ -28,7 +28,4 @@ enum class WikiText { kRaw, kTokens };
 /// wiki.test.raw, or wiki.test.tokens, under $NIBBLE_DATA. Throws Error saying where to get it.
 std::filesystem::path default_evaluation_text(WikiText text = WikiText::kRaw);
 
-/// SHA-256 as 64 hexadecimal digits.
-std::string sha256_hex(std::string_view bytes);
-
 }  // namespace nibble

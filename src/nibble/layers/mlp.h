@@ -15,8 +15,10 @@ struct Mlp {
   Linear down;                 // (hidden, intermediate)
   Activation activation = Activation::kSilu;
 
-  /// Adds the network's output for the input to `out`, both (tokens, hidden); out may be input.x.
-  /// `scratch` grows to what is needed.
+  /// What down takes for the input, (tokens, hidden): (tokens, intermediate), in `scratch`, which
+  /// grows to what is needed.
+  float* inner(Compute& compute, const MatmulInput& input, Buffer& scratch) const;
+  /// Adds the network's output for the input to `out`, (tokens, hidden), which may be input.x.
   void add_to(Compute& compute, const MatmulInput& input, Buffer& scratch, float* out) const;
 };
 

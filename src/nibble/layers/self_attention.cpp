@@ -40,8 +40,8 @@ void SelfAttention::rotate_and_store(Compute& compute, const Pass& pass, std::in
   });
 }
 
-void SelfAttention::add_to(Compute& compute, const MatmulInput& input, Pass& pass,
-                           std::int64_t layer, float* out) const {
+float* SelfAttention::attend(Compute& compute, const MatmulInput& input, Pass& pass,
+                             std::int64_t layer) const {
   const std::int64_t rows = pass.rows();
   const std::int64_t q_width = q.out_features();
   const std::int64_t kv_width = k.out_features();
@@ -66,8 +66,14 @@ void SelfAttention::add_to(Compute& compute, const MatmulInput& input, Pass& pas
     const ProfileScope scope(compute, "attention");
     attention(compute, shape, pass.layer(layer), projected.queries, attended);
   }
+  return attended;
+}
+
+void SelfAttention::add_to(Compute& compute, const MatmulInput& input, Pass& pass,
+                           std::int64_t layer, float* out) const {
+  const float* attended = attend(compute, input, pass, layer);
   const ProfileScope scope(compute, "o");
-  add_linear(compute, o, {.x = attended, .tokens = rows}, out);
+  add_linear(compute, o, {.x = attended, .tokens = pass.rows()}, out);
 }
 
 }  // namespace nibble

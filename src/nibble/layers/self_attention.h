@@ -21,8 +21,10 @@ struct SelfAttention {
   std::optional<Norm> k_norm;  // (head_dim), of the keys
   AttentionShape shape{};
 
-  /// Adds the attention's output for the input to `out`, both (rows of the pass, hidden); out may
-  /// be input.x. Stores keys and values as those of layer `layer`.
+  /// What o takes for the input, (rows of the pass, hidden), valid as long as the pass's scratch:
+  /// (rows, n_heads * head_dim). Stores keys and values as those of layer `layer`.
+  float* attend(Compute& compute, const MatmulInput& input, Pass& pass, std::int64_t layer) const;
+  /// Adds the attention's output for the input to `out`, (rows, hidden), which may be input.x.
   void add_to(Compute& compute, const MatmulInput& input, Pass& pass, std::int64_t layer,
               float* out) const;
 

@@ -40,6 +40,16 @@ const Architecture* find_by(std::string_view Architecture::*field, std::string_v
   return nullptr;
 }
 
+/// The first of "architectures"; empty: none.
+std::string architecture_name(const JsonObject& config) {
+  if (!config.has("architectures")) return "";
+  const Json& names = config.json().at("architectures");
+  if (!names.is_array() || (!names.empty() && !names[0].is_string())) {
+    fail("{}: \"architectures\" must be a list of names", config.origin());
+  }
+  return names.empty() ? "" : names[0].get<std::string>();
+}
+
 /// A token's id; nothing for a number that is no token's (-1, say), which no token ever equals.
 std::optional<std::int32_t> token_id(const Json& value, const JsonObject& config,
                                      std::string_view key) {
@@ -58,24 +68,28 @@ std::span<const Architecture* const> architectures() {
 }
 
 const Architecture& find_architecture(const JsonObject& config) {
-  if (config.has("architectures")) {
-    const Json& names = config.json().at("architectures");
-    if (!names.is_array() || names.empty() || !names[0].is_string()) {
-      fail("{}: \"architectures\" must be a list of names", config.origin());
-    }
-    const auto name = names[0].get<std::string>();
-    if (const Architecture* found = find_by(&Architecture::name, name)) return *found;
+  const std::string name = architecture_name(config);
+  const std::string type = config.find_string("model_type").value_or("");
+  const Architecture* by_name = find_by(&Architecture::name, name);
+  const Architecture* by_type = find_by(&Architecture::model_type, type);
+  if (by_name == nullptr && !name.empty() && !(by_type != nullptr && name.ends_with("Model"))) {
     fail("{}: architecture \"{}\" is not supported; supported: {}", config.origin(), name,
          known(&Architecture::name));
   }
-  const auto type = config.find_string("model_type");
-  if (!type) {
+  if (by_type == nullptr && by_name != nullptr) return *by_name;
+  if (by_type == nullptr && type.empty()) {
     fail("{}: neither \"architectures\" nor \"model_type\" says what model this is; supported: {}",
          config.origin(), known(&Architecture::name));
   }
-  if (const Architecture* found = find_by(&Architecture::model_type, *type)) return *found;
-  fail("{}: model type \"{}\" is not supported; supported: {}", config.origin(), *type,
-       known(&Architecture::model_type));
+  if (by_type == nullptr) {
+    fail("{}: model type \"{}\" is not supported; supported: {}", config.origin(), type,
+         known(&Architecture::model_type));
+  }
+  if (by_name != nullptr && by_name != by_type) {
+    warn("{}: \"model_type\" \"{}\" is taken, as in transformers, not \"architectures\" \"{}\"",
+         config.origin(), type, name);
+  }
+  return *by_type;
 }
 
 const Architecture& find_gguf_architecture(std::string_view name, std::string_view origin) {

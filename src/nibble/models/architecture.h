@@ -11,10 +11,9 @@
 namespace nibble {
 
 struct Architecture {
-  std::string_view name;  // in config.json's "architectures": "LlamaForCausalLM"
-  std::string_view
-      model_type;         // in config.json's "model_type", for configs without the former: "llama"
-  std::string_view gguf;  // in GGUF's "general.architecture": "llama"; "" for none of its own
+  std::string_view name;        // in config.json's "architectures": "LlamaForCausalLM"
+  std::string_view model_type;  // in config.json's "model_type": "llama"
+  std::string_view gguf;        // in GGUF's "general.architecture": "llama"; "" for none of its own
   bool gguf_permutes_qk;  // GGUF files hold the rows of q and k for RoPE on neighbours, not halves
   /// Reads a Hugging Face config. Throws Error naming the key that is missing or wrong.
   ModelSpec (*make_spec)(const JsonObject& config);
@@ -22,7 +21,9 @@ struct Architecture {
 
 std::span<const Architecture* const> architectures();
 
-/// The architecture of a Hugging Face config. Throws Error listing those known.
+/// The architecture of a Hugging Face config. As in transformers "model_type" wins over
+/// "architectures", with a remark; a name there that is not known is refused all the same, but that
+/// of a model without its head ("LlamaModel"). Throws Error listing those known.
 const Architecture& find_architecture(const JsonObject& config);
 
 /// The architecture that a GGUF file names `name`; of several (Mistral's files say "llama") the one

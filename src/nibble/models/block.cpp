@@ -3,6 +3,8 @@
 #include <optional>
 #include <string>
 
+#include "nibble/ops/profiler.h"
+
 namespace nibble {
 namespace {
 
@@ -84,8 +86,18 @@ Linear* DecoderBlock::linear(ModuleRole role) {
 }
 
 Norm* DecoderBlock::norm(ModuleRole role) {
-  if (role == ModuleRole::kInputNorm) return &input_norm;
-  return role == ModuleRole::kPostNorm ? &post_norm : nullptr;
+  switch (role) {
+    case ModuleRole::kInputNorm:
+      return &input_norm;
+    case ModuleRole::kQNorm:
+      return attention.q_norm ? &*attention.q_norm : nullptr;
+    case ModuleRole::kKNorm:
+      return attention.k_norm ? &*attention.k_norm : nullptr;
+    case ModuleRole::kPostNorm:
+      return &post_norm;
+    default:
+      return nullptr;
+  }
 }
 
 namespace {
@@ -125,18 +137,41 @@ void DecoderBlock::run(Compute& compute, Pass& pass, std::int64_t layer, float* 
 
 void DecoderBlock::run_attention(Compute& compute, Pass& pass, std::int64_t layer,
                                  float* hidden) const {
-  const RowNorm norm = input_norm.row_norm();
-  const std::int64_t rows = pass.rows();
-  attention.add_to(compute, {.x = hidden, .tokens = rows, .norm = norm_first ? &norm : nullptr},
-                   pass, layer, hidden);
-  if (!norm_first) input_norm.apply(compute, hidden, rows, hidden);
+  const float* attended = attend(compute, pass, layer, hidden);
+  add_attention(compute, attended, pass.rows(), hidden);
 }
 
 void DecoderBlock::run_mlp(Compute& compute, Pass& pass, float* hidden) const {
+  const float* inner = mlp_inner(compute, pass, hidden);
+  add_mlp(compute, inner, pass.rows(), hidden);
+}
+
+const float* DecoderBlock::attend(Compute& compute, Pass& pass, std::int64_t layer,
+                                  const float* hidden) const {
+  const RowNorm norm = input_norm.row_norm();
+  return attention.attend(
+      compute, {.x = hidden, .tokens = pass.rows(), .norm = norm_first ? &norm : nullptr}, pass,
+      layer);
+}
+
+void DecoderBlock::add_attention(Compute& compute, const float* attended, std::int64_t rows,
+                                 float* hidden) const {
+  const ProfileScope scope(compute, "o");
+  add_linear(compute, attention.o, {.x = attended, .tokens = rows}, hidden);
+  if (!norm_first) input_norm.apply(compute, hidden, rows, hidden);
+}
+
+const float* DecoderBlock::mlp_inner(Compute& compute, Pass& pass, const float* hidden) const {
   const RowNorm norm = post_norm.row_norm();
-  const std::int64_t rows = pass.rows();
-  mlp.add_to(compute, {.x = hidden, .tokens = rows, .norm = norm_first ? &norm : nullptr},
-             pass.scratch(), hidden);
+  return mlp.inner(compute,
+                   {.x = hidden, .tokens = pass.rows(), .norm = norm_first ? &norm : nullptr},
+                   pass.scratch());
+}
+
+void DecoderBlock::add_mlp(Compute& compute, const float* inner, std::int64_t rows,
+                           float* hidden) const {
+  const ProfileScope scope(compute, "down");
+  add_linear(compute, mlp.down, {.x = inner, .tokens = rows}, hidden);
   if (!norm_first) post_norm.apply(compute, hidden, rows, hidden);
 }
 

@@ -30,6 +30,14 @@ struct DecoderBlock {
   void run_attention(Compute& compute, Pass& pass, std::int64_t layer, float* hidden) const;
   void run_mlp(Compute& compute, Pass& pass, float* hidden) const;
 
+  // And these in two: up to what the last layer takes, (rows, its in features), valid as long as
+  // the pass's scratch, and from there on.
+  const float* attend(Compute& compute, Pass& pass, std::int64_t layer, const float* hidden) const;
+  void add_attention(Compute& compute, const float* attended, std::int64_t rows,
+                     float* hidden) const;
+  const float* mlp_inner(Compute& compute, Pass& pass, const float* hidden) const;
+  void add_mlp(Compute& compute, const float* inner, std::int64_t rows, float* hidden) const;
+
   /// In the order of the forward pass.
   std::vector<const Linear*> linears() const;
   /// The linear layer or norm of this role, or null.

@@ -112,12 +112,14 @@ void Checkpoint::untie_head() {
   if (!spec_.tied_head || !source_->contains(name)) return;
   const auto head = source_->find(name);
   const auto embedding = source_->find(spec_.embedding + ".weight");
-  if (!embedding) return;
-  const TensorView& a = head->view;
-  const TensorView& b = embedding->view;
-  const bool same = a.dtype == b.dtype && a.shape == b.shape &&
-                    (a.data == b.data || std::memcmp(a.data, b.data, a.bytes) == 0);
-  if (same) return;
+  if (!embedding && !foreign_) return;  // held as the head
+  if (embedding) {
+    const TensorView& a = head->view;
+    const TensorView& b = embedding->view;
+    const bool same = a.dtype == b.dtype && a.shape == b.shape &&
+                      (a.data == b.data || std::memcmp(a.data, b.data, a.bytes) == 0);
+    if (same) return;
+  }
   warn("{}: the head is tied to the embedding, but \"{}\" has values of its own, which are taken",
        path_.string(), name);
   spec_.tied_head = false;
@@ -223,8 +225,10 @@ CheckpointTensor Checkpoint::tensor(const std::string& name,
 
 CheckpointTensor Checkpoint::float_tensor(const std::string& name,
                                           const std::vector<std::int64_t>& shape) const {
-  if (name == spec_.embedding + ".weight") {
-    if (auto rows = embedding_rows()) return *std::move(rows);
+  if (shape.size() == 2 && name.ends_with(".weight")) {
+    if (auto rows = rows_of({name.substr(0, name.rfind('.')), shape[0], shape[1]})) {
+      return *std::move(rows);
+    }
   }
   CheckpointTensor found = tensor(name, shape);
   if (!can_dequantize(found.view.dtype)) {
@@ -236,34 +240,32 @@ CheckpointTensor Checkpoint::float_tensor(const std::string& name,
   return found;
 }
 
-/// The embedding where it is quantized, by us or by another tool.
-std::optional<CheckpointTensor> Checkpoint::embedding_rows() const {
-  const LinearSpec embedding = spec_.embedding_matrix();
-  const auto packed = packed_weight(embedding);
-  if (!packed) return foreign_rows(embedding);
-  TensorView view = packed->parts[0].view;
-  view.shape = {embedding.out, embedding.in};
-  return CheckpointTensor{.name = embedding.name + ".weight",
-                          .view = std::move(view),
-                          .rows = std::make_shared<PackedRows>(packed->view())};
+/// The weight of a module that is read by rows which several tensors make: the embedding that we
+/// packed, and what another tool quantized.
+std::optional<CheckpointTensor> Checkpoint::rows_of(const LinearSpec& module) const {
+  CheckpointTensor tensor{.name = module.name + ".weight", .view = {}};
+  if (auto foreign = foreign_rows(module)) {
+    tensor.view = std::move(foreign->stored);
+    tensor.rows = std::move(foreign->rows);
+  } else if (const auto packed =
+                 module.name == spec_.embedding ? packed_weight(module) : std::nullopt) {
+    tensor.view = packed->parts[0].view;
+    tensor.rows = std::make_shared<PackedRows>(packed->view());
+  } else {
+    return std::nullopt;
+  }
+  tensor.view.shape = {module.out, module.in};
+  return tensor;
 }
 
 CheckpointTensor Checkpoint::dense_weight(const LinearSpec& linear) const {
-  if (auto rows = foreign_rows({linear.name, linear.out, linear.in})) return *std::move(rows);
   const std::string& module = spec_.is_tied(linear) ? spec_.embedding : linear.name;
   return float_tensor(module + ".weight", {linear.out, linear.in});
 }
 
-/// The weight of a table or of a linear layer whose numbers another tool keeps in several tensors.
-std::optional<CheckpointTensor> Checkpoint::foreign_rows(const LinearSpec& module) const {
+std::optional<ForeignRows> Checkpoint::foreign_rows(const LinearSpec& module) const {
   if (!foreign_) return std::nullopt;
-  std::optional<ForeignRows> found =
-      foreign_->find_rows(*source_, path_.string(), module, module.name == spec_.embedding);
-  if (!found) return std::nullopt;
-  TensorView view = found->stored;
-  view.shape = {module.out, module.in};
-  return CheckpointTensor{
-      .name = module.name + ".weight", .view = std::move(view), .rows = std::move(found->rows)};
+  return foreign_->find_rows(*source_, path_.string(), module, module.name == spec_.embedding);
 }
 
 std::optional<PackedTensors> Checkpoint::packed_weight(const LinearSpec& linear) const {

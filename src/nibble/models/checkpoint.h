@@ -63,6 +63,8 @@ class Checkpoint {
   /// The parts of a linear layer that another tool quantized, nothing for others. Throws Error as
   /// ForeignQuantization::find does.
   std::optional<ForeignLayer> foreign_weight(const LinearSpec& linear) const;
+  /// The same of an embedding or a linear layer that is read row by row as floats.
+  std::optional<ForeignRows> foreign_rows(const LinearSpec& module) const;
   /// How a quantized layer lies in memory once it is loaded; nothing for one that is dense then.
   /// Looks at no weight (repacked_layout() of weights/repack.h says what it looks at).
   std::optional<WeightLayout> layout_of(const LinearSpec& linear) const;
@@ -84,8 +86,7 @@ class Checkpoint {
   void read_quantization(const JsonObject& config);
   void read_own_quantization(const JsonObject& quantization);
   void read_quantization_files();
-  std::optional<CheckpointTensor> embedding_rows() const;
-  std::optional<CheckpointTensor> foreign_rows(const LinearSpec& module) const;
+  std::optional<CheckpointTensor> rows_of(const LinearSpec& module) const;
   void untie_head();
 
   std::filesystem::path path_;

@@ -33,6 +33,16 @@ void add_integers(const Checkpoint& checkpoint, StoredParameter& stored) {
   stored.is_quantized = !stored.tensors.empty();
 }
 
+/// What another tool keeps in several tensors and is read row by row as floats.
+void add_rows(const Checkpoint& checkpoint, StoredParameter& stored) {
+  if (stored.is_bias || stored.shape.size() != 2) return;
+  auto rows = checkpoint.foreign_rows({stored.module.name, stored.shape[0], stored.shape[1]});
+  if (!rows) return;
+  stored.format = std::move(rows->format);
+  stored.bytes = rows->bytes;
+  stored.tensors = std::move(rows->tensors);
+}
+
 void add_numbers(const Checkpoint& checkpoint, StoredParameter& stored) {
   const CheckpointTensor tensor = checkpoint.tensor(stored.name, stored.shape);
   stored.format = dtype_name(tensor.view.dtype);
@@ -94,7 +104,8 @@ std::vector<StoredParameter> stored_parameters(const Checkpoint& checkpoint) {
     StoredParameter stored{std::move(parameter)};
     if (stored.is_tied && !checkpoint.has_own_head()) continue;
     add_integers(checkpoint, stored);
-    if (!stored.is_quantized) add_numbers(checkpoint, stored);
+    if (!stored.is_quantized) add_rows(checkpoint, stored);
+    if (stored.tensors.empty()) add_numbers(checkpoint, stored);
     all.push_back(std::move(stored));
   }
   return all;

@@ -125,7 +125,7 @@ LayerActivations read_layer_activations(const JsonObject& config) {
 }
 
 Json make_quantization_config(const PackedLayouts& layouts, const LayerActivations& activations,
-                              const QuantizationRecipe& recipe) {
+                              const std::string& algorithm) {
   Json modules = Json::object();
   for (const auto& [name, layout] : layouts) {
     modules[name] = {{"bits", codec_of(layout.format).bits}};
@@ -135,12 +135,10 @@ Json make_quantization_config(const PackedLayouts& layouts, const LayerActivatio
       modules[name]["activations"] = activation_type_name(rounded->second);
     }
   }
-  Json config = {{"quant_method", "nibble"},
-                 {"version", kVersion},
-                 {"algorithm", recipe.algorithm},
-                 {"modules", std::move(modules)}};
-  if (!recipe.settings.empty()) config["settings"] = recipe.settings;
-  return config;
+  return {{"quant_method", "nibble"},
+          {"version", kVersion},
+          {"algorithm", algorithm},
+          {"modules", std::move(modules)}};
 }
 
 }  // namespace nibble

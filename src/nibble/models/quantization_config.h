@@ -26,14 +26,8 @@ using LayerActivations = std::map<std::string, ActivationType>;
 /// Reads it, of packed layers. Throws Error for a type that is not known.
 LayerActivations read_layer_activations(const JsonObject& config);
 
-/// How weights were made integers, for people to read.
-struct QuantizationRecipe {
-  std::string algorithm;  // that of the command: "pergrp"
-  std::map<std::string, std::string> settings = {};
-};
-
-/// The "quantization_config" that says this.
+/// The "quantization_config" that says this. `algorithm` is that of the command ("pergrp").
 Json make_quantization_config(const PackedLayouts& layouts, const LayerActivations& activations,
-                              const QuantizationRecipe& recipe);
+                              const std::string& algorithm);
 
 }  // namespace nibble

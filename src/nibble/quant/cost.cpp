@@ -7,6 +7,7 @@
 #include "nibble/core/process.h"
 #include "nibble/core/stopwatch.h"
 #include "nibble/quant/calibration/statistics.h"
+#include "nibble/quant/memory_cost.h"
 #include "nibble/quant/rounders/round_matrix.h"
 #include "nibble/quant/rounders/weight_rows.h"
 #include "nibble/quant/tensor_writer.h"
@@ -14,9 +15,9 @@
 namespace nibble {
 namespace {
 
-constexpr double kLongEnough = 0.1;              // seconds: of a part of the work that is measured
-constexpr std::int64_t kCopiedBytes = 20 << 20;  // of dense matrices, as they pass through
-constexpr std::int64_t kTokens = 128;            // of the sample that is run through a block
+constexpr double kLongEnough = 0.1;      // seconds: of a part of the work that is measured
+constexpr std::int64_t kTokens = 128;    // of a sample that is run through a block
+constexpr std::int64_t kFewSamples = 2;  // that a transform is timed with
 
 /// Seconds that `work` takes, the mean of as many times as are long enough to tell; the first is
 /// not counted, as it brings in memory.
@@ -47,9 +48,12 @@ class CostEstimate {
     if (!job_.plan.packed().empty()) {
       cost.seconds = method_.looks_at_inputs() ? seconds_by_blocks() : seconds_by_rows();
     }
-    const std::int64_t calibration = method_.looks_at_inputs() ? bytes_of_calibration() : 0;
-    cost.memory_bytes = peak_rss_bytes() + std::max(kCopiedBytes, bytes_of_rows() + calibration);
-    cost.is_all = method_.transforms.empty() && !job_.method.distillation;
+    if (method_.goes_by_blocks()) cost.seconds += seconds_of_transforms();
+    if (job_.method.distillation) cost.seconds += seconds_of_learning();
+    const MemoryCost memory = memory_cost(job_, size_, compute_.pool().size());
+    const std::int64_t kept = std::min(memory.activations, activation_memory(job_, memory));
+    cost.spilled_bytes = memory.activations - kept;
+    cost.memory_bytes = peak_rss_bytes() + std::max(memory.working + kept, memory.learning);
     return cost;
   }
 
@@ -91,8 +95,101 @@ class CostEstimate {
     return widths;
   }
 
-  int streams() const {
-    return (method_.runs_quantized() ? 1 : 0) + (method_.runs_original() ? 1 : 0);
+  /// How often a sample goes through a block, beside what transforms do with it.
+  int passes() const {
+    // Behind a transform a rounder is shown what each half of the block gets for it, from its
+    // input on.
+    const int crossing = needs_ == InputNeeds::kCross ? 3 : 0;
+    const int original = method_.transforms.empty() ? 1 : crossing;
+    return (method_.runs_quantized() ? 1 : 0) + (method_.runs_original() ? original : 0);
+  }
+
+  std::int64_t tokens_of_a_sample() const {
+    return std::min({kTokens, size_.tokens, spec_.context});
+  }
+  /// How many such samples the calibration is worth.
+  double samples_of(std::int64_t tokens) const {
+    return static_cast<double>(size_.samples) * static_cast<double>(size_.tokens) /
+           static_cast<double>(tokens);
+  }
+  std::vector<std::vector<std::int32_t>> some_ids(std::size_t samples, std::int64_t tokens) const {
+    std::vector<std::vector<std::int32_t>> ids(samples);
+    std::int64_t id = 0;
+    for (auto& sample : ids) {
+      for (std::int64_t i = 0; i < tokens; ++i) {
+        sample.push_back(static_cast<std::int32_t>(id % spec_.vocab));
+        id += 7919;
+      }
+    }
+    return ids;
+  }
+
+  /// Of transforming all blocks: the first is, with two samples and with more, as part of the work
+  /// does not depend on them.
+  double seconds_of_transforms() {
+    if (method_.transforms.empty()) return 0;
+    const std::int64_t tokens = tokens_of_a_sample();
+    const double few = seconds_of_first_block(kFewSamples, tokens);
+    double all = few;
+    if (method_.transforms_look_at_inputs()) {
+      const double more = seconds_of_first_block(2 * kFewSamples, tokens);
+      const double each = std::max(0.0, (more - few) / kFewSamples);
+      all += each * (samples_of(tokens) - kFewSamples);
+    }
+    return all * static_cast<double>(spec_.n_layers);
+  }
+
+  double seconds_of_first_block(std::int64_t samples, std::int64_t tokens) {
+    const WeightLoader loader(job_.checkpoint, compute_, job_.plan.options.dtype,
+                              method_.activations);
+    DecoderBlock block = load_block(loader, 0);
+    ActivationSpace space;
+    std::optional<CalibrationStream> stream;
+    if (method_.transforms_look_at_inputs()) {
+      stream.emplace(compute_, spec_, CalibrationSize{samples, tokens},
+                     method_.activations == ActivationType::kF32, space);
+      Embedding embedding(loader);
+      stream->embed(embedding, some_ids(static_cast<std::size_t>(samples), tokens));
+    }
+    RewrittenParameters rewritten;
+    const Stopwatch stopwatch;
+    for (const auto& transform : method_.transforms) {
+      transform->apply({.compute = compute_,
+                        .spec = spec_,
+                        .plan = job_.plan,
+                        .layer = 0,
+                        .stream = stream ? &*stream : nullptr,
+                        .moves_on = method_.transforms.size() == 1,
+                        .block = block,
+                        .rewritten = rewritten});
+    }
+    return stopwatch.seconds();
+  }
+
+  /// Of learning from end to end: a sequence goes through the model that is not quantized, through
+  /// the other, and back, which takes a block about kWayBack times as long as forward.
+  double seconds_of_learning() {
+    constexpr double kWayBack = 4;
+    const WeightLoader loader(job_.checkpoint, compute_, job_.plan.options.dtype,
+                              ActivationType::kBF16);
+    const DecoderBlock block = load_block(loader, 0);
+    const std::int64_t tokens = tokens_of_a_sample();
+    ActivationSpace space;
+    CalibrationStream stream(compute_, spec_, {1, tokens}, false, space);
+    Embedding embedding(loader);
+    stream.embed(embedding, some_ids(1, tokens));
+    const double forward = seconds_of([&] {
+      stream.load(0);
+      stream.run_attention(block);
+      stream.run_mlp(block);
+    });
+    double block_weights = 0;
+    for (const Linear* linear : block.linears()) {
+      block_weights += static_cast<double>(linear->in_features() * linear->out_features());
+    }
+    const auto head_weights = static_cast<double>(spec_.head.in * spec_.head.out);
+    const double blocks = static_cast<double>(spec_.n_layers) + head_weights / block_weights;
+    return samples_of(tokens) * forward * blocks * (2 + kWayBack);
   }
 
   /// One sample goes through the first block; sums and rounding of its first layer follow.
@@ -100,15 +197,12 @@ class CostEstimate {
     const WeightLoader loader(job_.checkpoint, compute_, job_.plan.options.dtype,
                               method_.activations);
     const DecoderBlock block = load_block(loader, 0);
-    const std::int64_t tokens = std::min({kTokens, size_.tokens, spec_.context});
+    const std::int64_t tokens = tokens_of_a_sample();
+    ActivationSpace space;
     CalibrationStream stream(compute_, spec_, {1, tokens},
-                             method_.activations == ActivationType::kF32);
-    std::vector<std::int32_t> ids(static_cast<std::size_t>(tokens));
-    for (std::size_t i = 0; i < ids.size(); ++i) {
-      ids[i] = static_cast<std::int32_t>(static_cast<std::int64_t>(i * 7919) % spec_.vocab);
-    }
+                             method_.activations == ActivationType::kF32, space);
     Embedding embedding(loader);
-    stream.embed(embedding, {ids});
+    stream.embed(embedding, some_ids(1, tokens));
     const double forward = seconds_of([&] {
       stream.load(0);
       stream.run_attention(block);
@@ -125,11 +219,8 @@ class CostEstimate {
     const double prepare = preparing.seconds();
     const double round = seconds_of_first_layer(block, *rounder);
 
-    const double samples = static_cast<double>(size_.samples) * static_cast<double>(size_.tokens) /
-                           static_cast<double>(tokens);
-    // The quantized model's states go through each half twice: before and behind its rounding.
-    const int passes = streams() + (needs_ != InputNeeds::kNothing ? 1 : 0);
-    double seconds = samples * passes * forward * static_cast<double>(spec_.n_layers);
+    const double samples = samples_of(tokens);
+    double seconds = samples * passes() * forward * static_cast<double>(spec_.n_layers);
     for (const std::int64_t in : input_widths()) {
       const double ratio = static_cast<double>(in) / static_cast<double>(width);
       seconds += samples * add * std::pow(ratio, is_by_products_ ? 2 : 1) +
@@ -163,35 +254,6 @@ class CostEstimate {
                             [&](std::int64_t first, std::int64_t count, std::span<float> out) {
                               read_weight_rows(weights, first, count, out);
                             });
-  }
-
-  /// Rows of one matrix: as they are read, as floats on each thread, packed.
-  std::int64_t bytes_of_rows() const {
-    constexpr std::int64_t kReadAndPacked = 3;  // bytes a weight: of bfloat16 and about one
-    constexpr std::int64_t kOnAThread = 24;     // of floats, targets, errors and integers
-    std::int64_t widest = 0;
-    for (const LayerPlan* layer : job_.plan.packed()) widest = std::max(widest, layer->linear.in);
-    return widest *
-           (kRowsPerSlice * kReadAndPacked + compute_.pool().size() * kRowsAtATime * kOnAThread);
-  }
-
-  /// States between two blocks, a block's weights and what its rounder keeps of the widest input.
-  std::int64_t bytes_of_calibration() const {
-    const std::int64_t state_bytes = method_.activations == ActivationType::kF32 ? 4 : 2;
-    const std::int64_t states =
-        streams() * size_.samples * size_.tokens * spec_.hidden * state_bytes;
-    std::int64_t block_weights = 0;
-    std::int64_t widest = 0;
-    for (const LinearSpec& linear : spec_.linears()) {
-      widest = std::max(widest, linear.in);
-      if (linear.name != spec_.head.name) block_weights += linear.out * linear.in;
-    }
-    block_weights /= std::max<std::int64_t>(1, spec_.n_layers);
-    // Of products: the sum, its inverse's factor and what that is made from; with the other
-    // model's: their sum and the correction.
-    const std::int64_t matrices = !is_by_products_ ? 0 : needs_ == InputNeeds::kCross ? 5 : 3;
-    const std::int64_t forward = size_.tokens * (spec_.hidden + 3 * spec_.intermediate) * 4;
-    return states + block_weights * 3 + matrices * widest * widest * 4 + forward;
   }
 
   const QuantizeJob& job_;

@@ -9,9 +9,9 @@
 namespace nibble {
 
 struct QuantizeCost {
-  double seconds = 0;             // of computing; reading and writing files come on top
-  std::int64_t memory_bytes = 0;  // the largest resident set, the model's mapped file included
-  bool is_all = true;             // false: transforms and learning from end to end are left out
+  double seconds = 0;              // of computing; reading and writing files come on top
+  std::int64_t memory_bytes = 0;   // the largest resident set, the model's mapped file included
+  std::int64_t spilled_bytes = 0;  // of activations, in a file beside the output
 };
 
 /// `size`: of the calibration, whose text is not looked at. Reads a block of the model at the most.

@@ -90,13 +90,17 @@ class Measurement {
     const ModelSpec& spec = loader_.spec();
     Embedding embedding(loader_);
     stream_.emplace(compute_, spec, CalibrationSize{std::ssize(ids), std::ssize(ids.front())},
-                    false);
+                    false, space_);
     stream_->embed(embedding, ids);
     Progress progress("measuring", spec.n_layers, "blocks");
     if (spec.project_in) measure_unseen();
     for (std::int64_t layer = 0; layer < spec.n_layers; ++layer) {
       measure_block(layer);
       progress.advance(1);
+    }
+    for (LayerFormats& layer : measured_) {
+      if (shares_ == 0 || (spec.project_in && layer.layer == 0)) continue;
+      for (LayerFormats::Format& format : layer.formats) format.loss /= shares_;
     }
     if (spec.project_out) measure_unseen();
     spec.project_out ? measure_unseen() : measure_head();
@@ -174,6 +178,7 @@ class Measurement {
       stream_->store(sample);
     }
     const double all = static_cast<double>(tokens * stream_->samples());
+    shares_ += (attention + mlp) / all;
     const std::vector<float> into_attention = squares(sums[0]);
     measure(block.attention.q, into_attention, attention / all);
     measure(block.attention.k, into_attention, attention / all);
@@ -189,8 +194,10 @@ class Measurement {
   const QuantizePlan& plan_;
   Compute& compute_;
   WeightLoader loader_;
+  ActivationSpace space_;
   std::optional<CalibrationStream> stream_;
   std::size_t next_ = 0;  // of plan_.layers
+  double shares_ = 0;     // of all halves of blocks
   std::vector<LayerFormats> measured_;
 };
 

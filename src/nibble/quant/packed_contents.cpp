@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "nibble/models/quantization_config.h"
 #include "nibble/weights/dense.h"
 #include "nibble/weights/weight_codec.h"
 
@@ -39,7 +40,7 @@ std::vector<Parameter> dense_parameters(const ModelSpec& spec, const QuantizePla
 }
 
 FolderContents packed_contents(const Json& source_config, const ModelSpec& spec,
-                               const QuantizePlan& plan, const QuantizationRecipe& recipe) {
+                               const QuantizePlan& plan, const std::string& algorithm) {
   Json config = source_config;
   config.erase("dtype");
   config.erase("quantization_config");
@@ -47,7 +48,7 @@ FolderContents packed_contents(const Json& source_config, const ModelSpec& spec,
   const PackedLayouts layouts = plan.packed_layouts();
   if (!layouts.empty()) {
     config["quantization_config"] =
-        make_quantization_config(layouts, plan.layer_activations(), recipe);
+        make_quantization_config(layouts, plan.layer_activations(), algorithm);
   }
   return {.config = json_text(config) + "\n",
           .tensors = declarations(spec, plan),

@@ -7,7 +7,6 @@
 #include "nibble/core/json.h"
 #include "nibble/models/checkpoint_writer.h"
 #include "nibble/models/parameters.h"
-#include "nibble/models/quantization_config.h"
 #include "nibble/quant/plan.h"
 
 namespace nibble {
@@ -17,10 +16,10 @@ namespace nibble {
 std::vector<Parameter> dense_parameters(const ModelSpec& spec, const QuantizePlan& plan);
 
 /// The whole folder: the source's config with what `plan` makes of the weights and, where it packs
-/// any, a "quantization_config" with `recipe`; as tensors first the packed layers in the
+/// any, a "quantization_config" that names `algorithm`; as tensors first the packed layers in the
 /// order of the forward pass, the embedding if it is packed, each as integers, scales and zero
 /// points, then the dense ones.
 FolderContents packed_contents(const Json& source_config, const ModelSpec& spec,
-                               const QuantizePlan& plan, const QuantizationRecipe& recipe);
+                               const QuantizePlan& plan, const std::string& algorithm);
 
 }  // namespace nibble

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,8 +29,7 @@ struct QuantizeReport {
 
 /// An algorithm: how blocks are rounded, and what is learned then, if anything.
 struct QuantizeMethod {
-  std::string algorithm = "pergrp";                  // its name, as the checkpoint says it
-  std::map<std::string, std::string> settings = {};  // what else the checkpoint says of it
+  std::string algorithm = "pergrp";  // its name, as the checkpoint says it
   BlockMethod blocks;
   std::optional<DistillationOptions> distillation = {};
 
@@ -47,16 +45,22 @@ struct QuantizeJob {
   std::vector<std::vector<std::int32_t>> calibration;
   /// Its sources and identity are filled in here.
   CheckpointDestination to;
+  /// All that the result depends on besides the checkpoint (JSON, written as kRecipeFile): who
+  /// resumes a run is to have the same. Empty: a run that goes by blocks is not resumed.
+  std::string recipe = {};
+  /// Bytes that may be resident: activations beyond them go to a file beside the output. 0: three
+  /// quarters of what is free.
+  std::int64_t max_memory = 0;
 };
 
 /// Throws Error if there are no calibration blocks, or some are longer than the context or hold ids
 /// that are none of the vocabulary.
 void check_calibration(const QuantizeJob& job);
 
-/// Writes a folder whole or not at all. A run that resumes reports what it would have if nothing
-/// had ended it; methods that go by blocks begin anew. Throws Error (a full disk, weights or
-/// inputs that are not finite, calibration blocks that are missing or longer than the context),
-/// Interrupted.
+/// Writes a folder whole or not at all. A run that resumes writes and reports what it would have if
+/// nothing had ended it; by calibration it goes on from the last block that was finished, or, if
+/// all were, with what is learned then. Throws Error (a full disk, weights or inputs that are not
+/// finite, calibration blocks that are missing or longer than the context), Interrupted.
 QuantizeReport quantize_model(const QuantizeJob& job, Compute& compute);
 
 /// The same per group (spec section 3), without calibration.

@@ -141,7 +141,7 @@ RandomModelReport write_random_model(const fs::path& config, const RandomModelOp
 
   CheckpointWriter writer(
       {.path = out, .replace = replace, .sources = {fs::absolute(config_file).parent_path()}},
-      packed_contents(json, spec, plan, {.algorithm = "random"}));
+      packed_contents(json, spec, plan, "random"));
   copy_tokenizer_files(config_file.parent_path(), writer.folder());
   RandomTensors(options.seed, pool, writer).write(spec, plan);
   writer.commit();

@@ -30,9 +30,10 @@ struct LayerFormats {
 ///
 /// w' by searched ranges (rounders/range_search.h). `share` is the mean over tokens of |y|^2 /
 /// |x|^2, y being what the layer's half of the block adds to the hidden state and x that state
-/// behind it; of the head, 1. Layers outside the blocks but the head have d = 1 and share = 1. ids:
-/// calibration blocks, of which the first eight are run. One decoder block is in memory at a time.
-/// Throws Error for weights or inputs that are not finite.
+/// behind it, over the sum of these means of all halves, which together make the state that the
+/// head reads; of the head it is 1. Layers outside the blocks but the head have d = 1 and share =
+/// 1. ids: calibration blocks, of which the first eight are run. One decoder block is in memory at
+/// a time. Throws Error for weights or inputs that are not finite.
 std::vector<LayerFormats> measure_formats(const Checkpoint& checkpoint, const QuantizePlan& plan,
                                           const std::vector<std::vector<std::int32_t>>& ids,
                                           Compute& compute);

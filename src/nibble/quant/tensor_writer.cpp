@@ -165,25 +165,57 @@ void TensorWriter::write_packed(const LayerPlan& layer, const RowRounder& rounde
   packed_.push_back(std::move(written));
 }
 
-void TensorWriter::write_dense(const RewrittenParameters& rewritten) {
-  for (const Parameter& parameter : dense_) {
-    const auto found = rewritten.find(parameter.name);
-    if (found != rewritten.end()) {
-      write_rewritten(parameter, found->second);
-    } else {
-      write_dense(parameter);
+Weight TensorWriter::written(const LayerPlan& layer) const {
+  PackedMatrix parts{.layout = layer.layout, .parts = {}};
+  const PartLayouts layouts = codec_of(layer.layout.format).parts(layer.layout);
+  for (std::size_t i = 0; i < layouts.size(); ++i) {
+    parts.parts[i] = writer_.tensors().read(layer.module + layouts[i].suffix);
+  }
+  PackedCopy copy(layer.layout);
+  copy.add(parts, 0);
+  return copy.take();
+}
+
+void TensorWriter::replace_written(std::int64_t number, DecoderBlock& block) const {
+  for (const Module& module : checkpoint_.spec().modules()) {
+    if (module.layer != number) continue;
+    Norm* norm = block.norm(module.role);
+    if (norm != nullptr && module.has_weight) {
+      replace_written(module.name + ".weight", norm->weight, checkpoint_.spec().norm.weight_offset);
     }
-    record_if_due();
+    if (!module.has_bias) continue;
+    replace_written(module.name + ".bias",
+                    norm != nullptr ? norm->bias : block.linear(module.role)->bias, 0);
   }
 }
 
-void TensorWriter::write_rewritten(const Parameter& parameter, std::span<const float> values) {
+void TensorWriter::replace_written(const std::string& name, std::vector<float>& values,
+                                   float offset) const {
+  if (!writer_.tensors().is_complete(name)) return;
+  const std::vector<std::byte> stored = writer_.tensors().read(name);
+  const TensorView view{.dtype = plan_.options.dtype,
+                        .shape = {std::ssize(values)},
+                        .data = stored.data(),
+                        .bytes = stored.size()};
+  read_vector({.name = name, .view = view}, values);
+  for (float& value : values) value += offset;
+}
+
+void TensorWriter::write_rewritten(const RewrittenParameters& parameters) {
   const DType dtype = plan_.options.dtype;
-  std::vector<std::byte> stored(values.size() *
-                                static_cast<std::size_t>(dtype_layout(dtype).bytes));
-  store_as_dtype(dtype, values, stored.data());
-  writer_.tensors().append(parameter.name, stored);
-  progress_.advance(parameter.count());
+  for (const auto& [name, values] : parameters) {
+    std::vector<std::byte> stored(values.size() *
+                                  static_cast<std::size_t>(dtype_layout(dtype).bytes));
+    store_as_dtype(dtype, values, stored.data());
+    if (!writer_.tensors().is_complete(name)) writer_.tensors().append(name, stored);
+  }
+}
+
+void TensorWriter::write_dense() {
+  for (const Parameter& parameter : dense_) {
+    write_dense(parameter);
+    record_if_due();
+  }
 }
 
 void TensorWriter::write_dense(const Parameter& parameter) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "nibble/core/progress.h"
+#include "nibble/models/block.h"
 #include "nibble/models/checkpoint.h"
 #include "nibble/models/checkpoint_writer.h"
 #include "nibble/models/parameters.h"
@@ -38,11 +39,21 @@ class TensorWriter {
                     Weight* packed = nullptr);
   /// The same of the weights as the checkpoint has them.
   void write_packed(const LayerPlan& layer, const RowRounder& rounder);
-  /// All dense tensors that are not there yet, rounded to the plan's dtype.
-  void write_dense(const RewrittenParameters& rewritten);
+  /// Parameters that are dense, in place of the checkpoint's, rounded to the plan's dtype.
+  void write_rewritten(const RewrittenParameters& parameters);
+  /// All dense tensors that are not there yet, likewise.
+  void write_dense();
 
   /// Records what is complete, for whoever resumes this.
   void record();
+
+  // What is there, of this run or of the one that it resumes:
+  bool is_written(const LayerPlan& layer) const;
+  Weight written(const LayerPlan& layer) const;
+  /// Puts norms and biases that were rewritten in place of a decoder block's.
+  void replace_written(std::int64_t number, DecoderBlock& block) const;
+  /// Counts a layer that was there before this run.
+  void skip(const LayerPlan& layer) { skip(checkpoint_.dense_weight(layer.linear)); }
 
   // Of what was written, by this or before it resumed:
   const std::vector<WrittenTensor>& packed() const { return packed_; }
@@ -56,13 +67,12 @@ class TensorWriter {
     std::int64_t first;  // row
     std::int64_t rows;
   };
-  bool is_written(const LayerPlan& layer) const;
   void record_if_due();
+  void replace_written(const std::string& name, std::vector<float>& values, float offset) const;
   void read_rounded(const CheckpointTensor& tensor, const Batch& rows, std::span<float> out) const;
   void done_with(const CheckpointTensor& tensor, const Batch& batch);
   void skip(const CheckpointTensor& tensor);
   void write_dense(const Parameter& parameter);
-  void write_rewritten(const Parameter& parameter, std::span<const float> values);
 
   const Checkpoint& checkpoint_;
   const QuantizePlan& plan_;

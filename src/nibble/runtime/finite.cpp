@@ -109,13 +109,20 @@ std::string place_of(const Checkpoint& checkpoint, const FiniteObserver& observe
 
 bool all_finite(std::span<const float> values) {
   constexpr std::uint32_t kExponent = 0x7f800000;
-  std::uint32_t found = 0;  // without a branch, so that it is done many at a time
-  for (const float value : values) {
+  constexpr std::size_t kLot = 16;  // without a branch, so that they are done at once
+  std::uint32_t found[kLot] = {};
+  const auto look = [&](const float* value, std::uint32_t& place) {
     std::uint32_t bits;
-    std::memcpy(&bits, &value, sizeof bits);
-    found |= static_cast<std::uint32_t>((bits & kExponent) == kExponent);
+    std::memcpy(&bits, value, sizeof bits);
+    place |= static_cast<std::uint32_t>((bits & kExponent) == kExponent);
+  };
+  std::size_t i = 0;
+  for (; i + kLot <= values.size(); i += kLot) {
+    for (std::size_t j = 0; j < kLot; ++j) look(&values[i + j], found[j]);
   }
-  return found == 0;
+  for (; i < values.size(); ++i) look(&values[i], found[0]);
+  return std::all_of(std::begin(found), std::end(found),
+                     [](std::uint32_t one) { return one == 0; });
 }
 
 void check_finite(Model& model, std::span<const float> logits,

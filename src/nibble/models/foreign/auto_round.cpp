@@ -29,7 +29,7 @@ class AutoRound : public ForeignQuantization {
         !packing.ends_with(":auto_gptq") && !packing.ends_with(":gptq") && packing != "auto";
     scheme_.per_module = true;
     scheme_.symmetric = config.get_bool("sym", true);
-    scheme_.bits = static_cast<int>(config.get_int("bits", 2, 8));
+    scheme_.bits = config.has("bits") ? static_cast<int>(config.get_int("bits", 2, 8)) : 4;
     scheme_.group_size = read_group_size(config, "group_size");
     if (is_awq_ && scheme_.bits != 4) {
       fail("{}: \"bits\" must be 4 in AWQ's layout, found {}", config.origin(), scheme_.bits);

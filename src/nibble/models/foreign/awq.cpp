@@ -11,7 +11,8 @@ class Awq : public ForeignQuantization {
  public:
   explicit Awq(const JsonObject& config) {
     for (const char* key : {"version", "format", "checkpoint_format"}) {
-      const std::string value = check_value(config, key, {"gemm", "gemv"});
+      // The last two are kernels that read the first's files.
+      const std::string value = check_value(config, key, {"gemm", "gemv", "exllama", "ipex"});
       if (value == "gemv") scheme_.layout = AwqLayout::kGemv;
     }
     if (config.find_string("backend") == "llm-awq") {
@@ -20,7 +21,7 @@ class Awq : public ForeignQuantization {
     }
     const char* bits = config.has("w_bit") ? "w_bit" : "bits";
     const char* group_size = config.has("q_group_size") ? "q_group_size" : "group_size";
-    const std::int64_t found = config.get_int(bits, 1, 32);
+    const std::int64_t found = config.has(bits) ? config.get_int(bits, 1, 32) : 4;
     const bool is_gemm = scheme_.layout == AwqLayout::kGemm;
     if (found != 4 && !(found == 8 && is_gemm)) {
       fail("{}: \"{}\" of AWQ must be {}, found {}", config.origin(), bits,

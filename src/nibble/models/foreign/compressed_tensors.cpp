@@ -35,31 +35,39 @@ std::vector<std::string> strings_of(const JsonObject& object, const char* key) {
 /// One of "config_groups".
 struct Scheme {
   std::vector<std::string> targets;  // module names, "re:" and a pattern, or a class
-  int bits = 0;
+  int bits = 8;
   std::int64_t group_size = 0;  // 0: a whole row
   bool one_scale = false;       // for the whole tensor
   bool symmetric = true;
   bool is_float = false;
-  std::pair<std::int64_t, std::int64_t> block = {0, 0};  // of floats: rows and columns of a scale
+  std::pair<std::int64_t, std::int64_t> block = {128, 128};  // of floats: rows, columns of a scale
 };
+
+/// Where it is not said, it follows from the group size (compressed-tensors, quant_args.py).
+std::string read_strategy(const JsonObject& weights, bool is_float) {
+  if (!weights.has("strategy") && weights.has("group_size")) {
+    return weights.get_int("group_size", -1, INT32_MAX) > 0 ? "group" : "channel";
+  }
+  if (is_float) return check_value(weights, "strategy", {"tensor", "channel", "group", "block"});
+  return check_value(weights, "strategy", {"tensor", "channel", "group"});
+}
 
 Scheme read_scheme(const JsonObject& group, const JsonObject& weights) {
   check_value(group, "format",
               {"pack-quantized", "int-quantized", "naive-quantized", "float-quantized"});
   Scheme scheme{.targets = strings_of(group, "targets")};
   scheme.is_float = check_value(weights, "type", {"int", "float"}) == "float";
-  scheme.bits = static_cast<int>(weights.get_int("num_bits", 2, 8));
+  if (weights.has("num_bits")) scheme.bits = static_cast<int>(weights.get_int("num_bits", 2, 8));
   scheme.symmetric = weights.get_bool("symmetric", true);
-  if (scheme.is_float) {
-    if (scheme.bits != 8) {
-      fail("{}: \"num_bits\" of floats must be 8, found {}", weights.origin(), scheme.bits);
-    }
-    scheme.block = read_block(weights, "block_structure");  // else the scales' shape says it
-    return scheme;
-  }
-  const std::string strategy = check_value(weights, "strategy", {"tensor", "channel", "group"});
+  const std::string strategy = read_strategy(weights, scheme.is_float);
   scheme.one_scale = strategy == "tensor";
   if (strategy == "group") scheme.group_size = read_group_size(weights, "group_size");
+  if (!scheme.is_float) return scheme;
+  if (scheme.bits != 8) {
+    fail("{}: \"num_bits\" of floats must be 8, found {}", weights.origin(), scheme.bits);
+  }
+  if (weights.has("block_structure")) scheme.block = read_block(weights, "block_structure");
+  if (scheme.group_size > 0) scheme.block = {1, scheme.group_size};
   return scheme;
 }
 
@@ -158,18 +166,16 @@ class CompressedTensors : public ForeignQuantization {
                                        const LinearSpec& module, bool is_embedding) const override {
     ModuleParts parts(source, origin, module);
     const auto weight = parts.find(".weight");
-    const bool is_float = weight && is_float8(weight->dtype);
-    const auto block = is_float ? scheme_of(module.name, is_embedding ? ModuleClass::kEmbedding
-                                                                      : ModuleClass::kLinear)
-                                      .block
-                                : std::pair<std::int64_t, std::int64_t>();
-    if (const auto matrix = find_float8(parts, ".weight_scale", {.block = block})) {
-      return ForeignRows{make_float8_rows(*matrix), matrix->weight};
+    if (weight && is_float8(weight->dtype)) {
+      const auto kind = is_embedding ? ModuleClass::kEmbedding : ModuleClass::kLinear;
+      const auto matrix =
+          find_float8(parts, ".weight_scale", {.block = scheme_of(module.name, kind).block});
+      return float8_rows(*matrix, parts.take_names());
     }
     if (!is_embedding) return std::nullopt;
-    const auto layer = find_integers(parts, ModuleClass::kEmbedding);
+    auto layer = find_integers(parts, ModuleClass::kEmbedding);
     if (!layer) return std::nullopt;
-    return ForeignRows{make_integer_rows(layer->matrix), layer->matrix.code_tensor};
+    return integer_rows(*std::move(layer), make_integer_rows(layer->matrix));
   }
 
  private:

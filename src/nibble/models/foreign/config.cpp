@@ -1,6 +1,7 @@
 #include "nibble/models/foreign/config.h"
 
 #include <algorithm>
+#include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "nibble/core/error.h"
@@ -10,10 +11,17 @@ namespace {
 
 constexpr std::int64_t kMaxGroup = 1 << 30;
 
+/// 0 for what is no number.
+int parse_size(const std::string& text) {
+  int size = 0;
+  const char* end = text.data() + text.size();
+  return std::from_chars(text.data(), end, size).ptr == end ? size : 0;
+}
+
 }  // namespace
 
 std::int64_t read_group_size(const JsonObject& config, const char* key) {
-  const std::int64_t size = config.get_int(key, -1, kMaxGroup);
+  const std::int64_t size = config.has(key) ? config.get_int(key, -1, kMaxGroup) : 128;
   if (size == 0) fail("{}: \"{}\" must be -1 or more than 0, found 0", config.origin(), key);
   return size < 0 ? 0 : size;
 }
@@ -32,8 +40,13 @@ std::string check_value(const JsonObject& config, const char* key,
 }
 
 std::pair<std::int64_t, std::int64_t> read_block(const JsonObject& config, const char* key) {
-  if (!config.has(key)) return {0, 0};
-  const Json& block = config.json().at(key);
+  Json block = config.json().at(key);
+  if (block.is_string()) {
+    const auto text = block.get<std::string>();
+    const std::size_t cross = std::min(text.find('x'), text.size());
+    block = {parse_size(text.substr(0, cross)),
+             parse_size(text.substr(std::min(cross + 1, text.size())))};
+  }
   const auto good = [](const Json& size) {
     return size.is_number_integer() && size > 0 && size <= 1 << 20;
   };
@@ -47,7 +60,7 @@ void refuse_setting(const JsonObject& config, const char* key) {
   if (!config.has(key)) return;
   const Json& value = config.json().at(key);
   if (value.is_structured() && value.empty()) return;
-  fail("{}: \"{}\" is not supported", config.origin(), key);
+  fail("{}: \"{}\" {} is not supported", config.origin(), key, value.dump());
 }
 
 }  // namespace nibble::foreign

@@ -29,7 +29,7 @@ class Float8 : public ForeignQuantization {
     const char* scale = parts.find(".weight_scale_inv") ? ".weight_scale_inv" : ".weight_scale";
     const auto matrix = find_float8(parts, scale, scheme_);
     if (!matrix) return std::nullopt;
-    return ForeignRows{make_float8_rows(*matrix), matrix->weight};
+    return float8_rows(*matrix, parts.take_names());
   }
 
  private:
@@ -41,7 +41,8 @@ class Float8 : public ForeignQuantization {
 std::unique_ptr<const ForeignQuantization> read_fp8(const JsonObject& config) {
   check_value(config, "fmt", {"e4m3", "e5m2", "float8_e4m3fn", "float8_e5m2"});
   check_value(config, "format", {"float8_e4m3fn", "float8_e5m2", "fp8"});
-  Float8Scheme scheme{.block = read_block(config, "weight_block_size")};
+  Float8Scheme scheme;
+  if (config.has("weight_block_size")) scheme.block = read_block(config, "weight_block_size");
   scheme.divides = config.has("weight_scale_semantics") &&
                    check_value(config, "weight_scale_semantics", {"inverse"}) == "inverse";
   return std::make_unique<Float8>(scheme);

@@ -36,6 +36,7 @@ class Gptq : public ForeignQuantization {
     check_value(config, "checkpoint_format", {"gptq", "gptq_v2", "gptq_p"});
     check_value(config, "format", {"gptq", "gptq_v2", "gptq_p"});
     check_value(config, "pack_dtype", {"int32"});
+    refuse_setting(config, "rotation");  // gptqmodel's rotates inputs of down_proj as they come
     if (config.get_bool("is_marlin_format", false)) {
       fail("{}: \"is_marlin_format\" is not supported; supported: GPTQ's own layout",
            config.origin());
@@ -65,9 +66,9 @@ class Gptq : public ForeignQuantization {
     // gptqmodel packs the table as a layer that multiplies tokens: (width, vocab).
     const LinearSpec layer{.name = module.name, .out = module.in, .in = module.out};
     ModuleParts parts(source, origin, layer);
-    const auto found = find_gptq(parts, scheme_, "gptq");
+    auto found = find_gptq(parts, scheme_, "gptq");
     if (!found) return std::nullopt;
-    return ForeignRows{make_column_rows(found->matrix), found->matrix.code_tensor};
+    return integer_rows(*std::move(found), make_column_rows(found->matrix));
   }
 
  private:

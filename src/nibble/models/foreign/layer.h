@@ -20,7 +20,10 @@ struct ForeignLayer {
 /// A weight that is read row by row as floats: an embedding of integers, or 8-bit floats.
 struct ForeignRows {
   std::shared_ptr<const RowSource> rows;
-  TensorView stored;  // the tensor that most of it is
+  TensorView stored;                 // the tensor that most of it is
+  std::string format = "";           // for people
+  std::int64_t bytes = 0;            // in the file
+  std::vector<std::string> tensors;  // the names of its parts
 };
 
 }  // namespace nibble

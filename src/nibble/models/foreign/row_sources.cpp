@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <tuple>
 
 #include "nibble/weights/dequantize.h"
 #include "nibble/weights/float8.h"
@@ -74,16 +75,6 @@ class Float8Rows : public RowSource {
   std::vector<float> scales_;
 };
 
-/// How many of `size` numbers share a scale, of which there are `scales`: as `said`, else what
-/// tools take that say nothing, where there are as many scales as that makes, else as many as
-/// divide them.
-std::int64_t block_size(std::int64_t said, std::int64_t size, std::int64_t scales) {
-  constexpr std::int64_t kUsual = 128;
-  if (said > 0) return said;
-  const bool is_usual = (size + kUsual - 1) / kUsual == scales;
-  return is_usual || size % scales != 0 ? kUsual : size / scales;
-}
-
 }  // namespace
 
 std::unique_ptr<const RowSource> make_integer_rows(IntegerMatrix matrix) {
@@ -98,8 +89,20 @@ bool is_float8(DType dtype) {
   return dtype == DType::kF8E4M3 || dtype == DType::kF8E5M2;
 }
 
-std::unique_ptr<const RowSource> make_float8_rows(const Float8Matrix& matrix) {
-  return std::make_unique<Float8Rows>(matrix);
+ForeignRows float8_rows(const Float8Matrix& matrix, std::vector<std::string> tensors) {
+  return {.rows = std::make_shared<Float8Rows>(matrix),
+          .stored = matrix.weight,
+          .format = std::string(dtype_name(matrix.weight.dtype)),
+          .bytes = static_cast<std::int64_t>(matrix.weight.bytes + matrix.scale.bytes),
+          .tensors = std::move(tensors)};
+}
+
+ForeignRows integer_rows(ForeignLayer layer, std::unique_ptr<const RowSource> rows) {
+  return {.rows = std::move(rows),
+          .stored = layer.matrix.code_tensor,
+          .format = std::move(layer.format),
+          .bytes = layer.matrix.file_bytes(),
+          .tensors = std::move(layer.tensors)};
 }
 
 std::optional<Float8Matrix> find_float8(ModuleParts& parts, const char* scale_suffix,
@@ -118,15 +121,14 @@ std::optional<Float8Matrix> find_float8(ModuleParts& parts, const char* scale_su
   // modelopt's blocks: (row blocks, 1, column blocks, 1)
   if (shape.size() == 4 && shape[1] == 1 && shape[3] == 1) shape = {shape[0], shape[2]};
   if (shape.size() == 1) shape.push_back(1);
-  if (shape.size() != 2 || shape[0] < 1 || shape[1] < 1) {
-    parts.refuse_shape(scale_suffix, matrix.scale, {linear.out, 1});
+  matrix.block_rows = 1;
+  if (shape != std::vector<std::int64_t>{linear.out, 1}) {
+    std::tie(matrix.block_rows, matrix.block_cols) = scheme.block;
+    const std::vector<std::int64_t> expected = {
+        (linear.out + matrix.block_rows - 1) / matrix.block_rows,
+        (linear.in + matrix.block_cols - 1) / matrix.block_cols};
+    if (shape != expected) parts.refuse_shape(scale_suffix, matrix.scale, expected);
   }
-  matrix.block_rows = block_size(scheme.block.first, linear.out, shape[0]);
-  matrix.block_cols = block_size(scheme.block.second, linear.in, shape[1]);
-  const std::vector<std::int64_t> expected = {
-      (linear.out + matrix.block_rows - 1) / matrix.block_rows,
-      (linear.in + matrix.block_cols - 1) / matrix.block_cols};
-  if (shape != expected) parts.refuse_shape(scale_suffix, matrix.scale, expected);
   matrix.scale.shape = shape;
   return matrix;
 }

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "nibble/models/foreign/layer.h"
 #include "nibble/models/foreign/module_parts.h"
@@ -26,12 +28,10 @@ struct Float8Matrix {
   bool divides = false;
 };
 bool is_float8(DType dtype);
-std::unique_ptr<const RowSource> make_float8_rows(const Float8Matrix& matrix);
 
 struct Float8Scheme {
-  /// Rows and columns that share a scale where there is one for each block; {0, 0}: what the
-  /// scale's shape says, 128 x 128 where that would do.
-  std::pair<std::int64_t, std::int64_t> block = {0, 0};
+  /// Rows and columns that share a scale where there is neither one for all nor one a row.
+  std::pair<std::int64_t, std::int64_t> block = {128, 128};
   bool divides = false;  // by the scale, instead of times it
 };
 
@@ -39,5 +39,9 @@ struct Float8Scheme {
 /// type.
 std::optional<Float8Matrix> find_float8(ModuleParts& parts, const char* scale_suffix,
                                         const Float8Scheme& scheme);
+
+/// What is shown of them and read as rows; `tensors` names the parts.
+ForeignRows float8_rows(const Float8Matrix& matrix, std::vector<std::string> tensors);
+ForeignRows integer_rows(ForeignLayer layer, std::unique_ptr<const RowSource> rows);
 
 }  // namespace nibble::foreign

@@ -6,10 +6,12 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "nibble/models/weight_loader.h"
+#include "nibble/quant/calibration/statistics.h"
 #include "nibble/quant/calibration/stream.h"
 #include "nibble/quant/calibration/transform.h"
 #include "nibble/quant/rounders/rounder.h"
@@ -41,23 +43,28 @@ class BlockQuantizer {
   BlockQuantizer(const Checkpoint& checkpoint, const QuantizePlan& plan, const BlockMethod& method,
                  Compute& compute, TensorWriter& writer);
 
-  /// Writes all packed layers. ids: the calibration blocks, all of a length; none if nothing looks
-  /// at inputs. Returns what the dense tensors' writer is to know.
-  RewrittenParameters run(const std::vector<std::vector<std::int32_t>>& ids);
+  /// Writes all packed layers, and the norms and biases that transforms change; each block is
+  /// recorded. Blocks that the writer has from before it resumed are run only. ids: the calibration
+  /// blocks, all of a length; none if nothing looks at inputs. Activations lie in `space`.
+  void run(const std::vector<std::vector<std::int32_t>>& ids, ActivationSpace& space);
 
  private:
   struct Block;
   enum class InputGroup;
 
+  void begin(const std::vector<std::vector<std::int32_t>>& ids, ActivationSpace& space);
   const LayerPlan& next_layer() { return plan_.layers[next_layer_++]; }
   bool moves_on_by_transform() const;
-  void transform(Block& block, std::int64_t layer);
-  void write_block(std::int64_t layer);
+  bool is_written(std::span<const LayerPlan> layers) const;
+  void transform(Block& block);
+  void write_block(std::int64_t number);
   void write_group(Block& block, InputGroup group);
   void write_head(const LayerPlan& layer);
   void write_unseen(const LayerPlan& layer);
-  InputStatistics move_on(const Block& block, InputGroup group, std::int64_t features,
-                          const std::string& layer);
+  void run_samples(const Block& block, InputGroup group, StatisticsSum& sum);
+  const float* move_original(const Block& block, InputGroup group, std::int64_t sample);
+  const float* move_quantized(const Block& block, InputGroup group, std::int64_t sample);
+  const float* kept(std::int64_t sample);
   void leave(const Block& block);
 
   const QuantizePlan& plan_;
@@ -66,9 +73,12 @@ class BlockQuantizer {
   TensorWriter& writer_;
   WeightLoader loader_;
   std::size_t next_layer_ = 0;
+  std::int64_t samples_ = 0;
   std::optional<CalibrationStream> original_;   // in the model that is not quantized, if needed
   std::optional<CalibrationStream> quantized_;  // likewise
-  RewrittenParameters rewritten_;
+  /// Of the quantized model, what o, then what down gets, while the layer itself is not rounded.
+  std::optional<Activations> between_;
+  Buffer kept_;  // a sample of it, in float32
 };
 
 }  // namespace nibble

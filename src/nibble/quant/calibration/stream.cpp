@@ -1,36 +1,9 @@
 #include "nibble/quant/calibration/stream.h"
 
-#include <cstring>
-
 #include "nibble/models/rope_frequencies.h"
-#include "nibble/ops/input_observer.h"
-#include "nibble/ops/linear_device.h"
 
 namespace nibble {
 namespace {
-
-/// Copies the input of one layer while it runs.
-class InputCopy : public InputObserver {
- public:
-  InputCopy(Compute& compute, const Linear& layer, Buffer& to)
-      : compute_(compute), layer_(layer), to_(to) {
-    compute_.set_input_observer(this);
-  }
-  ~InputCopy() override { compute_.set_input_observer(nullptr); }
-  InputCopy(const InputCopy&) = delete;
-  InputCopy& operator=(const InputCopy&) = delete;
-
-  void observe(const ObservedInput& input) override {
-    if (input.calls[0].weight != &layer_.weight.view) return;
-    const auto elements = static_cast<std::size_t>(input.tokens * input.features);
-    std::memcpy(to_.as<float>(elements), input.x, elements * sizeof(float));
-  }
-
- private:
-  Compute& compute_;
-  const Linear& layer_;
-  Buffer& to_;
-};
 
 Pass make_pass(const ModelSpec& spec) {
   return spec.rope ? Pass(Rope(rope_frequencies(*spec.rope, spec.head_dim))) : Pass();
@@ -39,10 +12,11 @@ Pass make_pass(const ModelSpec& spec) {
 }  // namespace
 
 CalibrationStream::CalibrationStream(Compute& compute, const ModelSpec& spec,
-                                     const CalibrationSize& size, bool is_exact)
+                                     const CalibrationSize& size, bool is_exact,
+                                     ActivationSpace& space)
     : compute_(compute),
       width_(spec.hidden),
-      states_(size.samples, size.tokens, spec.hidden, is_exact),
+      states_({size.samples, size.tokens, spec.hidden, is_exact}, space),
       cache_({.n_layers = 1,
               .n_kv_heads = spec.n_kv_heads,
               .head_dim = spec.head_dim,
@@ -72,20 +46,36 @@ const float* CalibrationStream::attention_input(const DecoderBlock& block) {
   return block.norm_first ? normed(block.input_norm) : hidden();
 }
 
+const float* CalibrationStream::attended(const DecoderBlock& block) {
+  return block.attend(compute_, pass_, 0, hidden());
+}
+
+void CalibrationStream::add_attention(const DecoderBlock& block, const float* attended) {
+  block.add_attention(compute_, attended, tokens(), hidden());
+}
+
 const float* CalibrationStream::run_attention(const DecoderBlock& block) {
-  const InputCopy copy(compute_, block.attention.o, seen_);
-  block.run_attention(compute_, pass_, 0, hidden());
-  return seen_.as<float>(0);
+  const float* seen = attended(block);
+  add_attention(block, seen);
+  return seen;
 }
 
 const float* CalibrationStream::mlp_input(const DecoderBlock& block) {
   return block.norm_first ? normed(block.post_norm) : hidden();
 }
 
+const float* CalibrationStream::mlp_inner(const DecoderBlock& block) {
+  return block.mlp_inner(compute_, pass_, hidden());
+}
+
+void CalibrationStream::add_mlp(const DecoderBlock& block, const float* inner) {
+  block.add_mlp(compute_, inner, tokens(), hidden());
+}
+
 const float* CalibrationStream::run_mlp(const DecoderBlock& block) {
-  const InputCopy copy(compute_, block.mlp.down, seen_);
-  block.run_mlp(compute_, pass_, hidden());
-  return seen_.as<float>(0);
+  const float* seen = mlp_inner(block);
+  add_mlp(block, seen);
+  return seen;
 }
 
 const float* CalibrationStream::head_input(const Norm* norm) {

@@ -37,27 +37,50 @@ void check_ids(const std::vector<AddedToken>& tokens, const StringTable& vocab,
   }
 }
 
-std::vector<std::string> special_names(const TokenizerConfig& config) {
-  std::vector<std::string> names = config.other_special;
+/// Those of `config` that have a role too, which not every loader lists.
+std::vector<AddedToken> special_tokens(const TokenizerConfig& config) {
+  std::vector<AddedToken> tokens = config.special;
   for (const auto& name : {config.bos, config.eos, config.unk, config.pad}) {
-    if (name && !name->empty()) names.push_back(*name);
+    if (name && !name->empty()) tokens.push_back({.content = *name, .special = true});
   }
-  return names;
+  return tokens;
+}
+
+/// The id behind all others.
+std::int32_t next_id(const std::vector<AddedToken>& tokens, const StringTable& vocab) {
+  std::int32_t next = vocab.size();
+  for (const AddedToken& token : tokens) next = std::max(next, token.id + 1);
+  return next;
+}
+
+void remark_unknown(const std::vector<AddedToken>& tokens, const std::string& origin) {
+  if (tokens.empty()) return;
+  const std::string first = printable(tokens.front().content);
+  if (tokens.size() == 1) {
+    warn("{}: special token '{}' is in no vocabulary: it gets id {}, as in transformers", origin,
+         first, tokens.front().id);
+  } else {
+    warn(
+        "{}: special tokens '{}' and {} more are in no vocabulary: they get the ids from {} on, as "
+        "in transformers",
+        origin, first, tokens.size() - 1, tokens.front().id);
+  }
 }
 
 /// The ids of added tokens in the order in which they are met.
 class Numbering {
  public:
   Numbering(const StringTable& vocab, std::size_t vocab_tokens)
-      : vocab_(vocab), next_(static_cast<std::int32_t>(vocab_tokens)) {}
+      : vocab_(vocab), next_(static_cast<std::int32_t>(vocab_tokens)) {}  // be there holes or not
 
   /// Sets the token's id. False where there is a token of this text already.
   bool number(AddedToken& token) {
     const std::int32_t said = token.id;
     const std::int32_t in_vocab = vocab_.find(token.content);
     const auto [place, is_new] = ids_.emplace(token.content, 0);
-    if (is_new) place->second = in_vocab >= 0 ? in_vocab : next_++;
+    if (is_new) place->second = in_vocab >= 0 ? in_vocab : next_;
     token.id = place->second;
+    next_ = std::max(next_, token.id + 1);
     if (said != token.id && others_++ == 0) {
       first_ = fmt::format("'{}' has id {}, not {}", printable(token.content), token.id, said);
     }
@@ -101,16 +124,23 @@ void declare_tokens(std::vector<AddedToken>& tokens, const StringTable& vocab,
   for (const AddedToken& token : config.added) {
     if (!has_token(tokens, token)) tokens.push_back(token);
   }
-  for (const std::string& name : special_names(config)) {
-    const auto found = std::find_if(tokens.begin(), tokens.end(),
-                                    [&](auto& token) { return token.content == name; });
-    const std::int32_t id = vocab.find(name);
+  std::vector<AddedToken> unknown;
+  for (AddedToken& special : special_tokens(config)) {
+    const auto found = std::find_if(tokens.begin(), tokens.end(), [&](const AddedToken& token) {
+      return token.content == special.content;
+    });
     if (found != tokens.end()) {
       found->special = true;
-    } else if (id >= 0) {
-      tokens.push_back({.id = id, .content = name, .special = true});
+      continue;
     }
+    special.id = vocab.find(special.content);
+    if (special.id < 0) {
+      special.id = next_id(tokens, vocab);
+      unknown.push_back(special);
+    }
+    tokens.push_back(std::move(special));
   }
+  remark_unknown(unknown, origin);
   check_ids(tokens, vocab, origin);
 }
 

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <charconv>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "nibble/core/json.h"
+#include "nibble/core/log.h"
 #include "nibble/core/mapped_file.h"
 #include "nibble/core/refuse.h"
 #include "nibble/tokenizer/files/loaders.h"
@@ -12,33 +14,87 @@
 namespace nibble::tokenizers {
 namespace {
 
-/// A token's text: a string, or an object with "content".
-std::optional<std::string> token_text(const Json& json, const std::string& origin) {
-  if (json.is_string()) return json.get<std::string>();
-  if (json.is_object()) return JsonObject(json, origin).get_string("content");
-  return std::nullopt;
-}
-
-std::optional<std::string> find_token(const JsonObject& object, const char* key) {
-  const auto found = object.json().find(key);
-  return found == object.json().end() ? std::nullopt : token_text(*found, object.origin());
-}
-
-/// The special tokens that both tokenizer_config.json and special_tokens_map.json name.
-void read_special_names(const JsonObject& object, TokenizerConfig& config) {
-  const auto take = [&](const char* key, std::optional<std::string>& name) {
-    if (!name) name = find_token(object, key);
-  };
-  take("bos_token", config.bos);
-  take("eos_token", config.eos);
-  take("unk_token", config.unk);
-  take("pad_token", config.pad);
-  const auto others = object.json().find("additional_special_tokens");
-  if (others == object.json().end() || !others->is_array()) return;
-  for (const Json& token : *others) {
-    if (auto text = token_text(token, object.origin())) config.other_special.push_back(*text);
+/// A special token: its text, or an object with "content" and how it is matched.
+std::optional<AddedToken> special_token(const Json& json, const std::string& origin) {
+  AddedToken token;
+  if (json.is_string()) token.content = json.get<std::string>();
+  if (json.is_object()) {
+    token = parse_added_token(json, origin);
+    token.normalized = JsonObject(json, origin).get_bool("normalized", false);
   }
+  if (token.content.empty()) return std::nullopt;
+  token.special = true;
+  return token;
 }
+
+/// The special tokens that tokenizer_config.json and special_tokens_map.json name by their role.
+class SpecialNames {
+ public:
+  /// What is read later wins.
+  void read(const JsonObject& object) {
+    for (const auto& [key, json] : object.json().items()) {
+      if (!key.ends_with("_token") || json.is_boolean()) continue;
+      const auto token = special_token(json, object.origin());
+      remark(key, token, object.origin());
+      if (token) {
+        roles_.insert_or_assign(key, *token);
+      } else {
+        roles_.erase(key);
+      }
+    }
+    if (!read_others(object, "extra_special_tokens")) {
+      read_others(object, "additional_special_tokens");
+    }
+  }
+
+  void fill(TokenizerConfig& config) const {
+    std::map<std::string, AddedToken> roles = roles_;
+    for (const char* key : {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token",
+                            "cls_token", "mask_token"}) {
+      if (auto role = roles.extract(key)) config.special.push_back(role.mapped());
+    }
+    for (const auto& [key, token] : roles) config.special.push_back(token);
+    config.special.insert(config.special.end(), others_.begin(), others_.end());
+    const auto name = [&](const char* key) -> std::optional<std::string> {
+      const auto role = roles_.find(key);
+      if (role == roles_.end()) return std::nullopt;
+      return role->second.content;
+    };
+    config.bos = name("bos_token");
+    config.eos = name("eos_token");
+    config.unk = name("unk_token");
+    config.pad = name("pad_token");
+  }
+
+ private:
+  void remark(const std::string& key, const std::optional<AddedToken>& token,
+              const std::string& origin) const {
+    const auto before = roles_.find(key);
+    if (before == roles_.end() || (token && token->content == before->second.content)) return;
+    warn("{}: \"{}\" is {}, which is taken, not '{}' of tokenizer_config.json", origin, key,
+         token ? fmt::format("'{}'", printable(token->content)) : "none",
+         printable(before->second.content));
+  }
+
+  /// A list, or an object of roles. Whether there is any.
+  bool read_others(const JsonObject& object, const char* key) {
+    const auto found = object.json().find(key);
+    if (found == object.json().end() || !found->is_structured()) return false;
+    for (const auto& [role, json] : found->items()) {
+      const auto token = special_token(json, object.origin());
+      if (!token) continue;
+      if (found->is_object()) {
+        roles_.insert_or_assign(role, *token);
+      } else {
+        others_.push_back(*token);
+      }
+    }
+    return !found->empty();
+  }
+
+  std::map<std::string, AddedToken> roles_;  // by key: "eos_token"
+  std::vector<AddedToken> others_;
+};
 
 std::int32_t parse_id(std::string_view text, const std::string& origin) {
   std::int32_t id = -1;
@@ -74,7 +130,8 @@ void read_chat_template(const JsonObject& object, TokenizerConfig& config) {
   }
 }
 
-void read_main(const std::filesystem::path& file, TokenizerConfig& config) {
+/// Whether it lists the added tokens, so that no other file is asked.
+bool read_main(const std::filesystem::path& file, TokenizerConfig& config, SpecialNames& names) {
   const Json json = read_json_file(file);
   const JsonObject object(json, file.string());
   std::string name = object.find_string("tokenizer_class").value_or("");
@@ -84,9 +141,14 @@ void read_main(const std::filesystem::path& file, TokenizerConfig& config) {
   config.add_eos = object.find_bool("add_eos_token");
   config.add_prefix_space = object.find_bool("add_prefix_space");
   config.legacy = object.get_bool("legacy", true);
-  read_special_names(object, config);
+  if (object.get_bool("split_special_tokens", false)) {
+    warn("{}: \"split_special_tokens\" is left out: special tokens in a text are tokens",
+         file.string());
+  }
+  names.read(object);
   read_added_decoder(object, config);
   read_chat_template(object, config);
+  return object.has("added_tokens_decoder");
 }
 
 void read_added_tokens(const std::filesystem::path& file, TokenizerConfig& config) {
@@ -118,15 +180,21 @@ AddedToken parse_added_token(const Json& json, const std::string& origin) {
 
 TokenizerConfig read_tokenizer_config(const std::filesystem::path& folder) {
   TokenizerConfig config;
+  SpecialNames names;
+  bool complete = false;
   const auto with = [&](const char* name, auto read) {
     if (file_exists(folder / name)) read(folder / name);
   };
-  with("tokenizer_config.json", [&](const auto& file) { read_main(file, config); });
-  with("special_tokens_map.json", [&](const auto& file) {
-    const Json json = read_json_file(file);
-    read_special_names(JsonObject(json, file.string()), config);
-  });
-  with("added_tokens.json", [&](const auto& file) { read_added_tokens(file, config); });
+  with("tokenizer_config.json",
+       [&](const auto& file) { complete = read_main(file, config, names); });
+  if (!complete) {
+    with("special_tokens_map.json", [&](const auto& file) {
+      const Json json = read_json_file(file);
+      names.read(JsonObject(json, file.string()));
+    });
+    with("added_tokens.json", [&](const auto& file) { read_added_tokens(file, config); });
+  }
+  names.fill(config);
   with("config.json", [&](const auto& file) {
     const Json json = read_json_file(file);
     config.model_type = JsonObject(json, file.string()).find_string("model_type").value_or("");

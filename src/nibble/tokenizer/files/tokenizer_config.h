@@ -25,12 +25,14 @@ struct TokenizerConfig {
   std::optional<std::string> eos;
   std::optional<std::string> unk;
   std::optional<std::string> pad;
-  std::vector<std::string> other_special;
+  std::vector<AddedToken> special;  // all named as such, in transformers' order; without ids
   std::vector<AddedToken> added;
   std::string chat_template;
 };
 
-/// Files that are not there are passed over. Throws Error naming file and key.
+/// Files that are not there are passed over. As in transformers special_tokens_map.json wins over
+/// tokenizer_config.json, and neither it nor added_tokens.json is read where the latter has
+/// "added_tokens_decoder". Throws Error naming file and key.
 TokenizerConfig read_tokenizer_config(const std::filesystem::path& folder);
 
 /// An entry of "added_tokens" or of "added_tokens_decoder", without its id.

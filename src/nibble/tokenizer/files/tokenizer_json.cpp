@@ -151,6 +151,14 @@ void take_added_tokens(Json& tree, BpeTables& tables, const std::string& origin)
   tree.erase(found);
 }
 
+/// Whether the model says, or does not say, that it is BPE: others are refused as such.
+bool needs_merges(const Json& tree) {
+  const auto model = tree.find("model");
+  if (model == tree.end() || !model->is_object()) return false;
+  const auto type = model->find("type");
+  return type == model->end() || *type == "BPE";
+}
+
 }  // namespace
 
 std::unique_ptr<Parts> load_tokenizer_json(const std::filesystem::path& file,
@@ -165,9 +173,10 @@ std::unique_ptr<Parts> load_tokenizer_json(const std::filesystem::path& file,
   Json::sax_parse(text, text + mapped.size(), &events);
   if (!tree.is_object()) refuse("{}: expected a JSON object", origin);
   take_added_tokens(tree, tables, origin);
-  std::unique_ptr<Parts> parts = build_bpe(std::move(tree), tables, config, origin);
-  if (!events.has_merges()) refuse("{}: model.merges is missing, expected a list", origin);
-  return parts;
+  if (!events.has_merges() && needs_merges(tree)) {
+    refuse("{}: model.merges is missing, expected a list", origin);
+  }
+  return build_bpe(std::move(tree), tables, config, origin);
 }
 
 }  // namespace nibble::tokenizers
