@@ -2,9 +2,13 @@
 
 #include <fmt/core.h>
 #include <fmt/ranges.h>
+#include <cmath>
+#include <cstdlib>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cmath>
+#include <cstdlib>
 #include <utility>
 
 #include "nibble/core/log.h"
@@ -125,7 +129,9 @@ Flag Flag::in_range(std::int64_t lo, std::int64_t hi) const {
 
 Flag Flag::in_interval(double lo, double hi) const {
   option_->check(CLI::Range(lo, hi).description(""));
-  return *this;
+  return check([](const std::string& text) {  // which no range refuses
+    return std::isnan(std::strtod(text.c_str(), nullptr)) ? "expected a number, found " + text : "";
+  });
 }
 
 Flag Flag::check(std::function<std::string(const std::string&)> check) const {

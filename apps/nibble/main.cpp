@@ -30,13 +30,17 @@ void on_signal(int signal) {
   request_interrupt();
 }
 
-/// Ctrl-C and SIGTERM ask for a stop; a second one ends the process at once.
+/// Ctrl-C, SIGTERM and a terminal that is closed ask for a stop; a second one ends the process at
+/// once. What nohup ignores stays ignored.
 void install_signal_handlers() {
   struct sigaction action {};
   action.sa_handler = on_signal;
   action.sa_flags = static_cast<int>(SA_RESETHAND);
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  struct sigaction before {};
+  sigaction(SIGHUP, nullptr, &before);
+  if (before.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);
   std::signal(SIGXFSZ, SIG_IGN);  // a file larger than is allowed is an error of its writer
   std::signal(SIGPIPE, SIG_DFL);  // a closed pipe ends the command quietly, as it does others
 }

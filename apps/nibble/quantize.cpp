@@ -251,6 +251,7 @@ void quantize(const QuantizeFlags& flags, const CommonFlags& common, const Recip
                   .max_memory = flags.max_memory};
   ThreadPool pool(common.threads);
   Compute compute(select_kernels(), pool);
+  if (!flags.dry_run) check_kept_file(flags.method, flags.output);
   const bool reads_texts = job.method.needs_calibration() || flags.target_bpw;
   if (reads_texts && (!flags.dry_run || flags.target_bpw)) {
     job.calibration = make_calibration(flags.method, common, checkpoint);

@@ -1,9 +1,13 @@
 #include "quantize_method.h"
 
+#include <algorithm>
+#include <filesystem>
 #include <memory>
 
+#include "nibble/core/error.h"
 #include "nibble/core/log.h"
 #include "nibble/core/mapped_file.h"
+#include "nibble/core/output.h"
 #include "nibble/core/sha256.h"
 #include "nibble/quant/transforms/awq_file.h"
 #include "nibble/quant/transforms/smooth_quant.h"
@@ -69,7 +73,7 @@ ChosenMethod choose_smooth_quant(const MethodFlags& flags, const ModelSpec& spec
   if (has_saved(flags.maxima)) {
     const auto maxima =
         std::make_shared<const ActivationMaxima>(read_activation_maxima(flags.maxima));
-    chosen.method.blocks.transforms = {make_smooth_quant(alpha, maxima)};
+    chosen.method.blocks.transforms = {make_smooth_quant(alpha, maxima, flags.maxima)};
     chosen.digests["act_scales"] = sha256_hex(read_text_file(flags.maxima));
     chosen.save = [file = flags.maxima] { warn("{}: the maxima in it were used", file); };
     return chosen;
@@ -219,6 +223,20 @@ bool needs_texts(const MethodFlags& flags) {
   if (is_awq(flags)) return !has_saved(flags.awq_cache) || flags.rounder != "nearest";
   if (flags.algorithm == "smoothquant") return !has_saved(flags.maxima);
   return flags.algorithm != "pergrp";
+}
+
+void check_kept_file(const MethodFlags& flags, const std::string& output) {
+  const bool smooths = flags.algorithm == "smoothquant";
+  const std::string& file = smooths ? flags.maxima : flags.awq_cache;
+  if (file.empty() || has_saved(file) || !(smooths || is_awq(flags))) return;
+  const auto folder = std::filesystem::weakly_canonical(output);
+  const auto place = std::filesystem::weakly_canonical(file);
+  if (std::mismatch(folder.begin(), folder.end(), place.begin(), place.end()).first ==
+      folder.end()) {
+    fail("{} {}: lies in the output, {}; expected another place",
+         smooths ? "--act-scales" : "--awq-cache", file, output);
+  }
+  const OutputFile can_be_written(file);
 }
 
 ChosenMethod choose_method(const MethodFlags& flags, const ModelSpec& spec) {

@@ -47,6 +47,11 @@ void choose_layers(const MethodFlags& flags, QuantizeOptions& options);
 /// Whether it looks at text.
 bool needs_texts(const MethodFlags& flags);
 
+/// Throws Error if the file that the search's result is to be kept in cannot be written, or lies in
+/// the output folder and would be lost or take the place of a file there: said before hours of
+/// work.
+void check_kept_file(const MethodFlags& flags, const std::string& output);
+
 struct ChosenMethod {
   QuantizeMethod method;
   std::map<std::string, std::string> digests;  // of files that were read, by their recipe's key

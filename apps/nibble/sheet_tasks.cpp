@@ -125,7 +125,9 @@ void quantize(const SheetRun& run) {
     warn("{}: is there already (--force makes it again)", run.model.string());
     if (run.json()) return print_json({{"output", run.model.string()}});
   } else {
-    fs::create_directories(run.model.parent_path());
+    std::error_code error;
+    fs::create_directories(run.model.parent_path(), error);
+    if (error) fail("{}: cannot be created: {}", run.model.parent_path().string(), error.message());
     call_quantize(quantize_arguments(run), run.common);
     if (run.json()) return;  // its report is the document
     print_text("\n");

@@ -1,6 +1,7 @@
 // Ctrl-C ends any command within a second, with exit status 130 and nothing half-written. The model
 // is made large enough that no command is done before it is interrupted.
 #include <chrono>
+#include <csignal>
 
 #include "cli/expect_failure.h"
 #include "core/temporary_folder.h"
@@ -71,6 +72,18 @@ TEST_P(Interrupt, WhileAFolderIsWritten) {
   const auto writing = [this] { return has_partial_output(folder_.path()); };
   expect_interrupted({"quantize", model(), "-o", "out", "--threads", "1"}, writing);
   expect_interrupted({"init", model(), "-o", "out", "--precision", "bf16"}, writing);
+}
+
+TEST_P(Interrupt, BySigtermOrAClosedTerminalToo) {
+  for (const int signal : {SIGTERM, SIGHUP}) {
+    Invocation run;
+    run.args = {"quantize", model(), "-o", "out", "--threads", "1"};
+    run.folder = folder_.path();
+    run.interrupt_when = [this] { return has_partial_output(folder_.path()); };
+    run.interrupt_signal = signal;
+    EXPECT_EQ(run_command(run).status, 128 + signal);
+    EXPECT_EQ(listing(folder_.path()), std::vector<std::string>{});
+  }
 }
 
 TEST_P(Interrupt, WhileComputing) {

@@ -112,5 +112,30 @@ TEST_F(Quantize, WhatIsMissingOrDoesNotFitIsSaid) {
   EXPECT_FALSE(fs::exists(folder_ / "out"));
 }
 
+TEST_F(Quantize, WhereASearchCannotBeKeptIsSaidBeforeTheSearch) {
+  for (const auto& [algorithm, flag] :
+       {std::pair{"awq", "--awq-cache"}, std::pair{"smoothquant", "--act-scales"}}) {
+    const auto keep_in = [&, &algorithm = algorithm, &flag = flag](const std::string& file) {
+      return quantize("out", {"--algorithm", algorithm, flag, file}, calibration_);
+    };
+    expect_failure(keep_in("nowhere/kept"), 1, {"nowhere/kept", "No such file or directory"});
+    expect_failure(keep_in("out/model.safetensors"), 1, {flag, "lies in the output, out"});
+    EXPECT_FALSE(fs::exists(folder_ / "out"));
+  }
+}
+
+TEST_F(Quantize, NumbersOfNoSizeAreRefused) {
+  for (const std::string flag : {"--shrinkage", "--correction", "--alpha", "--learning-rate"}) {
+    expect_failure(quantize("out", {flag, "nan"}, {}), 2, {flag, "expected a number, found nan"});
+  }
+}
+
+TEST_F(Quantize, BytesThatAreNoTextAreNotCalibratedOn) {
+  write_file(folder_ / "utf16.txt", std::string("O\0n\0c\0e\0", 8));
+  expect_failure(quantize("out", {"--algorithm", "gptq"}, {"--calib", "utf16.txt"}), 1,
+                 {"utf16.txt: byte 1 is NUL"});
+  EXPECT_FALSE(fs::exists(folder_ / "out"));
+}
+
 }  // namespace
 }  // namespace nibble::testing

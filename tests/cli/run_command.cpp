@@ -55,7 +55,7 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-/// Waits for the end, sending SIGINT or SIGKILL when it is time.
+/// Waits for the end, sending the signal or SIGKILL when it is time.
 void wait_for_end(const Invocation& run, pid_t pid, Outcome& outcome) {
   Clock::time_point start = Clock::now();
   bool interrupted = false;
@@ -64,7 +64,7 @@ void wait_for_end(const Invocation& run, pid_t pid, Outcome& outcome) {
     if (run.interrupt_when && !interrupted && run.interrupt_when()) {
       interrupted = true;
       start = Clock::now();
-      ::kill(pid, SIGINT);
+      ::kill(pid, run.interrupt_signal);
     }
     if (!outcome.timed_out && Clock::now() - start > kTimeout) {
       outcome.timed_out = true;

@@ -1,6 +1,7 @@
 // Runs the built command as a user would, in a process of its own, and says how that ended.
 #pragma once
 
+#include <csignal>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -18,15 +19,16 @@ struct Invocation {
   std::filesystem::path folder;            // the current folder; empty: the test's
   std::filesystem::path output;            // standard output goes here; empty: into Outcome::out
   std::uint64_t memory = 0;                // limit of the address space in bytes; 0: none
-  std::function<bool()> interrupt_when;    // SIGINT once this is true; empty: none
-  bool keep_input_open = false;            // standard input is a pipe that nobody writes to
+  std::function<bool()> interrupt_when;    // a signal once this is true; empty: none
+  int interrupt_signal = SIGINT;
+  bool keep_input_open = false;  // standard input is a pipe that nobody writes to
 };
 
 struct Outcome {
   int status = -1;         // exit status; -1 if a signal ended the process
   int signal = 0;          // that signal (SIGKILL also where it ran for too long)
   bool timed_out = false;  // ran for longer than 30 seconds and was killed
-  double seconds = 0;      // from the SIGINT on if there was one, else from the start
+  double seconds = 0;      // from the signal on if there was one, else from the start
   std::string out;
   std::string err;
 

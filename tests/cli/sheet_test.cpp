@@ -48,6 +48,11 @@ TEST_F(Sheet, ACheckpointIsMadeOnceAndNamedWhereItIsMissing) {
   expect_success(awq({"--algorithm", "pergrp", "--task", "quantize", "--force", "--json"}));
 }
 
+TEST_F(Sheet, AFolderThatCannotBeMadeIsNamed) {
+  write_file(folder_ / "cache", "a file");
+  expect_failure(quantize(), 1, {"/cache/stories-", "cannot be created: Not a directory"});
+}
+
 TEST_F(Sheet, WeightsThatWereReplacedAreNotTakenForTheOldOnes) {
   expect_success(quantize());
   expect_success(awq({"--algorithm", "pergrp", "--task", "infershapes"}));

@@ -143,6 +143,12 @@ TEST_F(AwqFile, WhatDoesNotFitIsRefused) {
   };
   write({{up + ".scale", {96}}}, search(Json::array({up_scale})), 0);
   expect("a scale behind \"" + up + "\" is not above 0");
+  for (const float extreme : {1e-30F, 3e38F}) {
+    write({{up + ".scale", {96}}}, search(Json::array({up_scale})), extreme);
+    expect("a scale behind \"" + up + "\" is " + (extreme < 1 ? "1e-30" : "3e+38"));
+  }
+  write({}, search(Json::array()));
+  expect("has neither scales nor bounds");
   write({{up + ".scale", {96}}}, search(Json::array({up_scale})), INFINITY);
   expect("is not finite");
   write({{up + ".scale", {95}}}, search(Json::array({up_scale})));

@@ -109,14 +109,17 @@ TEST_F(SmoothQuantTest, MaximaThatAreKnownNeedNoCalibration) {
 TEST_F(SmoothQuantTest, MaximaThatAreMissingOrDoNotFitAreRefused) {
   const auto apply = [&](ActivationMaxima maxima) {
     quantize(kStories, {},
-             make_smooth_quant(0.5F, std::make_shared<const ActivationMaxima>(std::move(maxima))),
+             make_smooth_quant(0.5F, std::make_shared<const ActivationMaxima>(std::move(maxima)),
+                               "maxima.pt"),
              options_, folder_ / "out");
   };
   ActivationMaxima of_one_block = read_activation_maxima(kMaxima);
-  EXPECT_ERROR(apply(of_one_block),
-               HasSubstr("no maxima of the inputs of \"model.layers.1.self_attn.q_proj\""));
+  EXPECT_ERROR(
+      apply(of_one_block),
+      HasSubstr("maxima.pt: no maxima of the inputs of \"model.layers.1.self_attn.q_proj\""));
   of_one_block["model.layers.0.self_attn.q_proj"].resize(63);
-  EXPECT_ERROR(apply(of_one_block), HasSubstr("63 maxima of the inputs of \"model.layers.0"));
+  EXPECT_ERROR(apply(of_one_block),
+               HasSubstr("maxima.pt: 63 maxima of the inputs of \"model.layers.0"));
   EXPECT_FALSE(fs::exists(folder_ / "out"));
 
   const auto read = [&](float value, std::vector<std::int64_t> shape) {

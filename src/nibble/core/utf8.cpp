@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "nibble/core/error.h"
+
 namespace nibble {
 namespace {
 
@@ -90,6 +92,12 @@ bool is_valid_utf8(std::string_view bytes) {
     if (part.kind != Utf8Kind::kValid) return false;
     bytes.remove_prefix(part.length);
   }
+}
+
+void require_text(std::string_view text, std::string_view origin) {
+  const std::size_t at = text.find('\0');
+  if (at == std::string_view::npos) return;
+  fail("{}: byte {} is NUL, expected text as UTF-8 (UTF-16 is to be converted)", origin, at);
 }
 
 std::string replace_invalid_utf8(std::string_view bytes) {

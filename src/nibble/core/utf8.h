@@ -36,6 +36,9 @@ void append_utf8(std::string& text, char32_t code_point);
 
 bool is_valid_utf8(std::string_view bytes);
 
+/// Throws Error naming `origin` if there is a NUL in `text`: UTF-16 or no text at all.
+void require_text(std::string_view text, std::string_view origin);
+
 /// `bytes` with every maximal invalid part replaced by U+FFFD.
 std::string replace_invalid_utf8(std::string_view bytes);
 

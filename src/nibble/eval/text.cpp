@@ -1,7 +1,10 @@
 #include "nibble/eval/text.h"
 
+#include <utility>
+
 #include "nibble/core/error.h"
 #include "nibble/core/mapped_file.h"
+#include "nibble/core/utf8.h"
 #include "nibble/eval/data_folder.h"
 
 namespace nibble {
@@ -34,7 +37,9 @@ std::string prepare_evaluation_text(std::string text, PerplexityProtocol protoco
 }
 
 std::string read_evaluation_text(const fs::path& path, PerplexityProtocol protocol, bool as_rows) {
-  return prepare_evaluation_text(read_text_file(path), protocol,
+  std::string text = read_text_file(path);
+  require_text(text, path.string());
+  return prepare_evaluation_text(std::move(text), protocol,
                                  as_rows || path.filename() == "wiki.test.raw");
 }
 

@@ -9,6 +9,7 @@
 
 #include "nibble/core/error.h"
 #include "nibble/core/mapped_file.h"
+#include "nibble/core/utf8.h"
 #include "nibble/formats/npy.h"
 
 namespace nibble {
@@ -86,6 +87,7 @@ class Blocks {
       return;
     }
     const std::string read = text.content ? "" : read_text_file(text.file);
+    require_text(read, text.file.string());
     const std::string_view content = text.content ? *text.content : read;
     ids_ = kind == ".jsonl"
                ? encode_documents(tokenizer, content, text.file.string(), needed * length_, options)

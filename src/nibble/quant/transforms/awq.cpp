@@ -171,7 +171,7 @@ class AwqReplay : public Transform {
   bool needs_samples() const override { return false; }
   void apply(const TransformContext& context) const override {
     if (searched_->bits != 0 && searched_->bits != context.plan.options.bits) {
-      fail("AWQ: searched for {} bits, to be quantized to {}", searched_->bits,
+      fail("{}: searched for {} bits, to be quantized to {}", searched_->origin, searched_->bits,
            context.plan.options.bits);
     }
     const AwqBlock& block = searched_->blocks[static_cast<std::size_t>(context.layer)];
@@ -190,16 +190,16 @@ class AwqReplay : public Transform {
 
  private:
   /// A layer that is not packed stays as the checkpoint has it.
-  static void check(const TransformContext& context, const AwqScale& scale) {
+  void check(const TransformContext& context, const AwqScale& scale) const {
     if (is_scalable(context.spec, context.plan, scale.group, context.layer)) return;
-    fail("AWQ: \"{}\" was scaled in the search and is not to be quantized, or the layer before it",
-         context.spec.block_module(scale.group.layers.front(), context.layer));
+    fail("{}: \"{}\" was scaled in the search and is not to be quantized, or the layer before it",
+         searched_->origin, context.spec.block_module(scale.group.layers.front(), context.layer));
   }
-  static void check(const LayerPlan& plan, const AwqClip& clip) {
+  void check(const LayerPlan& plan, const AwqClip& clip) const {
     const std::int64_t groups = group_count(plan.layout);
     if (clip.groups == groups) return;
-    fail("AWQ: \"{}\" was clipped in groups of {}, to be quantized are groups of {}",
-         plan.linear.name, plan.linear.in / clip.groups, plan.layout.group_size);
+    fail("{}: \"{}\" was clipped in groups of {}, to be quantized are groups of {}",
+         searched_->origin, plan.linear.name, plan.linear.in / clip.groups, plan.layout.group_size);
   }
 
   std::shared_ptr<const AwqSearch> searched_;

@@ -34,7 +34,8 @@ struct AwqBlock {
 
 /// What was searched in a model, block by block.
 struct AwqSearch {
-  int bits = 0;  // that it was searched for; 0 where that is not known
+  int bits = 0;                // that it was searched for; 0 where that is not known
+  std::string origin = "AWQ";  // the file it was read from, for errors
   std::vector<AwqBlock> blocks;
 };
 

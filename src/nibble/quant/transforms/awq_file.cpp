@@ -19,6 +19,8 @@ constexpr const char* kFormat = "nibble-awq";
 constexpr int kVersion = 1;
 constexpr const char* kScaleSuffix = ".scale";
 constexpr const char* kBoundsSuffix = ".bounds";
+/// Scales are around one; by more than this they would leave nothing of weights of 16 bits.
+constexpr float kMostScale = 0x1p24F;
 
 /// Puts what a file says of modules by name in its place.
 class SearchReader {
@@ -28,6 +30,7 @@ class SearchReader {
     for (Module& module : spec.modules()) {
       if (module.layer >= 0) modules_.emplace(module.name, std::move(module));
     }
+    search_.origin = origin_;
     search_.blocks.resize(static_cast<std::size_t>(spec.n_layers));
   }
 
@@ -42,8 +45,12 @@ class SearchReader {
       fail("{}: {} scales behind \"{}\", expected {}", origin_, scales.elements(), before, inputs);
     }
     AwqScale scale{.group = std::move(group), .scales = numbers(before, scales)};
-    if (!std::all_of(scale.scales.begin(), scale.scales.end(), [](float s) { return s > 0; })) {
-      fail("{}: a scale behind \"{}\" is not above 0", origin_, before);
+    for (const float s : scale.scales) {
+      if (!(s > 0)) fail("{}: a scale behind \"{}\" is not above 0", origin_, before);
+      if (s > kMostScale || s < 1 / kMostScale) {
+        fail("{}: a scale behind \"{}\" is {}, expected {:.2g} to {:.2g}", origin_, before, s,
+             1 / kMostScale, kMostScale);
+      }
     }
     std::vector<AwqScale>& all = search_.blocks[static_cast<std::size_t>(module.layer)].scales;
     for (const AwqScale& other : all) {
@@ -75,7 +82,14 @@ class SearchReader {
   }
 
   void set_bits(int bits) { search_.bits = bits; }
-  AwqSearch take() { return std::move(search_); }
+  /// Throws Error if there was nothing.
+  AwqSearch take() {
+    const bool is_empty =
+        std::all_of(search_.blocks.begin(), search_.blocks.end(),
+                    [](auto& block) { return block.scales.empty() && block.clips.empty(); });
+    if (is_empty) fail("{}: has neither scales nor bounds, so nothing that was searched", origin_);
+    return std::move(search_);
+  }
 
  private:
   const Module& find(const std::string& name) const {

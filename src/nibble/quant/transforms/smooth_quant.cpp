@@ -52,15 +52,16 @@ std::vector<float> weight_maxima(const TransformContext& context, const ScaleGro
   return magnitudes.maxima(name);
 }
 
-void smooth(const TransformContext& context, const ActivationMaxima& maxima, float alpha) {
+void smooth(const TransformContext& context, const ActivationMaxima& maxima, float alpha,
+            const std::string& origin) {
   for (const ScaleGroup& group : smoothed_groups(context)) {
     const std::string name = context.spec.block_module(group.layers.front(), context.layer);
     const auto found = maxima.find(name);
-    if (found == maxima.end()) fail("SmoothQuant: no maxima of the inputs of \"{}\"", name);
+    if (found == maxima.end()) fail("{}: no maxima of the inputs of \"{}\"", origin, name);
     const std::int64_t inputs = context.spec.block_linear(group.layers.front())->in;
     if (std::ssize(found->second) != inputs) {
-      fail("SmoothQuant: {} maxima of the inputs of \"{}\", expected {}", found->second.size(),
-           name, inputs);
+      fail("{}: {} maxima of the inputs of \"{}\", expected {}", origin, found->second.size(), name,
+           inputs);
     }
     fold_scales(context, group, smooth_scales(found->second, weight_maxima(context, group), alpha));
   }
@@ -91,31 +92,36 @@ void collect(const TransformContext& context, ActivationMaxima& maxima) {
 class SmoothQuant : public Transform {
  public:
   SmoothQuant(float alpha, std::shared_ptr<ActivationMaxima> found,
-              std::shared_ptr<const ActivationMaxima> maxima)
-      : alpha_(alpha), found_(std::move(found)), maxima_(std::move(maxima)) {}
+              std::shared_ptr<const ActivationMaxima> maxima, std::string origin)
+      : alpha_(alpha),
+        found_(std::move(found)),
+        maxima_(std::move(maxima)),
+        origin_(std::move(origin)) {}
 
   bool needs_samples() const override { return found_ != nullptr; }
   void apply(const TransformContext& context) const override {
     if (found_) collect(context, *found_);
-    smooth(context, *maxima_, alpha_);
+    smooth(context, *maxima_, alpha_, origin_);
   }
 
  private:
   float alpha_;
   std::shared_ptr<ActivationMaxima> found_;  // null if they are known
   std::shared_ptr<const ActivationMaxima> maxima_;
+  std::string origin_;
 };
 
 }  // namespace
 
 std::shared_ptr<const Transform> make_smooth_quant(float alpha,
                                                    std::shared_ptr<ActivationMaxima> found) {
-  return std::make_shared<SmoothQuant>(alpha, found, found);
+  return std::make_shared<SmoothQuant>(alpha, found, found, "SmoothQuant");
 }
 
 std::shared_ptr<const Transform> make_smooth_quant(float alpha,
-                                                   std::shared_ptr<const ActivationMaxima> maxima) {
-  return std::make_shared<SmoothQuant>(alpha, nullptr, std::move(maxima));
+                                                   std::shared_ptr<const ActivationMaxima> maxima,
+                                                   std::string origin) {
+  return std::make_shared<SmoothQuant>(alpha, nullptr, std::move(maxima), std::move(origin));
 }
 
 namespace {

@@ -21,9 +21,11 @@ using ActivationMaxima = std::map<std::string, std::vector<float>>;
 std::shared_ptr<const Transform> make_smooth_quant(float alpha,
                                                    std::shared_ptr<ActivationMaxima> found);
 
-/// The same with maxima that are known. Throws Error where some are missing or do not fit.
+/// The same with maxima that are known. Throws Error naming `origin`, their file, where some are
+/// missing or do not fit.
 std::shared_ptr<const Transform> make_smooth_quant(float alpha,
-                                                   std::shared_ptr<const ActivationMaxima> maxima);
+                                                   std::shared_ptr<const ActivationMaxima> maxima,
+                                                   std::string origin = "SmoothQuant");
 
 /// Reads maxima from a safetensors file or one that torch.save wrote (the published act_scales
 /// files), a vector each. Throws Error naming file and vector.
