@@ -229,8 +229,8 @@ void check_kept_file(const MethodFlags& flags, const std::string& output) {
   const bool smooths = flags.algorithm == "smoothquant";
   const std::string& file = smooths ? flags.maxima : flags.awq_cache;
   if (file.empty() || has_saved(file) || !(smooths || is_awq(flags))) return;
-  const auto folder = std::filesystem::weakly_canonical(output);
-  const auto place = std::filesystem::weakly_canonical(file);
+  const auto folder = std::filesystem::weakly_canonical(std::filesystem::absolute(output));
+  const auto place = std::filesystem::weakly_canonical(std::filesystem::absolute(file));
   if (std::mismatch(folder.begin(), folder.end(), place.begin(), place.end()).first ==
       folder.end()) {
     fail("{} {}: lies in the output, {}; expected another place",
