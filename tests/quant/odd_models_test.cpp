@@ -70,7 +70,7 @@ const std::vector<OddCase>& odd_cases() {
   return all;
 }
 
-class OddModels : public ::testing::TestWithParam<OddCase> {
+class OddModelsSlow : public ::testing::TestWithParam<OddCase> {
  protected:
   void quantize(const fs::path& model, const Ids& ids, const fs::path& out, int threads = 2) {
     const Checkpoint checkpoint(model);
@@ -112,7 +112,7 @@ class OddModels : public ::testing::TestWithParam<OddCase> {
   const std::string block_ = "model.layers.1.";
 };
 
-TEST_P(OddModels, DeadAndConstantChannelsAndGroupsOfZeros) {
+TEST_P(OddModelsSlow, DeadAndConstantChannelsAndGroupsOfZeros) {
   const BFloat16 zero = to_bfloat16(0);
   const BFloat16 small = to_bfloat16(0.015625F);
   set(model_, block_ + "input_layernorm.weight", zero, 3);       // inputs never active
@@ -130,14 +130,14 @@ TEST_P(OddModels, DeadAndConstantChannelsAndGroupsOfZeros) {
   expect_near(folder_ / "1", model);
 }
 
-TEST_P(OddModels, OneTokenOverAndOver) {
+TEST_P(OddModelsSlow, OneTokenOverAndOver) {
   quantize(kStories, Ids(2, std::vector<std::int32_t>(16, 300)), folder_ / "out");
   const std::vector<float> logits =
       test::Runner(folder_ / "out", {}).logits(test::reference_ids(40, 512));
   for (const float logit : logits) ASSERT_TRUE(std::isfinite(logit));
 }
 
-TEST_P(OddModels, NumbersThatAreNoneAreRefused) {
+TEST_P(OddModelsSlow, NumbersThatAreNoneAreRefused) {
   const BFloat16 nan = to_bfloat16(std::nanf(""));
   for (const char* tensor :
        {"mlp.down_proj.weight", "self_attn.k_proj.weight", "post_attention_layernorm.weight"}) {
@@ -150,7 +150,7 @@ TEST_P(OddModels, NumbersThatAreNoneAreRefused) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, OddModels, ::testing::ValuesIn(odd_cases()),
+INSTANTIATE_TEST_SUITE_P(All, OddModelsSlow, ::testing::ValuesIn(odd_cases()),
                          [](const auto& test) { return test.param.name; });
 
 }  // namespace

@@ -64,7 +64,7 @@ QuantizeMethod resumed_learning(std::shared_ptr<const Rounder> rounder) {
   return method;
 }
 
-class Resume : public ::testing::Test {
+class ResumeSlow : public ::testing::Test {
  protected:
   /// Goes on with what was left.
   static QuantizeReport run(const fs::path& out, const QuantizeMethod& method,
@@ -127,7 +127,7 @@ class Resume : public ::testing::Test {
   const testing::TemporaryFolder folder_;
 };
 
-TEST_F(Resume, GoesOnFromTheLastBlockThatWasFinished) {
+TEST_F(ResumeSlow, GoesOnFromTheLastBlockThatWasFinished) {
   for (const bool scales : {false, true}) {
     const auto make = [&](std::shared_ptr<const Rounder> rounder) {
       return scales ? resumed_awq(std::move(rounder)) : resumed_best(std::move(rounder));
@@ -151,19 +151,19 @@ TEST_F(Resume, GoesOnFromTheLastBlockThatWasFinished) {
   }
 }
 
-TEST_F(Resume, AwqIsKilledAtRandom) {
+TEST_F(ResumeSlow, AwqIsKilledAtRandom) {
   kill_at_random(resumed_awq(make_per_group_rounder()));
 }
 
-TEST_F(Resume, BestIsKilledAtRandom) {
+TEST_F(ResumeSlow, BestIsKilledAtRandom) {
   kill_at_random(resumed_best(make_best_rounder({})));
 }
 
-TEST_F(Resume, LearningIsKilledAtRandom) {
+TEST_F(ResumeSlow, LearningIsKilledAtRandom) {
   kill_at_random(resumed_learning(make_best_rounder({.refinements = 1})));
 }
 
-TEST_F(Resume, AnotherRunIsNotGoneOnWith) {
+TEST_F(ResumeSlow, AnotherRunIsNotGoneOnWith) {
   const fs::path model = folder_ / "model";
   fs::copy(kStories, model);
   const fs::path out = folder_ / "out";
