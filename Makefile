@@ -30,7 +30,7 @@ bench: setup   ## the kernel benchmarks
 format: setup   ## format the C++ sources with clang-format 14
 	@scripts/format.sh
 
-tidy: build   ## clang-tidy over the sources (needs clang-tidy-14; slow)
+tidy: setup   ## clang-tidy over the sources (needs clang-tidy-14; slow)
 	@scripts/tidy.sh
 
 clean:   ## remove the build folders

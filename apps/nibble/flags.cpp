@@ -2,8 +2,6 @@
 
 #include <fmt/core.h>
 #include <fmt/ranges.h>
-#include <cmath>
-#include <cstdlib>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>

@@ -88,8 +88,7 @@ ModelSpec spec_of(const std::string& name) {
   const std::filesystem::path config_path = path / "config.json";
   if (!std::filesystem::exists(config_path)) return Checkpoint(path).spec();
   const Json json = read_json_file(config_path);
-  const JsonObject config(json, config_path.string());
-  return find_architecture(config).make_spec(config);
+  return spec_of_config(JsonObject(json, config_path.string()));
 }
 
 npu::Recipe recipe_of(const NpuFlags& flags) {

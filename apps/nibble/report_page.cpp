@@ -1,22 +1,13 @@
 #include "report_page.h"
 
-// The assembler puts the file into the program: as a string in the source it would have to be cut
-// into pieces that compilers take.
-__asm__(
-    ".section .rodata\n"
-    "nibble_report_page_begin:\n"
-    ".incbin \"" NIBBLE_REPORT_PAGE
-    "\"\n"
-    "nibble_report_page_end:\n"
-    ".previous\n");
+#include "nibble/core/embedded_file.h"
 
-extern const char page_begin[] __asm__("nibble_report_page_begin");
-extern const char page_end[] __asm__("nibble_report_page_end");
+NIBBLE_EMBED_FILE(report_page_html, NIBBLE_REPORT_PAGE);
 
 namespace nibble::cli {
 
 std::string_view report_page() {
-  return {page_begin, page_end};
+  return report_page_html;
 }
 
 }  // namespace nibble::cli

@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <map>
 
+#include "core/error_matchers.h"
 #include "core/temporary_folder.h"
-#include "nibble/core/error.h"
 #include "nibble/formats/csv.h"
 #include "nibble/npu/built_in.h"
 #include "nibble/npu/published.h"
@@ -72,12 +72,7 @@ TEST(TimeModel, LosesAColdStartToThePromptFirst) {
 }
 
 void expect_tables_refused(const std::string& text, const std::string& words) {
-  try {
-    parse_published(text, "t.csv");
-    ADD_FAILURE() << words;
-  } catch (const Error& error) {
-    EXPECT_THAT(error.what(), AllOf(HasSubstr("t.csv"), HasSubstr(words)));
-  }
+  EXPECT_ERROR(parse_published(text, "t.csv"), AllOf(HasSubstr("t.csv"), HasSubstr(words)));
 }
 
 TEST(PublishedTables, ThatAreWrongAreRefused) {
@@ -106,12 +101,7 @@ TEST(PublishedTables, ThatAreWrongAreRefused) {
 
 TEST(Parameters, ThatAreWrongAreRefused) {
   const auto expect_refused = [](const std::string& text, const std::string& words) {
-    try {
-      Parameters::parse(text, "p.json");
-      ADD_FAILURE() << words;
-    } catch (const Error& error) {
-      EXPECT_THAT(error.what(), AllOf(HasSubstr("p.json"), HasSubstr(words)));
-    }
+    EXPECT_ERROR(Parameters::parse(text, "p.json"), AllOf(HasSubstr("p.json"), HasSubstr(words)));
   };
   expect_refused("[1]", "expected an object");
   expect_refused(R"({"tL.STX.eager": "x"})", "tL.STX.eager");

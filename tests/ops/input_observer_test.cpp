@@ -6,21 +6,16 @@
 #include "kernels/test_matrix.h"
 #include "nibble/kernels/select.h"
 #include "nibble/ops/matmul.h"
+#include "ops/random_rows.h"
 
 namespace nibble {
 namespace {
 
 using test::make_matrix;
+using test::random_rows;
 using test::TestMatrix;
 
 constexpr std::int64_t kCols = 64;
-
-std::vector<float> random_rows(std::int64_t elements, std::mt19937& random) {
-  std::normal_distribution<float> normal(0.0F, 1.0F);
-  std::vector<float> x(static_cast<std::size_t>(elements));
-  for (float& value : x) value = normal(random);
-  return x;
-}
 
 /// Keeps all that it sees.
 class Recorder : public InputObserver {

@@ -11,23 +11,18 @@
 #include "nibble/ops/cpu_device.h"
 #include "nibble/ops/matmul.h"
 #include "ops/float64_device.h"
+#include "ops/random_rows.h"
 
 namespace nibble {
 namespace {
 
 using test::Float64Device;
 using test::make_matrix;
+using test::random_rows;
 using test::TestMatrix;
 
 constexpr std::int64_t kDeviceCols = 128;
 constexpr std::int64_t kRows = 37;
-
-std::vector<float> device_rows(std::int64_t elements, std::mt19937& random) {
-  std::normal_distribution<float> normal(0.0F, 1.0F);
-  std::vector<float> x(static_cast<std::size_t>(elements));
-  for (float& value : x) value = normal(random);
-  return x;
-}
 
 class Device : public ::testing::Test {
  protected:
@@ -83,8 +78,8 @@ class Device : public ::testing::Test {
   Compute compute_{select_kernels(), pool_};
   Float64Device device_;
   std::vector<TestMatrix> matrices_;
-  std::vector<float> weight_ = device_rows(kDeviceCols, random_);
-  std::vector<float> bias_ = device_rows(kDeviceCols, random_);
+  std::vector<float> weight_ = random_rows(kDeviceCols, random_);
+  std::vector<float> bias_ = random_rows(kDeviceCols, random_);
   RowNorm norm_{NormKind::kLayer, {weight_.data(), bias_.data(), 1e-5F}};
 };
 
@@ -94,7 +89,7 @@ TEST_F(Device, IsTheCpusKernelsByDefault) {
 
 TEST_F(Device, ComputesProductsThatAddAndActivate) {
   for (const std::int64_t tokens : {1, 3, 20}) {
-    const std::vector<float> x = device_rows(tokens * kDeviceCols, random_);
+    const std::vector<float> x = random_rows(tokens * kDeviceCols, random_);
     for (const RowNorm* norm :
          {static_cast<const RowNorm*>(nullptr), static_cast<const RowNorm*>(&norm_)}) {
       expect_the_same(kUnit * largest_product(x, norm), [&] {
@@ -123,7 +118,7 @@ TEST_F(Device, ComputesGatedProducts) {
   InputOrder backwards{.in_features = kDeviceCols, .columns = {}};
   for (std::int32_t c = 0; c < kDeviceCols; ++c) backwards.columns.push_back(kDeviceCols - 1 - c);
   for (const std::int64_t tokens : {1, 20}) {
-    const std::vector<float> x = device_rows(tokens * kDeviceCols, random_);
+    const std::vector<float> x = random_rows(tokens * kDeviceCols, random_);
     for (const InputOrder* order :
          {static_cast<const InputOrder*>(nullptr), static_cast<const InputOrder*>(&backwards)}) {
       for (std::size_t up = 1; up < matrices_.size(); ++up) {

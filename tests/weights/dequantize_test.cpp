@@ -12,10 +12,12 @@
 #include "nibble/formats/gguf.h"
 #include "nibble/formats/npy.h"
 #include "paths.h"
+#include "weights/weight_values.h"
 
 namespace nibble {
 namespace {
 
+using test::all_rows;
 using ::testing::HasSubstr;
 
 const std::string kFixtures = testing::test_file("formats/fixtures/");
@@ -24,12 +26,6 @@ std::vector<std::uint32_t> bits_of(const std::vector<float>& values) {
   std::vector<std::uint32_t> bits;
   for (const float value : values) bits.push_back(std::bit_cast<std::uint32_t>(value));
   return bits;
-}
-
-std::vector<float> all_rows(const TensorView& tensor) {
-  std::vector<float> out(static_cast<std::size_t>(tensor.elements()));
-  dequantize_rows(tensor, 0, tensor.rows(), out.data());
-  return out;
 }
 
 class DequantizeFixture : public ::testing::TestWithParam<const char*> {

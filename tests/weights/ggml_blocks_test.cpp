@@ -12,17 +12,14 @@
 #include "nibble/weights/dequantize.h"
 #include "nibble/weights/ggml_quantize.h"
 #include "paths.h"
+#include "weights/weight_values.h"
 
 namespace nibble {
 namespace {
 
-const std::string kFixture = testing::test_file("weights/fixtures/blocks.gguf");
+using test::all_rows;
 
-std::vector<float> rows_of(const TensorView& tensor) {
-  std::vector<float> out(static_cast<std::size_t>(tensor.elements()));
-  dequantize_rows(tensor, 0, tensor.rows(), out.data());
-  return out;
-}
+const std::string kFixture = testing::test_file("weights/fixtures/blocks.gguf");
 
 class Blocks : public ::testing::TestWithParam<const char*> {
  protected:
@@ -33,8 +30,8 @@ TEST_P(Blocks, AreThePackagesValuesBitForBit) {
   const TensorView& blocks = file_.get("blocks." + std::string(GetParam()));
   EXPECT_EQ(dtype_name(blocks.dtype), GetParam());
   EXPECT_TRUE(can_dequantize(blocks.dtype));
-  const std::vector<float> values = rows_of(blocks);
-  const std::vector<float> expected = rows_of(file_.get("values." + std::string(GetParam())));
+  const std::vector<float> values = all_rows(blocks);
+  const std::vector<float> expected = all_rows(file_.get("values." + std::string(GetParam())));
   ASSERT_EQ(values.size(), expected.size());
   for (std::size_t i = 0; i < values.size(); ++i) {
     ASSERT_EQ(std::bit_cast<std::uint32_t>(values[i]), std::bit_cast<std::uint32_t>(expected[i]))
@@ -52,7 +49,7 @@ TEST_P(Quantize, GivesThePackagesBytes) {
   const GgufFile file(kFixture);
   const TensorView& expected = file.get("quantized." + std::string(GetParam()));
   std::vector<std::byte> out(expected.bytes);
-  quantize_row(expected.dtype, rows_of(file.get("floats")), out.data());
+  quantize_row(expected.dtype, all_rows(file.get("floats")), out.data());
   EXPECT_EQ(std::memcmp(out.data(), expected.data, out.size()), 0);
 }
 
@@ -65,7 +62,7 @@ double error_of(DType dtype, const std::vector<std::byte>& encoded,
                         .shape = {1, std::ssize(values)},
                         .data = encoded.data(),
                         .bytes = encoded.size()};
-  const std::vector<float> decoded = rows_of(view);
+  const std::vector<float> decoded = all_rows(view);
   double error = 0;
   double weight = 0;
   for (std::size_t i = 0; i < values.size(); ++i) {
@@ -100,7 +97,7 @@ TEST(QuantizeQ4K, KeepsWhatItCanSay) {
   std::vector<float> values(256, 0.0f);
   std::vector<std::byte> encoded(144);
   quantize_row(DType::kQ4_K, values, encoded.data());
-  EXPECT_EQ(rows_of({.dtype = DType::kQ4_K, .shape = {256}, .data = encoded.data(), .bytes = 144}),
+  EXPECT_EQ(all_rows({.dtype = DType::kQ4_K, .shape = {256}, .data = encoded.data(), .bytes = 144}),
             values);
   // Scales that are the same 63 / 64 in all groups, minimums likewise: exact.
   for (std::size_t i = 0; i < 256; ++i) values[i] = static_cast<float>(i % 16) - 7.0f;
@@ -122,9 +119,9 @@ TEST(EncodeIntegers, KeepsThem) {
   std::vector<std::byte> q8_0(34);
   encode_q8_0(q8, scale, 128, q8_0.data());
   const auto small =
-      rows_of({.dtype = DType::kQ4_1, .shape = {32}, .data = q4_1.data(), .bytes = 20});
+      all_rows({.dtype = DType::kQ4_1, .shape = {32}, .data = q4_1.data(), .bytes = 20});
   const auto large =
-      rows_of({.dtype = DType::kQ8_0, .shape = {32}, .data = q8_0.data(), .bytes = 34});
+      all_rows({.dtype = DType::kQ8_0, .shape = {32}, .data = q8_0.data(), .bytes = 34});
   for (std::size_t i = 0; i < 32; ++i) {
     EXPECT_EQ(small[i], static_cast<float>(q[i] - 9) * scale);
     EXPECT_EQ(large[i], static_cast<float>(q8[i] - 128) * scale);

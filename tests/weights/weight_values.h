@@ -4,9 +4,18 @@
 #include <algorithm>
 #include <vector>
 
+#include "nibble/core/tensor_view.h"
+#include "nibble/weights/dequantize.h"
 #include "nibble/weights/weight_codec.h"
 
 namespace nibble::test {
+
+/// All elements of a tensor.
+inline std::vector<float> all_rows(const TensorView& tensor) {
+  std::vector<float> out(static_cast<std::size_t>(tensor.elements()));
+  dequantize_rows(tensor, 0, tensor.rows(), out.data());
+  return out;
+}
 
 /// (rows, cols), as the codec dequantizes them.
 inline std::vector<float> weight_values(const WeightView& view) {

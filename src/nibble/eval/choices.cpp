@@ -14,7 +14,6 @@ namespace nibble {
 namespace {
 
 // Questions to a pass: as many as it has rows for, and no more than memory has caches for.
-constexpr std::int64_t kBatchRows = 512;
 constexpr std::int64_t kMostCaches = 64;
 
 std::int64_t size(const ChoiceText& text) {
@@ -159,7 +158,7 @@ std::span<const ChoiceQuestion> first_batch(std::span<const ChoiceQuestion> ques
     const std::int64_t common = common_tokens(question.texts);
     for (const ChoiceText& text : question.texts) rows += size(text) - common;
     caches += 1 + std::ssize(question.texts);
-    if (count > 0 && (rows > kBatchRows || caches > most_caches)) break;
+    if (count > 0 && (rows > kPassRows || caches > most_caches)) break;
     ++count;
   }
   return questions.first(count);

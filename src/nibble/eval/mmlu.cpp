@@ -15,7 +15,6 @@ namespace {
 
 // Questions to a pass: as many as a pass has rows for, and no more than their caches have memory
 // for; of its own a question has two pages as a rule.
-constexpr std::size_t kQuestionRows = 512;
 constexpr std::int64_t kBatchQuestions = 16;
 constexpr std::int64_t kOwnPositions = 2 * kKvPagePositions;
 
@@ -66,7 +65,7 @@ class LogitsAsker {
       const auto& prompt = prompts_.prompts[question];
       rows +=
           prompt.size() - static_cast<std::size_t>(SharedPrefix::common(prompts_.prefix, prompt));
-      if (count == most || (count > 0 && rows > kQuestionRows)) break;
+      if (count == most || (count > 0 && rows > static_cast<std::size_t>(kPassRows))) break;
       ++count;
     }
     return count;

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 
+#include "nibble/core/ascii.h"
 #include "nibble/core/regex.h"
 
 namespace nibble {
@@ -57,14 +57,6 @@ const std::array<LetterPattern, 4>& letter_patterns() {
       LetterPattern(R"((?<![A-Za-z'])(?:[BCD](?![A-Za-z'])|A(?![A-Za-z'])(?!\s+[a-z])))"),
   };
   return patterns;
-}
-
-std::string lower_case(std::string_view text) {
-  std::string lower(text);
-  std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) {
-    return static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  });
-  return lower;
 }
 
 /// The choice whose text the reply has; of several the longest, of equally long ones none.

@@ -1,10 +1,9 @@
 #include "nibble/eval/mmlu_task.h"
 
-#include <algorithm>
-#include <cctype>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "nibble/core/ascii.h"
 #include "nibble/core/error.h"
 #include "nibble/core/log.h"
 #include "nibble/core/progress.h"
@@ -23,14 +22,6 @@ std::string last_part(std::string_view model_name) {
   if (end == std::string_view::npos) return {};
   model_name = model_name.substr(0, end + 1);
   return std::string(model_name.substr(model_name.find_last_of('/') + 1));
-}
-
-std::string in_lower_case(std::string_view text) {
-  std::string lower(text);
-  std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) {
-    return static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  });
-  return lower;
 }
 
 /// The model's chat format, if it is asked in chat.
@@ -56,7 +47,7 @@ Json settings_of(const Model& model, const MmluTask& task, const MmluRun& run, M
   return {{"model", task.model_name},
           {"fingerprint", model_fingerprint(model.checkpoint())},
           {"style", mmlu_style_name(style)},
-          {"dtype", in_lower_case(dtype_name(task.compute.dtype))},
+          {"dtype", lower_case(dtype_name(task.compute.dtype))},
           {"activations", activation_type_name(model.activations())},
           {"kv", kv_type_name(task.compute.kv)},
           {"limit", task.limit},
@@ -139,7 +130,7 @@ const char* mmlu_style_name(MmluStyle style) {
 }
 
 MmluStyle mmlu_style_for(std::string_view model_name) {
-  const std::string name = in_lower_case(last_part(model_name));
+  const std::string name = lower_case(last_part(model_name));
   return name.find("chat") == std::string::npos ? MmluStyle::kBase : MmluStyle::kChat;
 }
 

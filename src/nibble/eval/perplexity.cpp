@@ -8,6 +8,7 @@
 #include "nibble/core/error.h"
 #include "nibble/eval/shared_prefix.h"
 #include "nibble/eval/token_scores.h"
+#include "nibble/ops/divergence.h"
 #include "nibble/runtime/finite.h"
 
 namespace nibble {
@@ -19,19 +20,6 @@ struct PositionScore {
   double kl_divergence;
   bool same_top1;
 };
-
-/// sum p (ln p - ln q) of two rows of logits. `p` is scratch, (vocab).
-double kl_divergence(const KernelSet& kernels, std::span<const float> reference,
-                     std::span<const float> logits, float* p) {
-  const auto vocab = static_cast<std::int64_t>(logits.size());
-  const double reference_lse = kernels.softmax(reference.data(), vocab, p);
-  const double lse = kernels.log_sum_exp(logits.data(), vocab);
-  double sum = 0;  // of p (reference logit - logit); the constants come in once
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    sum += static_cast<double>(p[i]) * (static_cast<double>(reference[i]) - logits[i]);
-  }
-  return sum - reference_lse + lse;
-}
 
 /// A scored token.
 struct Target {
@@ -53,12 +41,11 @@ std::int64_t run_positions(const ScoredWindow& window) {
 /// least.
 std::span<const ScoredWindow> first_batch(std::span<const ScoredWindow> windows,
                                           std::int64_t most) {
-  constexpr std::int64_t kRows = 512;
   std::int64_t rows = 0;
   std::size_t count = 0;
   for (const ScoredWindow& window : windows) {
     rows += run_positions(window);
-    if (static_cast<std::int64_t>(count) == most || (count > 0 && rows > kRows)) break;
+    if (static_cast<std::int64_t>(count) == most || (count > 0 && rows > kPassRows)) break;
     ++count;
   }
   return windows.first(count);

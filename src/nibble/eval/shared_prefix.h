@@ -11,6 +11,9 @@
 
 namespace nibble {
 
+/// Rows that sequences which share a pass have together at the most, unless one has more.
+inline constexpr std::int64_t kPassRows = 512;
+
 class SharedPrefix {
  public:
   /// For sequences of up to `context` positions, `at_once` of which live at a time. The model must

@@ -16,7 +16,6 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "the format is little-endian");
 
 constexpr std::uint64_t kLengthBytes = 8;
-constexpr std::uint64_t kMaxHeader = 100'000'000;  // what the official reader takes
 
 struct DTypeBits {
   std::string_view name;
@@ -53,9 +52,9 @@ std::string_view header_text(const MappedFile& file) {
   }
   std::uint64_t length = 0;
   std::memcpy(&length, file.bytes().data(), sizeof length);
-  if (length > kMaxHeader) {
+  if (length > kMaxSafetensorsHeader) {
     fail("{}: header of {} bytes, a safetensors file has at most {} (is it one?)", name, length,
-         kMaxHeader);
+         kMaxSafetensorsHeader);
   }
   if (length > file.size() - kLengthBytes) {
     fail("{}: cut off: header of {} bytes in a file of {}", name, length, file.size());

@@ -10,6 +10,9 @@
 
 namespace nibble {
 
+/// Bytes of a header at the most: the official reader takes no more.
+inline constexpr std::uint64_t kMaxSafetensorsHeader = 100'000'000;
+
 struct SafetensorsHeader {
   struct Tensor {
     std::string name;

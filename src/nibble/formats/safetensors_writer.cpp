@@ -12,8 +12,7 @@
 namespace nibble {
 namespace {
 
-constexpr std::uint64_t kMaxWrittenHeader = 100'000'000;  // the official reader refuses more
-constexpr std::uint64_t kDataAlignment = 64;              // a cache line, and the widest vector
+constexpr std::uint64_t kDataAlignment = 64;  // a cache line, and the widest vector
 
 /// `text` as a JSON string, its quotes included.
 std::string json_string(const std::string& text, const std::string& origin) {
@@ -65,7 +64,7 @@ TensorFileLayout make_layout(const std::vector<TensorDeclaration>& tensors,
   json += '}';
   const std::uint64_t unpadded = sizeof(std::uint64_t) + json.size();
   json.append((kDataAlignment - unpadded % kDataAlignment) % kDataAlignment, ' ');
-  if (json.size() > kMaxWrittenHeader) {
+  if (json.size() > kMaxSafetensorsHeader) {
     fail("{}: the names of its tensors take {} bytes, more than a header can have", origin,
          json.size());
   }

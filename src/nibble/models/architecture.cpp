@@ -92,6 +92,13 @@ const Architecture& find_architecture(const JsonObject& config) {
   return *by_type;
 }
 
+ModelSpec spec_of_config(const JsonObject& config) {
+  const Architecture& architecture = find_architecture(config);
+  ModelSpec spec = architecture.make_spec(config);
+  spec.architecture = architecture.name;
+  return spec;
+}
+
 const Architecture& find_gguf_architecture(std::string_view name, std::string_view origin) {
   if (const Architecture* found = find_by(&Architecture::gguf, name)) return *found;
   fail("{}: architecture \"{}\" is not supported; supported: {}", origin, name,

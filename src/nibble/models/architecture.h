@@ -26,6 +26,9 @@ std::span<const Architecture* const> architectures();
 /// of a model without its head ("LlamaModel"). Throws Error listing those known.
 const Architecture& find_architecture(const JsonObject& config);
 
+/// The model that a Hugging Face config describes, by its architecture.
+ModelSpec spec_of_config(const JsonObject& config);
+
 /// The architecture that a GGUF file names `name`; of several (Mistral's files say "llama") the one
 /// listed first. `origin` opens the error that lists those known.
 const Architecture& find_gguf_architecture(std::string_view name, std::string_view origin);

@@ -90,9 +90,7 @@ void Checkpoint::open_folder() {
   config_origin_ = config_path.string();
   config_ = read_json_file(config_path);
   const JsonObject config(config_, config_origin_);
-  const Architecture& architecture = find_architecture(config);
-  spec_ = architecture.make_spec(config);
-  spec_.architecture = architecture.name;
+  spec_ = spec_of_config(config);
   read_quantization(config);
   const fs::path generation_path = path_ / "generation_config.json";
   if (file_exists(generation_path)) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "nibble/core/ascii.h"
 #include "nibble/core/error.h"
 #include "nibble/core/mapped_file.h"
 #include "nibble/formats/gguf_split.h"
@@ -130,12 +131,6 @@ fs::path model_at(const fs::path& path) {
   return path;
 }
 
-std::string upper(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; });
-  return text;
-}
-
 /// Whether a file's name, or its folder's, has the quantization `tag` as a word: before "." or "-",
 /// as llama.cpp looks for it, and behind no letter or digit ("F16" is not in "BF16").
 bool has_tag(const std::string& name, const std::string& tag) {
@@ -155,7 +150,7 @@ fs::path model_of_tag(const fs::path& repository, const std::string& tag) {
   }
   std::vector<fs::path> found;
   for (const fs::path& model : models) {
-    if (has_tag(upper(model.lexically_relative(repository).string()), upper(tag))) {
+    if (has_tag(lower_case(model.lexically_relative(repository).string()), lower_case(tag))) {
       found.push_back(model);
     }
   }

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 
+#include "nibble/core/ascii.h"
 #include "nibble/core/error.h"
 
 namespace nibble::npu {
@@ -13,17 +13,12 @@ constexpr std::array kDevices = {Device::kPhx, Device::kHpt, Device::kStx};
 constexpr std::array kStacks = {Stack::kEager, Stack::kMladf, Stack::kFast};
 constexpr std::array kPrecisions = {Precision::kW4ABF16, Precision::kW8A8, Precision::kW8A16};
 
-bool same_letters(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](unsigned char x, unsigned char y) {
-    return std::tolower(x) == std::tolower(y);
-  });
-}
-
 template <typename T, std::size_t kCount>
 std::optional<T> find_named(const std::array<T, kCount>& all, const char* (*name_of)(T),
                             std::string_view name) {
-  const auto found = std::find_if(all.begin(), all.end(),
-                                  [&](T each) { return same_letters(name_of(each), name); });
+  const auto found = std::find_if(all.begin(), all.end(), [&](T each) {
+    return lower_case(name_of(each)) == lower_case(name);
+  });
   return found == all.end() ? std::nullopt : std::optional(*found);
 }
 
@@ -86,12 +81,10 @@ ModelShape shape_of(const ModelSpec& spec) {
 }
 
 std::optional<ModelShape> find_published_shape(std::string_view name) {
-  const auto names = [&](const PublishedShape& each) {  // "Meta-Llama-3.1-8B"
-    const std::string_view known = each.name;
-    return name.size() >= known.size() &&
-           same_letters(known, name.substr(name.size() - known.size()));
-  };
-  const auto found = std::find_if(kPublished.begin(), kPublished.end(), names);
+  const std::string lower = lower_case(name);
+  const auto found = std::find_if(kPublished.begin(), kPublished.end(), [&](const auto& each) {
+    return lower.ends_with(lower_case(each.name));  // "Meta-Llama-3.1-8B"
+  });
   return found == kPublished.end() ? std::nullopt : std::optional(found->shape);
 }
 

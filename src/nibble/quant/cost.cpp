@@ -166,6 +166,14 @@ class CostEstimate {
     return stopwatch.seconds();
   }
 
+  double seconds_of_forward(CalibrationStream& stream, const DecoderBlock& block) {
+    return seconds_of([&] {
+      stream.load(0);
+      stream.run_attention(block);
+      stream.run_mlp(block);
+    });
+  }
+
   /// Of learning from end to end: a sequence goes through the model that is not quantized, through
   /// the other, and back, which takes a block about kWayBack times as long as forward.
   double seconds_of_learning() {
@@ -178,11 +186,7 @@ class CostEstimate {
     CalibrationStream stream(compute_, spec_, {1, tokens}, false, space);
     Embedding embedding(loader);
     stream.embed(embedding, some_ids(1, tokens));
-    const double forward = seconds_of([&] {
-      stream.load(0);
-      stream.run_attention(block);
-      stream.run_mlp(block);
-    });
+    const double forward = seconds_of_forward(stream, block);
     double block_weights = 0;
     for (const Linear* linear : block.linears()) {
       block_weights += static_cast<double>(linear->in_features() * linear->out_features());
@@ -203,11 +207,7 @@ class CostEstimate {
                              method_.activations == ActivationType::kF32, space);
     Embedding embedding(loader);
     stream.embed(embedding, some_ids(1, tokens));
-    const double forward = seconds_of([&] {
-      stream.load(0);
-      stream.run_attention(block);
-      stream.run_mlp(block);
-    });
+    const double forward = seconds_of_forward(stream, block);
     stream.load(0);
     const float* seen = stream.attention_input(block);
     const std::int64_t width = spec_.q.in;

@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <span>
 
+#include "nibble/core/arg_max.h"
 #include "nibble/core/interrupt.h"
 #include "nibble/core/progress.h"
 #include "nibble/models/weight_loader.h"
+#include "nibble/ops/divergence.h"
 #include "nibble/quant/calibration/stream.h"
 #include "nibble/quant/rounders/matrix.h"
 
@@ -144,8 +147,13 @@ class Comparison {
       std::vector<char> same(static_cast<std::size_t>(rows));
       compute_.pool().parallel_for(rows, [&](std::int64_t row, int thread) {
         const auto at = static_cast<std::size_t>(row);
-        divergences[at] = divergence(expected.row(row), found.row(row), thread);
-        same[at] = likeliest(expected.row(row)) == likeliest(found.row(row)) ? 1 : 0;
+        const auto size = static_cast<std::size_t>(vocab);
+        const std::span<const float> right(expected.row(row), size);
+        const std::span<const float> other(found.row(row), size);
+        auto* scratch =
+            reinterpret_cast<float*>(compute_.thread_scratch(thread, size * sizeof(float)));
+        divergences[at] = kl_divergence(compute_.kernels(), right, other, scratch);
+        same[at] = arg_max(right) == arg_max(other) ? 1 : 0;
       });
       for (std::size_t i = 0; i < same.size(); ++i) {
         text.kl_divergence += divergences[i];
@@ -153,26 +161,6 @@ class Comparison {
       }
       text.tokens += rows;
     }
-  }
-
-  std::int64_t likeliest(const float* logits) const {
-    return std::max_element(logits, logits + original_.spec().vocab) - logits;
-  }
-
-  /// sum p (ln p - ln q), p and q being the softmax of two rows of logits.
-  double divergence(const float* expected, const float* found, int thread) const {
-    const std::int64_t n = original_.spec().vocab;
-    auto* p = reinterpret_cast<float*>(
-        compute_.thread_scratch(thread, 2 * static_cast<std::size_t>(n) * sizeof(float)));
-    float* q = p + n;
-    const double expected_sum = compute_.kernels().softmax(expected, n, p);
-    const double found_sum = compute_.kernels().softmax(found, n, q);
-    double sum = 0;
-    for (std::int64_t i = 0; i < n; ++i) {
-      if (p[i] <= 0) continue;
-      sum += p[i] * ((static_cast<double>(expected[i]) - expected_sum) - (found[i] - found_sum));
-    }
-    return sum;
   }
 
   Side& original_;

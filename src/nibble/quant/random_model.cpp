@@ -134,9 +134,7 @@ RandomModelReport write_random_model(const fs::path& config, const RandomModelOp
                                      ThreadPool& pool, const fs::path& out, bool replace) {
   const fs::path config_file = fs::is_directory(config) ? config / "config.json" : config;
   const Json json = read_json_file(config_file);
-  const JsonObject object(json, config_file.string());
-  const Architecture& architecture = find_architecture(object);
-  const ModelSpec spec = architecture.make_spec(object);
+  const ModelSpec spec = spec_of_config(JsonObject(json, config_file.string()));
   const QuantizePlan plan = plan_random(spec, options);
 
   CheckpointWriter writer(

@@ -4,11 +4,10 @@
 #include <cassert>
 
 #include "nibble/weights/int8_per_channel.h"
+#include "nibble/weights/weight_codec.h"
 
 namespace nibble {
 namespace {
-
-constexpr int kRepackedGroupSizes[] = {128, 64, 32};
 
 /// The columns of each group, in their order.
 std::vector<std::vector<std::int32_t>> columns_of_groups(const IntegerMatrix& matrix) {
@@ -29,7 +28,7 @@ std::int64_t filled_up(std::int64_t count, int group_size) {
 int best_group_size(const std::vector<std::vector<std::int32_t>>& groups) {
   int best = 0;
   std::int64_t fewest = 0;
-  for (const int size : kRepackedGroupSizes) {
+  for (const int size : codec_of(WeightFormat::kW4).group_sizes) {
     std::int64_t columns = 0;
     for (const auto& group : groups) columns += filled_up(std::ssize(group), size);
     if (best == 0 || columns < fewest) {

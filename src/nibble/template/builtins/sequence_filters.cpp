@@ -14,7 +14,6 @@
 namespace nibble::jinja {
 namespace {
 
-const Value kNone;
 const Value kFalse = Value::boolean(false);
 
 Value generator(int depth, Generator::Make make, const char* type = "generator") {

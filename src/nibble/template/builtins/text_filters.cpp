@@ -13,8 +13,6 @@
 namespace nibble::jinja {
 namespace {
 
-const Value kNoArgument;
-
 /// A text made of `value`, marked safe if that was.
 Value like(const Value& value, std::string text) {
   return Value::text(std::move(text), value.is_markup());
@@ -50,7 +48,7 @@ std::string title_words(std::string_view text) {
 }
 
 Value trim(Machine&, Arguments& arguments) {
-  const auto values = bind("do_trim", arguments, {{"value"}, {"chars", kNoArgument}});
+  const auto values = bind("do_trim", arguments, {{"value"}, {"chars", kNone}});
   std::string buffer;
   const std::string_view text = to_text(values[0], buffer);
   if (values[1].is_none()) return like(values[0], std::string(strip_right(strip_left(text))));
@@ -60,8 +58,7 @@ Value trim(Machine&, Arguments& arguments) {
 }
 
 Value replace(Machine&, Arguments& arguments) {
-  const auto values =
-      bind("do_replace", arguments, {{"s"}, {"old"}, {"new"}, {"count", kNoArgument}});
+  const auto values = bind("do_replace", arguments, {{"s"}, {"old"}, {"new"}, {"count", kNone}});
   const std::int64_t limit = values[3].is_none() ? -1 : to_clamped_index(values[3]);
   const std::string text = to_text(values[0]);
   return Value::text(replace_text(text, to_text(values[1]), to_text(values[2]), limit));
@@ -116,8 +113,8 @@ Value tojson(Machine&, Arguments& arguments) {
   const auto values = bind("tojson", arguments,
                            {{"x"},
                             {"ensure_ascii", Value::boolean(false)},
-                            {"indent", kNoArgument},
-                            {"separators", kNoArgument},
+                            {"indent", kNone},
+                            {"separators", kNone},
                             {"sort_keys", Value::boolean(false)}});
   return Value::text(to_json(values[0], json_style(values)));
 }
@@ -153,7 +150,7 @@ Value truncate(Machine&, Arguments& arguments) {
                             {"length", Value::integer(255)},
                             {"killwords", Value::boolean(false)},
                             {"end", Value::text("...")},
-                            {"leeway", kNoArgument}});
+                            {"leeway", kNone}});
   const std::string& end = text_argument("do_truncate", values[3]);
   const std::int64_t length = to_clamped_index(values[1]);
   const std::int64_t leeway = values[4].is_none() ? 5 : to_clamped_index(values[4]);
@@ -244,7 +241,7 @@ Value urlencode(Machine&, Arguments& arguments) {
 
 Value join(Machine& machine, Arguments& arguments) {
   const auto values =
-      bind("do_join", arguments, {{"value"}, {"d", Value::text("")}, {"attribute", kNoArgument}});
+      bind("do_join", arguments, {{"value"}, {"d", Value::text("")}, {"attribute", kNone}});
   const std::string between = to_text(values[1]);
   std::string out;
   std::string buffer;

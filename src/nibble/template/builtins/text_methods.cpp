@@ -16,8 +16,6 @@ namespace {
 
 using Pieces = std::vector<std::string_view>;
 
-const Value kNoValue;
-
 /// A text made from `self`: marked safe if that is.
 Value same(const Value& self, std::string_view text) {
   return Value::text(std::string(text), self.is_markup());
@@ -46,7 +44,7 @@ enum class Side { kLeft, kRight, kBoth };
 
 template <Side side>
 Value strip(Machine&, const Value& self, Arguments& arguments) {
-  const Value chars = bind("strip", arguments, {{"chars", kNoValue}})[0];
+  const Value chars = bind("strip", arguments, {{"chars", kNone}})[0];
   if (!chars.is_none() && !chars.is_text()) type_error("strip arg must be None or str");
   std::string_view text = self.as_text();
   if (side != Side::kRight) {
@@ -130,8 +128,7 @@ Pieces split_at_right(std::string_view text, std::string_view separator, std::in
 template <Pieces (*words)(std::string_view, std::int64_t),
           Pieces (*parts)(std::string_view, std::string_view, std::int64_t)>
 Value split(Machine&, const Value& self, Arguments& arguments) {
-  const auto values =
-      bind("split", arguments, {{"sep", kNoValue}, {"maxsplit", Value::integer(-1)}});
+  const auto values = bind("split", arguments, {{"sep", kNone}, {"maxsplit", Value::integer(-1)}});
   const std::int64_t limit = to_clamped_index(values[1]);
   count_bytes(self.as_text().size());
   if (values[0].is_none()) return list_of(self, words(self.as_text(), limit));
@@ -187,7 +184,7 @@ std::optional<Part> part_of(const std::string& text, const Value& start, const V
 template <bool at_end>
 Value has_affix(Machine&, const Value& self, Arguments& arguments) {
   const char* name = at_end ? "endswith" : "startswith";
-  const auto values = bind(name, arguments, {{"affix"}, {"start", kNoValue}, {"end", kNoValue}});
+  const auto values = bind(name, arguments, {{"affix"}, {"start", kNone}, {"end", kNone}});
   const std::optional<Part> part = part_of(self.as_text(), values[1], values[2]);
   const auto matches = [&](const Value& affix) {
     if (!affix.is_text()) {
@@ -203,7 +200,7 @@ Value has_affix(Machine&, const Value& self, Arguments& arguments) {
 
 /// Where `needle` is in the part asked for, in characters; -1 if it is not.
 std::int64_t find_in(const Value& self, Arguments& arguments, bool from_right) {
-  const auto values = bind("find", arguments, {{"sub"}, {"start", kNoValue}, {"end", kNoValue}});
+  const auto values = bind("find", arguments, {{"sub"}, {"start", kNone}, {"end", kNone}});
   if (!values[0].is_text()) type_error("must be str, not {}", type_name(values[0]));
   const std::optional<Part> part = part_of(self.as_text(), values[1], values[2]);
   if (!part) return -1;
@@ -235,7 +232,7 @@ std::size_t count_in(std::string_view text, std::string_view needle) {
 }
 
 Value count_needles(Machine&, const Value& self, Arguments& arguments) {
-  const auto values = bind("count", arguments, {{"sub"}, {"start", kNoValue}, {"end", kNoValue}});
+  const auto values = bind("count", arguments, {{"sub"}, {"start", kNone}, {"end", kNone}});
   if (!values[0].is_text()) type_error("must be str, not {}", type_name(values[0]));
   const std::optional<Part> part = part_of(self.as_text(), values[1], values[2]);
   return Value::size(part ? count_in(part->text, values[0].as_text()) : 0);

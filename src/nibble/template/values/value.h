@@ -103,6 +103,8 @@ class Value {
   Storage storage_;
 };
 
+inline const Value kNone;
+
 /// `depth`, unless it is above kMaxValueDepth: then throws Raised.
 int checked_depth(int depth);
 
